@@ -1,0 +1,48 @@
+"""transfuse compares every way to transfer what language models know to a task, and hands over the one that works.
+
+    study = transfuse.run("reviews.yaml")
+    study.leaderboard                          # one row a candidate
+    study.model.predict(["Arrived broken."])
+
+The public names load when they are first used: importing this package imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transfuse import errors as errors
+    from transfuse.fitted import load as load
+    from transfuse.study.estimator import TransferClassifier as TransferClassifier
+    from transfuse.study.recipe import Recipe as Recipe
+    from transfuse.study.run import run as run
+
+__version__ = "0.1.0"
+
+__all__ = ["Recipe", "TransferClassifier", "__version__", "errors", "load", "run"]
+
+# Public name -> where it lives: "module:attribute", or a module alone.
+_PUBLIC = {
+    "Recipe": "transfuse.study.recipe:Recipe",
+    "TransferClassifier": "transfuse.study.estimator:TransferClassifier",
+    "errors": "transfuse.errors",
+    "load": "transfuse.fitted:load",
+    "run": "transfuse.study.run:run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'transfuse' has no attribute {name!r}; it has {', '.join(__all__)}")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    value = importlib.import_module(module)
+    if attribute:
+        value = getattr(value, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

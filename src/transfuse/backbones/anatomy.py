@@ -1,0 +1,160 @@
+"""Where the layers of a Hugging Face model are, and a model cut down to some of them.
+
+A cut model runs the family's *own* forward with fewer layers, so masks, rotary positions and layer types stay the
+family's business. What feeds the layers (embeddings, learned positions, dropout before the first layer) is replaced by
+a pass-through when the input is a cached state.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclasses.dataclass(frozen=True)
+class Anatomy:
+    """Dotted paths inside a base model (what ``AutoModel`` loads).
+
+    Args:
+        layers: the ModuleList of transformer layers.
+        norm: the norm after the last layer, or None where each layer normalises itself (post-norm encoders).
+        whole: the module that turns token ids *and* given states into the first layer's input (encoders).
+        added: what the forward adds to given states: learned positions, made zero when replaying.
+        dropped: dropout before the first layer, made an identity when replaying.
+        unused: modules that only serve other heads, such as BERT's pooler.
+    """
+
+    layers: str
+    norm: str | None = None
+    whole: str | None = None
+    added: str | None = None
+    dropped: str | None = None
+    unused: str | None = None
+
+
+_BERT = Anatomy("encoder.layer", whole="embeddings", unused="pooler")
+_LLAMA = Anatomy("layers", norm="norm")
+
+ANATOMIES: dict[str, Anatomy] = {
+    "bert": _BERT,
+    "roberta": _BERT,
+    "xlm-roberta": _BERT,
+    "camembert": _BERT,
+    "electra": Anatomy("encoder.layer", whole="embeddings"),
+    "distilbert": Anatomy("transformer.layer", whole="embeddings"),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma": _LLAMA,
+    "gemma2": _LLAMA,
+    "gemma3_text": _LLAMA,
+    "phi3": _LLAMA,
+    "gpt2": Anatomy("h", norm="ln_f", added="wpe", dropped="drop"),
+    "gpt_neox": Anatomy("layers", norm="final_layer_norm", dropped="emb_dropout"),
+}
+
+
+class _GivenStates(nn.Module):
+    """Stands where the embeddings were and returns the states that were given instead."""
+
+    def forward(self, *args: Any, inputs_embeds: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
+        """Return ``inputs_embeds`` [B, T, D] as they are."""
+        given = inputs_embeds if inputs_embeds is not None else args[1]
+        assert isinstance(given, torch.Tensor)
+        return given
+
+
+class _NothingAdded(nn.Module):
+    """Stands where learned positions were, which the cached states already hold."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Return a zero that broadcasts over any state."""
+        return torch.zeros(1)
+
+
+def at(module: nn.Module, path: str) -> Any:
+    """The submodule at a dotted path, or None where the model was built without it."""
+    for name in path.split("."):
+        module = getattr(module, name)
+    return module
+
+
+def _shallow(module: nn.Module) -> nn.Module:
+    clone = copy.copy(module)
+    clone.__dict__["_modules"] = dict(module._modules)
+    return clone
+
+
+def _put(root: nn.Module, path: str, new: nn.Module | None) -> None:
+    """Replace a submodule of a shallow clone without touching the model that it was cloned from."""
+    *parents, last = path.split(".")
+    for name in parents:
+        child = _shallow(getattr(root, name))
+        root._modules[name] = child
+        root = child
+    root._modules[last] = new
+
+
+class Segment(nn.Module):
+    """Layers ``start`` to ``stop`` of a base model as a module of its own, without the final norm.
+
+    Args:
+        base: the model as ``AutoModel`` gives it; its parameters are shared, not copied.
+        anatomy: where its parts are.
+        start: index of the first layer; with ``start=0`` the input is token ids unless ``states`` is set.
+        stop: index after the last layer.
+        own: deep-copy the layers (and the embeddings where the input is token ids), so that training them leaves the
+            base model alone; what is copied requires gradients.
+        states: take states even at ``start=0`` (the embeddings' output is cached and frozen).
+    """
+
+    def __init__(
+        self,
+        base: nn.Module,
+        anatomy: Anatomy,
+        start: int,
+        stop: int,
+        *,
+        own: bool = False,
+        states: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.start, self.stop = start, stop
+        self.takes_states = start > 0 if states is None else states
+        own_embeddings = own and not self.takes_states
+        clone = copy.deepcopy(base).requires_grad_(True) if own_embeddings else _shallow(base)
+        layers = at(base, anatomy.layers)[start:stop]
+        _put(clone, anatomy.layers, copy.deepcopy(layers).requires_grad_(True) if own else layers)
+        if anatomy.norm:
+            _put(clone, anatomy.norm, nn.Identity())
+        if anatomy.unused and at(base, anatomy.unused) is not None:
+            _put(clone, anatomy.unused, None)
+        if self.takes_states:
+            for path, stand_in in (
+                (anatomy.whole, _GivenStates()),
+                (anatomy.added, _NothingAdded()),
+                (anatomy.dropped, nn.Identity()),
+            ):
+                if path:
+                    _put(clone, path, stand_in)
+        config = copy.deepcopy(base.config)
+        config.num_hidden_layers = stop - start
+        if getattr(config, "layer_types", None):
+            config.layer_types = list(config.layer_types[start:stop])
+        clone.__dict__["config"] = config
+        self.model = clone
+        self.layers = at(clone, anatomy.layers)
+
+    def forward(self, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Token ids [B, T] or states [B, T, D], with mask [B, T] of ones and zeros, to states [B, T, D]."""
+        if len(self.layers) == 0:
+            return inputs
+        given = {"inputs_embeds": inputs} if self.takes_states else {"input_ids": inputs}
+        output = self.model(attention_mask=mask, use_cache=False, **given)
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden

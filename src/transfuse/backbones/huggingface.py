@@ -1,0 +1,227 @@
+"""A pretrained Hugging Face encoder or decoder as a trunk: tokens in, states of any layer out."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from transfuse.backbones.anatomy import ANATOMIES, Anatomy, Segment, at
+from transfuse.backbones.pooling import pool
+from transfuse.backbones.tokens import States, batches, pad, tokenize
+from transfuse.errors import BackboneError
+
+BATCH_TOKENS = 4096
+"""Padded tokens a batch in a forward pass without gradients."""
+
+
+class Backbone:
+    """A pretrained model with its tokenizer; its weights never change.
+
+    Layer ``l`` means the state after ``l`` layers: 0 is the embeddings' output, ``layers`` the model's last state. What
+    is read from a layer has the model's final norm applied (decoders), so that plain transformers gives the same from a
+    model truncated to ``l`` layers.
+
+    Args:
+        reference: as the user wrote it.
+        folder: holds config.json, safetensors and the tokenizer.
+        revision: content hash of the folder.
+        licence: the licence's name, empty where unknown.
+        network: what ``AutoModel`` or ``AutoModelForCausalLM`` loaded, in float32 and evaluation mode.
+        tokenizer: a fast tokenizer of transformers.
+        decoder: whether a token sees only those before it.
+
+    Attributes:
+        poolings: the poolings worth trying, the best guess first.
+    """
+
+    def __init__(
+        self,
+        *,
+        reference: str,
+        folder: Path,
+        revision: str,
+        licence: str,
+        network: Any,
+        tokenizer: Any,
+        decoder: bool,
+    ) -> None:
+        self.reference, self.folder, self.revision, self.licence = reference, folder, revision, licence
+        self.decoder = decoder
+        self.tokenizer = tokenizer
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.poolings = _poolings(folder, decoder)
+        self._networks = {"fp32": network.to(self.device).eval().requires_grad_(False)}
+        config = network.config
+        self.family: str = config.model_type
+        self.layers: int = config.num_hidden_layers
+        self.width: int = config.hidden_size
+        positions = getattr(config, "max_position_embeddings", None) or 1 << 20
+        if self.family in ("roberta", "xlm-roberta", "camembert"):
+            positions -= 2  # these families count positions from the padding index on
+        self.max_tokens: int = min(positions, getattr(tokenizer, "model_max_length", None) or positions)
+        self.parameters = sum(p.numel() for p in network.parameters())
+
+    def network(self, precision: str = "fp32") -> Any:
+        """The whole model with its parameters in ``fp32`` or ``bf16`` (a copy, made once).
+
+        Buffers, such as rotary frequencies, stay as they are: in bf16 they would lose their positions.
+        """
+        if precision not in self._networks:
+            clone = copy.deepcopy(self._networks["fp32"])
+            for parameter in clone.parameters():
+                parameter.data = parameter.data.to(torch.bfloat16)
+            self._networks[precision] = clone
+        return self._networks[precision]
+
+    def base(self, precision: str = "fp32") -> Any:
+        """The model below any language-modelling head."""
+        return self.network(precision).base_model
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """Where the layers are.
+
+        Raises:
+            BackboneError: a family whose parts are not known.
+        """
+        if self.family not in ANATOMIES:
+            raise BackboneError(
+                f"{self.reference}: models of type '{self.family}' cannot be cut into layers",
+                expected=f"one of {', '.join(sorted(ANATOMIES))}",
+                remedy="Choose another backbone, or add the family's Anatomy to backbones/anatomy.py.",
+            )
+        return ANATOMIES[self.family]
+
+    def segment(
+        self,
+        start: int,
+        stop: int,
+        *,
+        precision: str = "fp32",
+        own: bool = False,
+        states: bool | None = None,
+    ) -> Segment:
+        """Layers ``start`` to ``stop`` as a module (see `Segment`)."""
+        base = self.base(precision)
+        return Segment(base, self.anatomy, start, stop, own=own, states=states).eval()
+
+    def normed(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The model's final norm over states [B, T, D] in float32; the states themselves where it has none."""
+        if self.anatomy.norm is None:
+            return hidden.float()
+        norm: nn.Module = at(self.base(), self.anatomy.norm)
+        normed: torch.Tensor = norm(hidden.float())
+        return normed
+
+    def tokens(self, texts: Sequence[str], template: str | None, limit: int) -> list[list[int]]:
+        """Token ids of each text in its template, truncated to ``limit`` or the model's own maximum."""
+        return tokenize(self.tokenizer, texts, template, min(limit, self.max_tokens))
+
+    @torch.inference_mode()
+    def features(self, tokens: list[list[int]], layers: Sequence[int], precision: str = "fp32") -> np.ndarray:
+        """Pooled states of several layers from one pass.
+
+        Args:
+            tokens: N rows of token ids.
+            layers: the layers to read, each between 0 and ``self.layers``.
+            precision: of the pass; the result is float32 all the same.
+
+        Returns:
+            float32 [N, len(layers), len(self.poolings), width].
+
+        Cost: one forward pass up to the highest layer, whatever the number of layers read.
+        """
+        segment = self.segment(0, max(max(layers), 1), precision=precision)
+        out = np.empty((len(tokens), len(layers), len(self.poolings), self.width), dtype=np.float32)
+        lengths = np.array([len(row) for row in tokens])
+        seen: dict[int, torch.Tensor] = {}
+        hooks = self._record(segment, layers, seen)
+        try:
+            for chosen in batches(lengths, BATCH_TOKENS):
+                ids, mask = (x.to(self.device) for x in pad([tokens[i] for i in chosen], self._filler))
+                segment(ids, mask)
+                for at_layer, layer in enumerate(layers):
+                    hidden = self.normed(seen[layer])
+                    for at_pooling, pooling in enumerate(self.poolings):
+                        out[chosen, at_layer, at_pooling] = pool(hidden, mask, pooling).cpu().numpy()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return out
+
+    def _record(self, segment: Segment, layers: Sequence[int], seen: dict[int, torch.Tensor]) -> list[Any]:
+        """Hooks that keep the states after each wanted layer in ``seen``."""
+
+        def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            seen[0] = args[0] if args else kwargs["hidden_states"]
+
+        def after(layer: int) -> Any:
+            def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+                seen[layer] = output[0] if isinstance(output, tuple) else output
+
+            return hook
+
+        hooks = [segment.layers[layer - 1].register_forward_hook(after(layer)) for layer in layers if layer]
+        if 0 in layers:
+            hooks.append(segment.layers[0].register_forward_pre_hook(before, with_kwargs=True))
+        return hooks
+
+    @property
+    def _filler(self) -> int:
+        return int(self.tokenizer.pad_token_id or 0)
+
+    @torch.inference_mode()
+    def states(self, tokens: list[list[int]], cut: int, precision: str = "fp32") -> States:
+        """The frozen prefix: states of every token after ``cut`` layers, without padding and before the final norm.
+
+        Dropout is off below the freezing point, by definition of frozen.
+
+        Returns:
+            `States` in bfloat16 or float32, as ``precision`` says.
+        """
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in tokens])]).astype(np.int64)
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        values = torch.empty((int(offsets[-1]), self.width), dtype=dtype)
+        segment = self.segment(0, max(cut, 1), precision=precision)
+        seen: dict[int, torch.Tensor] = {}
+        hooks = self._record(segment, [cut], seen)
+        try:
+            for chosen in batches(np.diff(offsets), BATCH_TOKENS):
+                ids, mask = (x.to(self.device) for x in pad([tokens[i] for i in chosen], self._filler))
+                segment(ids, mask)
+                hidden = seen[cut].to(device="cpu", dtype=dtype)
+                for row, i in enumerate(chosen):
+                    values[offsets[i] : offsets[i + 1]] = hidden[row, : len(tokens[i])]
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return States(values, offsets)
+
+
+def _poolings(folder: Path, decoder: bool) -> tuple[str, ...]:
+    """The poolings worth trying, the best guess first.
+
+    A sentence-transformers folder names the one that the model was trained for. A decoder's first token has seen
+    nothing but itself.
+    """
+    if decoder:
+        return ("last", "mean")
+    file = folder / "1_Pooling" / "config.json"
+    if not file.exists():
+        return ("mean", "first")
+    config = json.loads(file.read_text(encoding="utf-8"))
+    for pooling, keys in {
+        "mean": ("pooling_mode_mean_tokens", "mean"),
+        "first": ("pooling_mode_cls_token", "cls"),
+        "last": ("pooling_mode_lasttoken", "lasttoken"),
+    }.items():
+        if config.get(keys[0]) or config.get("pooling_mode") == keys[1]:
+            return (pooling,)
+    return ("mean", "first")

@@ -1,0 +1,119 @@
+"""From texts to token ids: the template, truncation that spares the template, batches by length."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+TEXT = "{text}"
+
+
+def fill(template: str | None, text: str) -> str:
+    """Put a text into a template; nothing else in the template is interpreted, nor are braces in the text."""
+    return text if template is None else template.replace(TEXT, text)
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], template: str | None, limit: int) -> list[list[int]]:
+    """Token ids of each text inside its template, special tokens included, at most ``limit`` a text.
+
+    A text that is too long loses its end; the template around it stays whole.
+
+    Cost: one pass of the tokenizer; two for the texts that are too long.
+    """
+    ids: list[list[int]] = tokenizer([fill(template, t) for t in texts], add_special_tokens=True)["input_ids"]
+    for i, row in enumerate(ids):
+        if len(row) > limit:
+            ids[i] = _truncated(tokenizer, texts[i], template, limit, len(row))
+        elif not row:  # a tokenizer without special tokens gives an empty text no token at all
+            ids[i] = [_any_token(tokenizer)]
+    return ids
+
+
+def _any_token(tokenizer: Any) -> int:
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id):
+        if token is not None:
+            return int(token)
+    return 0
+
+
+def _truncated(tokenizer: Any, text: str, template: str | None, limit: int, length: int) -> list[int]:
+    alone = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    keep = max(len(alone) - (length - limit), 1)
+    while True:
+        cut = text[: alone[keep - 1][1]] if alone else ""
+        ids: list[int] = tokenizer(fill(template, cut), add_special_tokens=True)["input_ids"]
+        if len(ids) <= limit or keep <= 1:
+            return ids[:limit]
+        keep = max(keep - (len(ids) - limit), 1)
+
+
+def batches(lengths: np.ndarray, budget: int, most: int = 256) -> Iterator[np.ndarray]:
+    """Positions in batches of similar length, longest first, at most ``budget`` padded tokens each.
+
+    The batches depend on ``lengths`` alone, so the same texts are always computed in the same company.
+
+    Args:
+        lengths: int [N], tokens a text.
+        budget: padded tokens a batch.
+        most: texts a batch.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = min(max(budget // max(int(lengths[order[start]]), 1), 1), most)
+        yield order[start : start + size]
+        start += size
+
+
+def pad(rows: Sequence[Sequence[int]], filler: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Right-padded ids and mask, both int64 [B, T], whatever side the tokenizer would pad."""
+    width = max(len(row) for row in rows)
+    ids = torch.full((len(rows), width), filler, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+@dataclasses.dataclass
+class States:
+    """What a frozen prefix gives: the states of all tokens of N texts, without padding.
+
+    Args:
+        values: [tokens, D] states, or int64 [tokens] token ids where nothing is frozen.
+        offsets: int64 [N + 1]; text i owns ``values[offsets[i]:offsets[i + 1]]``.
+    """
+
+    values: torch.Tensor
+    offsets: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens a text, int64 [N]."""
+        return np.diff(self.offsets)
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """The chosen texts right-padded with zeros: values [B, T] or [B, T, D], and mask int64 [B, T]."""
+        rows = [self.values[self.offsets[i] : self.offsets[i + 1]] for i in indices]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        lengths = torch.tensor([len(row) for row in rows])
+        mask = (torch.arange(padded.shape[1])[None, :] < lengths[:, None]).long()
+        return padded, mask
+
+    @staticmethod
+    def of_ids(tokens: Sequence[Sequence[int]]) -> States:
+        """Token ids of N texts."""
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in tokens])]).astype(np.int64)
+        return States(torch.tensor([token for row in tokens for token in row], dtype=torch.long), offsets)
+
+    @staticmethod
+    def join(parts: Sequence[States], picks: Sequence[tuple[int, int]]) -> States:
+        """The texts named by (part, position), in that order."""
+        rows = [parts[p].values[parts[p].offsets[i] : parts[p].offsets[i + 1]] for p, i in picks]
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+        return States(torch.cat(rows), offsets)

@@ -1,0 +1,230 @@
+"""The engine: runs a job's stages over one trunk and returns the path of a prediction."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from transfuse.backbones import adapters
+from transfuse.backbones.anatomy import Segment
+from transfuse.backbones.tokens import States
+from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Prompt, Rows, Solve, Stage, Train
+from transfuse.engine.logistic import choose_c, fit_head, ridge_loo
+from transfuse.engine.training import Tick, train
+from transfuse.engine.trunk import Trunk
+from transfuse.fitted.head import Head, HeadPath, unit
+from transfuse.fitted.model import remember
+from transfuse.fitted.paths import Path
+from transfuse.fitted.prompted import PromptPath
+
+DEMONSTRATION_END = "\n\n"
+FOLDS = 4
+"""Parts of the cross-validation inside one set of training rows that chooses a head's penalty."""
+
+
+@dataclasses.dataclass
+class Branch:
+    """What the stages of a job have grown so far.
+
+    Args:
+        layer, pooling, template: the readout.
+        head: the head on top.
+        cut: the freezing point, where layers were trained.
+        segment: the trained layers, or None.
+        adapter: the adapter's settings, or None.
+    """
+
+    layer: int = -1
+    pooling: str = "mean"
+    template: str | None = None
+    head: Head | None = None
+    cut: int = -1
+    segment: Segment | None = None
+    adapter: dict[str, object] | None = None
+
+    def copy(self) -> Branch:
+        """A branch whose layers can be trained on without changing this one's."""
+        return dataclasses.replace(self, segment=None if self.segment is None else grown(self.segment))
+
+
+def grown(segment: Segment) -> Segment:
+    """A copy of a segment with layers of its own; what is frozen stays shared."""
+    shared = {id(p): p for p in segment.parameters() if not p.requires_grad}
+    return copy.deepcopy(segment, memo=dict(shared))
+
+
+class Engine:
+    """Runs jobs on one trunk; what needs no target label is kept and shared by the jobs that ask for the same.
+
+    Args:
+        trunk: the frozen backbone with its memory; None for methods without a backbone.
+        classes: number of classes.
+        tick: told of the share of a training stage that is done.
+    """
+
+    def __init__(self, trunk: Trunk | None, classes: int, tick: Tick = lambda _: None) -> None:
+        self.trunk, self.classes, self.tick = trunk, classes, tick
+        self._shared: dict[str, Branch] = {}
+
+    def fit(self, job: Job) -> Path:
+        """Run the stages of a job in order.
+
+        Returns:
+            The path of a prediction, ready to predict from the trunk (`predict`) or from texts.
+        """
+        first = job.stages[0]
+        if isinstance(first, Solve):
+            return first.solve(first.rows, self.classes)
+        if isinstance(first, Prompt):
+            return self._prompt(first)
+        branch = Branch()
+        if job.shared:
+            key = job.shared_key()
+            if key not in self._shared:
+                self._shared = {key: self._run(job.stages[: job.shared], branch, job.seed)}  # the last one only
+            branch = self._shared[key].copy()
+        return self._path(self._run(job.stages[job.shared :], branch, job.seed))
+
+    def _run(self, stages: Sequence[Stage], branch: Branch, seed: int) -> Branch:
+        for stage in stages:
+            if isinstance(stage, ChooseReadout):
+                self._choose(stage, branch)
+            elif isinstance(stage, FitHead):
+                branch.head = self._head(stage, branch, seed)
+            elif isinstance(stage, Train):
+                self._train(stage, branch, seed)
+        return branch
+
+    def predict(self, path: Path, texts: Sequence[str]) -> np.ndarray:
+        """Log-probabilities [N, C], from the trunk's memory where the path reads it."""
+        if not isinstance(path, HeadPath):
+            return path.log_probabilities(texts, self.trunk.precision if self.trunk else "fp32")
+        trunk = self._trunk
+        if path.trained is None:
+            return path.from_features(self._pooled(texts, path.layer, path.pooling, path.template))
+        ids = not path.trained.takes_states
+        return path.from_states(trunk.states(texts, path.template, path.cut, ids=ids), trunk.precision)
+
+    @property
+    def _trunk(self) -> Trunk:
+        assert self.trunk is not None
+        return self.trunk
+
+    def _pooled(self, texts: Sequence[str], layer: int, pooling: str, template: str | None) -> np.ndarray:
+        at = self._trunk.backbone.poolings.index(pooling)
+        return self._trunk.features(texts, template, [layer])[:, 0, at]
+
+    def _choose(self, stage: ChooseReadout, branch: Branch) -> None:
+        """Fill in the readout with the least leave-one-out error; the earlier of equals wins."""
+        backbone = self._trunk.backbone
+        layers = stage.layers or tuple(range(1, backbone.layers + 1))
+        poolings = stage.poolings or backbone.poolings
+        rows = stage.rows
+        options = [(t, layer, p) for t in stage.templates for layer in layers for p in poolings]
+        errors = []
+        if len(options) > 1:
+            judged = rows.target if rows.target.any() else np.ones(len(rows), dtype=bool)
+            for template in stage.templates:
+                features = self._trunk.features(rows.texts, template)
+                for layer in layers:
+                    for pooling in poolings:
+                        x = features[:, layer, backbone.poolings.index(pooling)]
+                        errors.append(ridge_loo(x, rows.labels, self.classes, rows.weights, judged))
+        branch.template, branch.layer, branch.pooling = options[int(np.argmin(errors))] if errors else options[0]
+
+    def _head(self, stage: FitHead, branch: Branch, seed: int) -> Head:
+        """A logistic head on the features at the readout, through the trained layers where there are some."""
+        rows = stage.rows
+        if branch.segment is None:
+            features = self._pooled(rows.texts, branch.layer, branch.pooling, branch.template)
+        else:
+            path = self._path(branch)
+            states = self._states(rows, branch)
+            features = path.pooled(branch.segment, states, self._trunk.precision)
+        if stage.normalise:
+            features = unit(features).astype(np.float32)
+        c = stage.grid[0]
+        if len(stage.grid) > 1:
+            folds = _inner_folds(rows, seed)
+            c = choose_c(features, rows.labels, self.classes, folds, stage.grid, weights=rows.weights)
+        head = fit_head(
+            features, rows.labels, self.classes, c=c, weights=rows.weights, scalar_scale=stage.normalise
+        )
+        return dataclasses.replace(head, normalise=stage.normalise)
+
+    def _states(self, rows: Rows, branch: Branch) -> States:
+        assert branch.segment is not None
+        ids = not branch.segment.takes_states
+        return self._trunk.states(rows.texts, branch.template, branch.cut, ids=ids)
+
+    def _train(self, stage: Train, branch: Branch, seed: int) -> None:
+        backbone = self._trunk.backbone
+        if branch.segment is None:
+            branch.cut = max(branch.layer - stage.layers, 0) if stage.layers else 0
+            branch.segment = backbone.segment(
+                branch.cut, branch.layer, own=True, states=not (stage.embeddings and branch.cut == 0)
+            )
+            if stage.adapter:
+                branch.adapter = dict(stage.adapter)
+                adapters.add(branch.segment, stage.adapter, seed=seed)
+        assert branch.head is not None
+        branch.head = train(
+            backbone,
+            branch.segment,
+            branch.head,
+            branch.pooling,
+            self._states(stage.rows, branch),
+            stage.rows,
+            stage.schedule,
+            precision=self._trunk.precision,
+            seed=seed,
+            tick=self.tick,
+        )
+
+    def _path(self, branch: Branch) -> HeadPath:
+        trunk = self._trunk
+        return HeadPath(
+            remember(trunk.backbone),
+            layer=branch.layer,
+            pooling=branch.pooling,
+            template=branch.template,
+            limit=trunk.limit,
+            head=branch.head or _no_head(trunk.backbone.width, self.classes),
+            cut=branch.cut if branch.segment is not None else None,
+            trained=branch.segment,
+            adapter=branch.adapter,
+        )
+
+    def _prompt(self, stage: Prompt) -> PromptPath:
+        trunk = self._trunk
+        shots = [stage.template.replace("{text}", text) + f" {word}" for text, word in stage.demonstrations]
+        return PromptPath(
+            remember(trunk.backbone),
+            prefix="".join(shot + DEMONSTRATION_END for shot in shots),
+            template=stage.template,
+            words=stage.words,
+            limit=trunk.limit,
+            bias=None if stage.calibrate else np.zeros(len(stage.words)),
+            precision=trunk.precision,
+        )
+
+
+def _no_head(width: int, classes: int) -> Head:
+    return Head(*(np.zeros(s, dtype=np.float32) for s in (width, width, (classes, width), classes)))
+
+
+def _inner_folds(rows: Rows, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Stratified folds over the judged rows; the other rows are in every training part."""
+    judged = np.flatnonzero(rows.target if rows.target.any() else np.ones(len(rows), dtype=bool))
+    generator = np.random.default_rng(seed)
+    fold = np.empty(len(rows), dtype=int)
+    fold[:] = -1
+    for label in np.unique(rows.labels[judged]):
+        own = generator.permutation(judged[rows.labels[judged] == label])
+        fold[own] = np.arange(len(own)) % FOLDS
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(FOLDS) if (fold == k).any()]
+
+

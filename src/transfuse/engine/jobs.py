@@ -1,0 +1,204 @@
+"""What a method describes and the engine does: rows, stages, jobs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from transfuse.data.examples import Examples
+from transfuse.fitted.paths import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferData:
+    """What a method may learn from.
+
+    Args:
+        target: labelled rows of the target task.
+        sources: labelled rows of each source, by its name; their labels are the target's.
+        unlabelled: target texts without labels, or None.
+    """
+
+    target: Examples
+    sources: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
+    unlabelled: Examples | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Labelled rows as a stage takes them.
+
+    Args:
+        texts: N texts.
+        labels: int64 [N], positions in the task's labels.
+        weights: float64 [N], what each row counts.
+        target: bool [N], True for rows of the target (rather than of a source or a label's name).
+    """
+
+    texts: tuple[str, ...]
+    labels: np.ndarray
+    weights: np.ndarray
+    target: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @staticmethod
+    def join(*parts: Rows) -> Rows:
+        """All rows of all parts, in order."""
+        return Rows(
+            sum((part.texts for part in parts), ()),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.weights for part in parts]),
+            np.concatenate([part.target for part in parts]),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Solve:
+    """A closed form on texts alone: ``solve(rows, classes) -> Path``."""
+
+    rows: Rows
+    solve: Callable[[Rows, int], Path]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+    """Label words scored after demonstrations.
+
+    Args:
+        demonstrations: (text, label word) pairs in the order of the prompt.
+        template: how a text is shown.
+        words: C label words.
+        calibrate: whether the prompt's own bias is subtracted.
+    """
+
+    demonstrations: tuple[tuple[str, str], ...]
+    template: str
+    words: tuple[str, ...]
+    calibrate: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ChooseReadout:
+    """Which layer, pooling and template to read, by leave-one-out ridge regression from one cached pass.
+
+    Args:
+        rows: the evidence; where some are target rows, their error alone counts.
+        layers: the layers to try; empty for all.
+        poolings: the poolings to try; empty for all that suit the backbone.
+        templates: the templates to try.
+    """
+
+    rows: Rows
+    layers: tuple[int, ...]
+    poolings: tuple[str, ...]
+    templates: tuple[str | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class FitHead:
+    """A logistic head on the frozen features at the readout.
+
+    Args:
+        rows: what it is fitted on.
+        grid: penalties to choose from by cross-validation on the target rows (on all rows where there are none).
+        normalise: divide each feature vector by its length first (a cosine head).
+    """
+
+    rows: Rows
+    grid: tuple[float, ...]
+    normalise: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How layers are trained; every number has a default in the method that uses it.
+
+    Args:
+        learning_rate: of the uppermost layer; each layer below has ``layer_decay`` times that of the one above.
+        head_learning_rate: of the head.
+        layer_decay: factor a layer.
+        epochs: passes over the rows.
+        batch_size: rows a step.
+        warmup: share of the steps in which the rate rises from 0; afterwards it falls linearly to 0.
+        weight_decay: AdamW's, on the layers alone.
+        anchor: L2-SP's α: strength of the pull towards the weights that the stage began with.
+        contrastive: weight of the supervised contrastive term.
+        average_from: share of the steps after which weights are averaged; 1 keeps the last weights.
+    """
+
+    learning_rate: float
+    head_learning_rate: float
+    layer_decay: float
+    epochs: int
+    batch_size: int
+    warmup: float
+    weight_decay: float
+    anchor: float
+    contrastive: float
+    average_from: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Gradient steps on the layers below the readout, over the cached prefix.
+
+    Args:
+        rows: what is learnt from.
+        layers: number of layers below the readout that train; 0 means all of them.
+        embeddings: train the embeddings too (with all layers); nothing is cached then.
+        adapter: settings of low-rank adapters instead of the layers' own weights, or None.
+        schedule: see `Schedule`.
+    """
+
+    rows: Rows
+    layers: int
+    embeddings: bool
+    adapter: Mapping[str, Any] | None
+    schedule: Schedule
+
+
+Stage = Solve | Prompt | ChooseReadout | FitHead | Train
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a method asks of the engine for one set of labelled rows.
+
+    Args:
+        stages: run in order, each on what the one before it left.
+        shared: how many of the first stages need no target label: run once, used by all folds.
+        seed: of everything random.
+    """
+
+    stages: tuple[Stage, ...]
+    shared: int
+    seed: int
+
+    def shared_key(self) -> str:
+        """Equal for jobs whose shared stages are equal."""
+        digest = hashlib.sha256(f"{self.seed}".encode())
+        for stage in self.stages[: self.shared]:
+            _update(digest, stage)
+        return digest.hexdigest()
+
+
+def _update(digest: Any, value: Any) -> None:
+    """Feed a stage into a hash, field by field, arrays by their bytes."""
+    if dataclasses.is_dataclass(value):
+        digest.update(type(value).__name__.encode())
+        for field in dataclasses.fields(value):
+            _update(digest, getattr(value, field.name))
+    elif isinstance(value, np.ndarray):
+        digest.update(np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, tuple):
+        digest.update(f"({len(value)}".encode())
+        for item in value:
+            _update(digest, item)
+    else:
+        digest.update(repr(value).encode() + b";")

@@ -1,0 +1,59 @@
+"""Pure figures: metrics, intervals, paired comparison and verdict, calibration, ranking, slices.
+
+Everything here is NumPy on arrays: ``labels int[N]`` against ``probabilities float[N, C]`` or, for R repeats of
+cross-validation that predict the same N examples, ``float[R, N, C]``. Nothing reads a file, a model or a recipe.
+"""
+
+from transfuse.evaluation.bootstrap import metric_intervals
+from transfuse.evaluation.calibration import Bin, apply_temperature, reliability, temperature
+from transfuse.evaluation.compare import Comparison, Verdict, compare, mcnemar
+from transfuse.evaluation.interval import Interval
+from transfuse.evaluation.metrics import (
+    METRICS,
+    Metric,
+    accuracy,
+    confusion,
+    ece,
+    log_loss,
+    macro_f1,
+    macro_precision,
+    macro_recall,
+    mcc,
+    micro_f1,
+    micro_precision,
+    micro_recall,
+)
+from transfuse.evaluation.ranking import auroc
+from transfuse.evaluation.slices import LabelAccuracy, Mistake, accuracy_by_label, confident_mistakes, most_confused
+
+__all__ = [
+    "METRICS",
+    "Bin",
+    "Comparison",
+    "Interval",
+    "LabelAccuracy",
+    "Metric",
+    "Mistake",
+    "Verdict",
+    "accuracy",
+    "accuracy_by_label",
+    "apply_temperature",
+    "auroc",
+    "compare",
+    "confident_mistakes",
+    "confusion",
+    "ece",
+    "log_loss",
+    "macro_f1",
+    "macro_precision",
+    "macro_recall",
+    "mcc",
+    "mcnemar",
+    "metric_intervals",
+    "micro_f1",
+    "micro_precision",
+    "micro_recall",
+    "most_confused",
+    "reliability",
+    "temperature",
+]

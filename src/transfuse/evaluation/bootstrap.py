@@ -1,0 +1,149 @@
+"""Bootstrap over examples: what a figure would be on other examples of the same kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from transfuse.errors import DataError
+from transfuse.evaluation.checks import as_repeats
+from transfuse.evaluation.interval import Interval
+from transfuse.evaluation.metrics import METRICS, Metric, accuracy, metric_of, micro_f1, micro_precision, micro_recall
+
+BLOCK = 4_000_000
+"""Weights held in memory at once (rounds x examples); the draws do not depend on it."""
+
+
+def draws(
+    n: int, *, seed: int, rounds: int, groups: Sequence[object] | np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Yield blocks float64 [b, n], b summing to ``rounds``: how often each example is drawn in a resample.
+
+    Examples are drawn with replacement, n a round. With ``groups`` [n] whole groups are drawn instead, as many as
+    there are, so that examples of one group stay together (cluster bootstrap).
+
+    Raises:
+        DataError: groups of another length, or fewer than one round.
+    """
+    if rounds < 1:
+        raise DataError(f"{rounds} bootstrap rounds", expected="at least 1")
+    member = np.arange(n) if groups is None else _group_positions(groups, n)
+    units = int(member.max()) + 1
+    generator = np.random.default_rng(seed)
+    step = max(1, BLOCK // max(n, units))
+    for start in range(0, rounds, step):
+        size = min(step, rounds - start)
+        drawn = generator.integers(0, units, size=(size, units)) + units * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * units).reshape(size, units)
+        yield counts[:, member].astype(np.float64, order="C")
+
+
+def _group_positions(groups: Sequence[object] | np.ndarray, n: int) -> np.ndarray:
+    if len(groups) != n:
+        raise DataError(f"{len(groups)} groups for {n} examples", expected="one group key each")
+    known: dict[object, int] = {}
+    return np.array([known.setdefault(key, len(known)) for key in groups], dtype=np.int64)
+
+
+def resample(
+    labels: np.ndarray, repeats: np.ndarray, metrics: Sequence[Metric], weights: Iterable[np.ndarray]
+) -> np.ndarray:
+    """Each metric on each resample, mean over the repeats: float64 [metrics, rounds].
+
+    Args:
+        labels: int64 [N]; repeats: float64 [R, N, C], both checked.
+        metrics: metrics that share their statistics share one matrix product.
+        weights: blocks [b, N] of :func:`draws`; ones [1, N] give the figures themselves.
+
+    Cost: O(rounds N K R) multiplications in matrix products; K is 3C for counts, 45 for the calibration error.
+    """
+    kinds = list(dict.fromkeys(metric.statistics for metric in metrics))
+    tables = {kind: [kind(labels, repeat) for repeat in repeats] for kind in kinds}
+    blocks = []
+    for block in weights:
+        sums = {kind: [block @ table for table in tables[kind]] for kind in kinds}
+        blocks.append([np.mean([metric.combine(s) for s in sums[metric.statistics]], axis=0) for metric in metrics])
+    return np.concatenate([np.stack(block) for block in blocks], axis=1)
+
+
+def percentile(value: float, resampled: np.ndarray, confidence: float) -> Interval:
+    """Percentile interval of resampled figures [rounds], widened where needed to hold the figure itself.
+
+    The widening matters for biased figures only: a resample's calibration error is larger than the sample's.
+
+    Raises:
+        DataError: a confidence outside 0..1.
+    """
+    if not 0 < confidence < 1:
+        raise DataError(f"Confidence {confidence}", expected="a share between 0 and 1, such as 0.95")
+    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(value), float(min(low, value)), float(max(high, value)))
+
+
+def metric_intervals(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    seed: int,
+    rounds: int = 1000,
+    confidence: float = 0.95,
+    names: Sequence[str] | None = None,
+    groups: Sequence[object] | np.ndarray | None = None,
+) -> dict[str, Interval]:
+    """Metrics with percentile bootstrap intervals over examples: for one model's figures on one set of examples.
+
+    Formula: theta*_b = theta(resample b); interval = quantiles (1 -+ confidence)/2 of theta*_1..B. Resamples give no
+    spread where every prediction is right (or wrong), so accuracy then gets the exact binomial bound
+    ((1 - confidence)/2)^(1/n) instead (Clopper and Pearson 1934).
+
+    Args:
+        labels: int [N], 0..C-1.
+        probabilities: float [N, C], or [R, N, C] for R repeats of cross-validation: the figure is the mean over the
+            repeats, and an example is drawn for all repeats at once, because the repeats share the examples.
+        seed: of the resamples; the same seed draws the same examples for every model.
+        rounds: B, the number of resamples.
+        confidence: share of intervals that should hold the truth.
+        names: metrics of :data:`METRICS`; None for all.
+        groups: [N] keys of examples that belong together (a reviewer, a document): whole groups are drawn.
+
+    Returns:
+        name -> Interval, in the order of ``names``.
+
+    Raises:
+        DataError: shapes or values that cannot be used, or an unknown metric.
+
+    Cost: N = 10,000, C = 150, 1,000 rounds: about 2 s on one core, 150 MB.
+    Reference: Efron and Tibshirani (1993), An Introduction to the Bootstrap, section 13.3.
+
+    Example:
+        >>> labels, probabilities = [0, 1, 1, 0], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]]
+        >>> metric_intervals(labels, probabilities, seed=0, names=["accuracy"])["accuracy"].value
+        0.75
+    """
+    known, repeats = as_repeats(labels, probabilities)
+    chosen = list(METRICS) if names is None else list(names)
+    metrics = [metric_of(name)[0] for name in chosen]
+    values = resample(known, repeats, metrics, [np.ones((1, len(known)))])[:, 0]
+    resampled = resample(known, repeats, metrics, draws(len(known), seed=seed, rounds=rounds, groups=groups))
+    units = len(known) if groups is None else len(set(groups))
+    out = {}
+    for name, metric, value, figures in zip(chosen, metrics, values, resampled, strict=True):
+        interval = percentile(value, figures, confidence)
+        out[name] = _without_spread(interval, units, confidence) if metric in SHARES else interval
+    return out
+
+
+SHARES = (accuracy, micro_f1, micro_precision, micro_recall)
+"""The metrics that are a share of the examples, for which an exact bound is known at 0 and 1."""
+
+
+def _without_spread(interval: Interval, units: int, confidence: float) -> Interval:
+    """The exact binomial interval where a share is 0 or 1, else the interval as it is."""
+    bound = ((1 - confidence) / 2) ** (1 / units)
+    if interval.value == 1:
+        return Interval(1.0, bound, 1.0)
+    if interval.value == 0:
+        return Interval(0.0, 0.0, 1 - bound)
+    return interval

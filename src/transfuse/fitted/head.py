@@ -1,0 +1,215 @@
+"""The path through a backbone: template → layers → pooling → scaling → linear head → temperature."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from transfuse.backbones import adapters
+from transfuse.backbones.anatomy import Segment
+from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
+from transfuse.backbones.pooling import pool
+from transfuse.backbones.tokens import States, batches
+from transfuse.fitted.paths import Loader, log_softmax
+
+
+_HEAD = ("mean", "scale", "weight", "bias")
+
+
+@dataclasses.dataclass
+class Head:
+    """A linear head on standardised features: logits = ((x - mean) / scale) Wᵀ + b, with x / ‖x‖ for x if asked.
+
+    Args:
+        mean: float32 [D].
+        scale: float32 [D], standard deviations, never 0.
+        weight: float32 [C, D].
+        bias: float32 [C].
+        normalise: divide each feature vector by its length first.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    normalise: bool = False
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """float64 [N, C] from features [N, D]."""
+        weight, bias = self.folded()
+        features = np.asarray(features, dtype=np.float64)
+        return (unit(features) if self.normalise else features) @ weight.T + bias
+
+    def folded(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same head without the scaling: float64 weight [C, D] and bias [C]."""
+        weight = self.weight.astype(np.float64) / self.scale
+        return weight, self.bias.astype(np.float64) - weight @ self.mean
+
+
+def unit(features: np.ndarray) -> np.ndarray:
+    """Each row [D] divided by its length."""
+    long: np.ndarray = features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
+    return long
+
+
+class HeadPath:
+    """Predicts with a backbone, whose upper layers may be replaced or adapted, and a linear head.
+
+    Args:
+        loader: gives the backbone when it is needed.
+        layer: the layer that is read.
+        pooling: how its tokens become one vector.
+        template: how a text is shown, or None.
+        limit: most tokens a text.
+        head: the linear head.
+        cut: the freezing point; layers up to it are the backbone's own.
+        trained: layers ``cut`` to ``layer`` after training, or None where nothing but the head was fitted.
+        adapter: the adapter's settings where ``trained`` holds adapted layers; None where the layers were trained.
+        temperature: what logits are divided by.
+    """
+
+    kind = "head"
+
+    def __init__(
+        self,
+        loader: Loader,
+        *,
+        layer: int,
+        pooling: str,
+        template: str | None,
+        limit: int,
+        head: Head,
+        cut: int | None = None,
+        trained: Segment | None = None,
+        adapter: Mapping[str, Any] | None = None,
+        temperature: float = 1.0,
+    ) -> None:
+        self._loader = loader
+        self._whole: dict[str, Segment] = {}
+        self.layer, self.pooling, self.template, self.limit = layer, pooling, template, limit
+        self.head, self.temperature = head, temperature
+        self.cut = layer if cut is None else cut
+        self.trained, self.adapter = trained, adapter
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone, loaded now if it was not yet."""
+        return self._loader()
+
+    @property
+    def trainable_parameters(self) -> int:
+        """Numbers that differ from the backbone's, the head's included."""
+        own = 0 if self.trained is None else sum(t.numel() for t in self._difference().values())
+        return own + self.head.weight.size + self.head.bias.size
+
+    def from_features(self, features: np.ndarray) -> np.ndarray:
+        """Log-probabilities [N, C] from features [N, D] at ``layer`` and ``pooling``, where no layer was trained."""
+        return log_softmax(self.head.logits(features) / self.temperature)
+
+    def from_states(self, states: States, precision: str) -> np.ndarray:
+        """Log-probabilities [N, C] from the frozen prefix's states at ``cut``."""
+        assert self.trained is not None
+        return log_softmax(self.head.logits(self.pooled(self.trained, states, precision)) / self.temperature)
+
+    @torch.inference_mode()
+    def pooled(self, segment: Segment, inputs: States, precision: str) -> np.ndarray:
+        """Pooled states [N, D] after a segment; inputs are token ids or states, as the segment takes."""
+        backbone = self.backbone
+        out = np.empty((len(inputs.lengths), backbone.width), dtype=np.float32)
+        segment.eval()
+        for chosen in batches(inputs.lengths, BATCH_TOKENS):
+            values, mask = (x.to(backbone.device) for x in inputs.batch(chosen))
+            with torch.autocast(backbone.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+                hidden = segment(values if values.dim() == 2 else values.float(), mask)
+            out[chosen] = pool(backbone.normed(hidden), mask, self.pooling).cpu().numpy()
+        return out
+
+    def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """Log-probabilities [N, C] of N texts, by the whole path."""
+        tokens = self.backbone.tokens(texts, self.template, self.limit)
+        features = self.pooled(self.whole(precision), States.of_ids(tokens), precision)
+        return log_softmax(self.head.logits(features) / self.temperature)
+
+    def whole(self, precision: str = "fp32") -> Segment:
+        """All layers up to the one that is read, the trained ones in their places."""
+        if precision not in self._whole:
+            segment = self.backbone.segment(0, self.layer, precision=precision)
+            if self.trained is not None:
+                for i, layer in enumerate(self.trained.layers):
+                    segment.layers[self.cut + i] = layer
+                _share_embeddings(self.trained, segment)
+            self._whole[precision] = segment
+        return self._whole[precision]
+
+    def _difference(self) -> dict[str, torch.Tensor]:
+        assert self.trained is not None
+        if self.adapter:
+            return adapters.tensors(self.trained)
+        return {name: p.detach() for name, p in self.trained.model.named_parameters() if p.requires_grad}
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the numbers."""
+        return {
+            "kind": self.kind,
+            "template": self.template,
+            "max_tokens": self.limit,
+            "layer": self.layer,
+            "cut": self.cut,
+            "pooling": self.pooling,
+            "difference": None if self.trained is None else ("adapter" if self.adapter else "layers"),
+            "takes_states": None if self.trained is None else self.trained.takes_states,
+            "adapter": dict(self.adapter) if self.adapter else None,
+            "normalise": self.head.normalise,
+            "temperature": self.temperature,
+        }
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """``head.*`` [D] and [C, D], and the trained layers or adapters under ``difference.``."""
+        named = {f"head.{name}": torch.tensor(getattr(self.head, name)) for name in _HEAD}
+        if self.trained is not None:
+            named |= {f"difference.{k}": v.contiguous().cpu() for k, v in self._difference().items()}
+        return named
+
+    @staticmethod
+    def restore(fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], loader: Loader | None) -> HeadPath:
+        """From `describe` and `tensors`; loads the backbone where layers were trained."""
+        assert loader is not None
+        head = Head(*(tensors[f"head.{name}"].numpy() for name in _HEAD), normalise=fields["normalise"])
+        trained = None
+        if fields["difference"]:
+            trained = loader().segment(
+                fields["cut"], fields["layer"], own=True, states=fields["takes_states"]
+            )
+            if fields["adapter"]:
+                adapters.add(trained, fields["adapter"], seed=0)
+            found = {k.removeprefix("difference."): v for k, v in tensors.items() if k.startswith("difference.")}
+            with torch.no_grad():
+                for name, parameter in trained.model.named_parameters():
+                    if name in found:
+                        parameter.data = found[name].to(parameter.device)
+                        parameter.requires_grad_(True)
+        return HeadPath(
+            loader,
+            layer=fields["layer"],
+            pooling=fields["pooling"],
+            template=fields["template"],
+            limit=fields["max_tokens"],
+            head=head,
+            cut=fields["cut"],
+            trained=trained,
+            adapter=fields["adapter"],
+            temperature=fields["temperature"],
+        )
+
+
+def _share_embeddings(source: Segment, target: Segment) -> None:
+    """Where embeddings were trained too (the segment takes token ids), the whole path uses the trained ones."""
+    if source.takes_states:
+        return
+    for name, module in source.model._modules.items():
+        if module is not source.layers and name not in ("encoder", "transformer"):
+            target.model._modules[name] = module

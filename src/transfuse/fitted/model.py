@@ -1,0 +1,165 @@
+"""A fitted model: its manifest, its prediction, its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transfuse.backbones import loading
+from transfuse.backbones.huggingface import Backbone
+from transfuse.errors import ModelError
+from transfuse.fitted import artifact
+from transfuse.fitted.paths import Loader, build
+from transfuse.fitted.paths import Path as PredictionPath
+from transfuse.tasks.classify import Classify
+
+
+class FittedModel:
+    """What a method returns: it predicts, saves, loads, and makes a bundle that plain libraries load.
+
+    Args:
+        task: what is asked.
+        path: how a prediction is made.
+        method: the method's name.
+        backbone: ``reference``, ``revision``, ``licence`` and ``family`` of the backbone; empty without one.
+        made: what it was made from and its figures, for the manifest and the model card.
+        card: the model card in Markdown; empty for none.
+
+    Attributes:
+        labels: the classes, in the order of the columns of `predict_proba`.
+        manifest: all of it as JSON.
+    """
+
+    def __init__(
+        self,
+        task: Classify,
+        path: PredictionPath,
+        *,
+        method: str,
+        backbone: dict[str, Any] | None = None,
+        made: dict[str, Any] | None = None,
+        card: str = "",
+    ) -> None:
+        self.task, self.path, self.method = task, path, method
+        self.backbone, self.made, self.card = backbone or {}, made or {}, card
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes in the order of the probabilities' columns."""
+        return self.task.labels
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The content of manifest.json, its file hashes aside."""
+        return {
+            "format": artifact.FORMAT,
+            "task": {**self.task.to_dict(), **self.made.get("columns", {})},
+            "method": self.method,
+            "backbone": self.backbone,
+            "path": self.path.describe(),
+            "made": self.made,
+        }
+
+    def predict_proba(self, texts: Sequence[str], *, precision: str = "fp32") -> np.ndarray:
+        """Probabilities of the classes.
+
+        Args:
+            texts: N texts.
+            precision: ``fp32``, or ``bf16``, which is faster on some processors and agrees to about two digits.
+
+        Returns:
+            float64 [N, C], columns in the order of ``labels``; [0, C] for no texts.
+
+        Raises:
+            ModelError: an item is not a string.
+        """
+        if isinstance(texts, str):
+            raise ModelError("predict got one string", expected="a list of texts", remedy="Write predict([text]).")
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise ModelError(
+                    f"text {i + 1} is {text!r}, of type {type(text).__name__}",
+                    expected="a string",
+                    remedy="Convert it, or drop it before predicting.",
+                )
+        if not len(texts):
+            return np.empty((0, len(self.labels)))
+        return np.exp(self.path.log_probabilities(texts, precision))
+
+    def predict(self, texts: Sequence[str], *, precision: str = "fp32") -> list[str]:
+        """The most probable class of each text."""
+        probabilities = self.predict_proba(texts, precision=precision)
+        return [self.labels[i] for i in probabilities.argmax(1)] if len(probabilities) else []
+
+    def save(self, folder: str | Path) -> Path:
+        """Write manifest.json, the difference in safetensors and the card; the folder appears whole or not at all.
+
+        Raises:
+            OutputError: the place cannot be written, or holds something that is no fitted model.
+        """
+        return artifact.save(Path(folder), self.manifest, self.path.tensors(), self.card)
+
+    def bundle(self, folder: str | Path) -> Path:
+        """Write a folder that plain transformers or sentence-transformers loads, with predict.py that shows how.
+
+        Raises:
+            ModelError: the model has no backbone.
+            OutputError: the place cannot be written.
+        """
+        from transfuse.fitted.bundle import write
+
+        return write(self, Path(folder))
+
+
+def load(folder: str | Path) -> FittedModel:
+    """Load a fitted model from the folder that `FittedModel.save` wrote.
+
+    The backbone is loaded when a prediction first needs it, and refused if its content is not what the model was
+    fitted on.
+
+    Raises:
+        ModelError: no manifest, a newer format, a damaged file, or a backbone that has changed.
+    """
+    folder = Path(folder)
+    manifest, tensors = artifact.read(folder)
+    path = build(manifest["path"], tensors, _loader(manifest["backbone"], folder) if manifest["backbone"] else None)
+    card = folder / "README.md"
+    return FittedModel(
+        Classify.from_dict(manifest["task"]),
+        path,
+        method=manifest["method"],
+        backbone=manifest["backbone"],
+        made=manifest["made"],
+        card=card.read_text(encoding="utf-8") if card.exists() else "",
+    )
+
+
+_LOADED: dict[str, Backbone] = {}
+"""The backbones of this process by content, so that several fitted models share one."""
+
+
+def _loader(fields: dict[str, Any], folder: Path) -> Loader:
+    def loader() -> Backbone:
+        revision = fields["revision"]
+        if revision not in _LOADED:
+            backbone = loading.load(fields["resolved"], base=folder, unsafe=fields.get("unsafe", False))
+            if backbone.revision != revision:
+                raise ModelError(
+                    f"{folder}: the backbone {fields['reference']} has changed since the model was fitted "
+                    f"(content {backbone.revision[:12]}, not {revision[:12]})",
+                    expected="the same weights and tokenizer",
+                    remedy="Bring back the backbone's folder, or fit the model again.",
+                )
+            _LOADED[revision] = backbone
+        return _LOADED[revision]
+
+    return loader
+
+
+def remember(backbone: Backbone) -> Loader:
+    """A loader for a backbone that is loaded already; models loaded later in this process share it."""
+    _LOADED[backbone.revision] = backbone
+    return lambda: _LOADED[backbone.revision]

@@ -1,0 +1,60 @@
+"""The path of a prediction: one class a kind, found by its name in a manifest.
+
+A path turns texts into log-probabilities. It names itself (`describe`, JSON), gives its numbers (`tensors`), and is
+built again from both. A path that reads a backbone gets it through `Loader`, and only when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from transfuse.backbones.huggingface import Backbone
+
+Loader = Callable[[], Backbone]
+
+PATHS = {
+    "majority": "transfuse.fitted.text:Majority",
+    "tfidf": "transfuse.fitted.text:Tfidf",
+    "head": "transfuse.fitted.head:HeadPath",
+    "prompt": "transfuse.fitted.prompted:PromptPath",
+}
+"""Kind of path -> where its class is."""
+
+
+class Path(Protocol):
+    """What every path offers."""
+
+    kind: str
+    trainable_parameters: int
+
+    def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """float64 [N, C] of N texts."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the numbers, as JSON."""
+        ...
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The difference from the backbone, by name."""
+        ...
+
+
+def build(fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], loader: Loader | None) -> Path:
+    """The path that `describe` and `tensors` came from."""
+    module, _, name = PATHS[fields["kind"]].partition(":")
+    path: Path = getattr(importlib.import_module(module), name).restore(fields, tensors, loader)
+    return path
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Row-wise, float64 [N, C]."""
+    shifted = np.asarray(logits, dtype=np.float64)
+    shifted = shifted - shifted.max(1, keepdims=True)
+    normal: np.ndarray = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return normal

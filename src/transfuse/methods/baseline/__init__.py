@@ -1,0 +1,1 @@
+"""No transfer: what the target's labels alone can do."""

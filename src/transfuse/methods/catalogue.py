@@ -1,0 +1,68 @@
+"""All methods: a literal table, imported when one is used."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any, Protocol
+
+from transfuse.backbones.huggingface import Backbone
+from transfuse.engine.jobs import Job, TransferData
+from transfuse.errors import RecipeError, nearest
+from transfuse.tasks.classify import Classify
+
+METHODS = {
+    "majority": "transfuse.methods.baseline.majority:Majority",
+    "tfidf": "transfuse.methods.baseline.tfidf:TfidfBaseline",
+    "prompt": "transfuse.methods.prompt.prompt:Prompting",
+    "probe": "transfuse.methods.feature.probe:Probe",
+    "finetune": "transfuse.methods.parameter.finetune:Finetune",
+    "lora": "transfuse.methods.parameter.lora:Lora",
+}
+"""Name in a recipe -> where the method is."""
+
+NO_TRANSFER = "tfidf"
+"""The method that every candidate is measured against."""
+
+
+class Method(Protocol):
+    """What a method offers.
+
+    Attributes:
+        family: baseline, prompt, feature, instance, parameter, relation, distillation, merging or meta.
+        reads: ``nothing``, ``any`` backbone or a ``decoder``.
+        uses_sources: whether labelled sources change it.
+        counterpart: the method with the same backbone that it must beat (fine-tuning: the frozen probe), or None.
+    """
+
+    family: str
+    reads: str
+    uses_sources: bool
+    counterpart: str | None
+
+    def plan(self, task: Classify, backbone: Backbone | None, data: TransferData, seed: int, **settings: Any) -> Job:
+        """Describe what to do; settings are the keyword arguments after ``seed``, each with a default."""
+        ...
+
+
+def method(name: str) -> Method:
+    """The method of a name.
+
+    Raises:
+        RecipeError: no such method; the message names the nearest one.
+    """
+    if name not in METHODS:
+        raise RecipeError(
+            f"method '{name}' does not exist.{nearest(name, tuple(METHODS))}",
+            expected=f"one of {', '.join(METHODS)}",
+            remedy="Correct the name; docs/methods.md says when to choose which.",
+        )
+    module, _, attribute = METHODS[name].partition(":")
+    found: Method = getattr(importlib.import_module(module), attribute)()
+    return found
+
+
+def settings(name: str) -> dict[str, Any]:
+    """The settings of a method with their defaults."""
+    parameters = inspect.signature(method(name).plan).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}

@@ -1,0 +1,85 @@
+"""The probe: every layer and pooling of a frozen backbone from one pass, a logistic head on the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transfuse.backbones.huggingface import Backbone
+from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Rows, TransferData
+from transfuse.errors import RecipeError
+from transfuse.methods.rows import label_names, source_rows, target_rows
+from transfuse.tasks.classify import Classify
+
+GRID = (0.001, 0.01, 0.1, 1.0)
+
+
+class Probe:
+    """Logistic regression on standardised pooled states: min Σ w CE(W z, y) + ‖W‖² / 2C (Alain and Bengio 2016).
+
+    Choose it first: it costs one pass, cannot forget, and tells which layer knows the task. Sources join the target's
+    rows with weights, so that all source rows together count as much as ``1 / target_share`` times the target's.
+    """
+
+    family, reads, uses_sources, counterpart = "feature", "any", True, None
+
+    def plan(
+        self,
+        task: Classify,
+        backbone: Backbone | None,
+        data: TransferData,
+        seed: int,
+        *,
+        layers: Sequence[int] | None = None,
+        poolings: Sequence[str] | None = None,
+        template: str = "auto",
+        c: float | None = None,
+        label_words: bool = True,
+        source_limit: int = 2000,
+        target_share: float = 0.5,
+    ) -> Job:
+        """Choose the readout, then fit the head.
+
+        Args:
+            layers: the layers to try (0 is the embeddings' output); all by default.
+            poolings: ``mean``, ``first``, ``last``; by default those that suit the backbone.
+            template: ``auto`` (the task's template for decoders, none for encoders), ``none``, ``task`` or ``both``.
+            c: inverse strength of the penalty; chosen by cross-validation by default.
+            label_words: add each label's word as a row of its class (encoders only).
+            source_limit: most rows of each source.
+            target_share: what the target's rows together count, as a share of what the source's rows count.
+        """
+        assert backbone is not None
+        rows = joined(task, data, source_limit, target_share)
+        names = label_names(task) if label_words and not backbone.decoder else None
+        fitted_on = Rows.join(rows, names) if names is not None else rows
+        return Job(
+            (
+                ChooseReadout(rows, tuple(layers or ()), tuple(poolings or ()), templates(task, backbone, template)),
+                FitHead(fitted_on, GRID if c is None else (c,)),
+            ),
+            0,
+            seed,
+        )
+
+
+def joined(task: Classify, data: TransferData, source_limit: int, target_share: float) -> Rows:
+    """Target rows, and source rows where there are some, weighted against each other."""
+    source = source_rows(task, data.sources, source_limit)
+    if source is None:
+        return target_rows(task, data.target)
+    return Rows.join(target_rows(task, data.target, total=target_share * float(source.weights.sum())), source)
+
+
+def templates(task: Classify, backbone: Backbone, template: str) -> tuple[str | None, ...]:
+    """The templates that a setting means: None is the bare text."""
+    options: dict[str, tuple[str | None, ...]] = {
+        "auto": (task.shown(),) if backbone.decoder else (None,),
+        "none": (None,),
+        "task": (task.shown(),),
+        "both": (None, task.shown()),
+    }
+    if template not in options:
+        raise RecipeError(
+            f"template: '{template}'", expected=f"one of {', '.join(options)}", remedy="Correct the setting."
+        )
+    return options[template]

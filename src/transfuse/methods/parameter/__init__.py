@@ -1,0 +1,1 @@
+"""Transfer of parameters: pretrained weights are where training starts."""

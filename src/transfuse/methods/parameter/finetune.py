@@ -1,0 +1,115 @@
+"""Fine-tuning: the upper layers of a backbone train on, the lower ones are frozen and cached."""
+
+from __future__ import annotations
+
+from transfuse.backbones.huggingface import Backbone
+from transfuse.engine.jobs import Job, Schedule, TransferData
+from transfuse.methods.parameter import tuning
+from transfuse.tasks.classify import Classify
+
+ENCODER = {"train_layers": "all", "learning_rate": 5e-4, "contrastive": 1.0, "cosine": True, "epochs": 6}
+DECODER = {"train_layers": 6, "learning_rate": 1e-4, "contrastive": 0.0, "cosine": False, "epochs": 6}
+"""Defaults that differ: a sentence encoder is small, has unit-length geometry and takes large steps; a decoder not."""
+
+
+class Finetune:
+    """Trains layers below the readout and a new head, from the probe's solution on (LP-FT, Kumar et al. 2022).
+
+    Choose it where the probe is good and not good enough. With sources the layers learn on them first, once for all
+    folds, then on the target. Costs epochs x rows through the trained layers alone: what is below is cached.
+    """
+
+    family, reads, uses_sources, counterpart = "parameter", "any", True, "probe"
+
+    def plan(
+        self,
+        task: Classify,
+        backbone: Backbone | None,
+        data: TransferData,
+        seed: int,
+        *,
+        train_layers: int | str | None = None,
+        train_embeddings: bool = False,
+        layer: int | None = None,
+        pooling: str | None = None,
+        template: str = "auto",
+        learning_rate: float | None = None,
+        head_learning_rate: float = 1e-3,
+        layer_decay: float = 0.85,
+        epochs: int | None = None,
+        batch_size: int = 32,
+        warmup: float = 0.1,
+        weight_decay: float = 0.01,
+        l2_sp: float = 0.0,
+        contrastive: float | None = None,
+        average_from: float = 0.3,
+        cosine: bool | None = None,
+        c: float = 0.1,
+        label_words: bool = True,
+        sources: str = "first",
+        source_limit: int = 2000,
+        source_epochs: int = 2,
+        target_epochs: int = 6,
+        target_learning_rate: float | None = None,
+        target_share: float = 0.25,
+    ) -> Job:
+        """Choose the readout, fit the head, train.
+
+        Args:
+            train_layers: how many layers below the readout train, or ``all``.
+            train_embeddings: train the embeddings too; needs ``train_layers: all`` and caches nothing.
+            layer: the layer that is read; by default an encoder's last, and a decoder's best by leave-one-out.
+            pooling: ``mean``, ``first`` or ``last``; by default mean for encoders, last for decoders.
+            template: as in `Probe`.
+            learning_rate: of the uppermost layer, at its peak.
+            head_learning_rate: of the head.
+            layer_decay: learning rate of a layer as a share of that of the layer above (Howard and Ruder 2018).
+            epochs: passes over the target's rows without a source, or over all rows together.
+            batch_size: rows a step.
+            warmup: share of the steps with a rising learning rate.
+            weight_decay: AdamW's.
+            l2_sp: α of L2-SP (Li et al. 2018): pull towards the weights that the stage began with.
+            contrastive: weight of the supervised contrastive term (Gunel et al. 2021).
+            average_from: share of the steps from which on weights are averaged; 1 for never.
+            cosine: a head on features of unit length.
+            c: penalty of the head that training starts from.
+            label_words: add the labels' words as rows (encoders without a source).
+            sources: ``first``, then the target; or ``together``, weighted.
+            source_limit: most rows of each source.
+            source_epochs: passes over the source's rows.
+            target_epochs: passes over the target's rows after a source stage.
+            target_learning_rate: of that stage; by default a third of ``learning_rate``.
+            target_share: weight of all target rows as a share of the source's, where they train together.
+        """
+        assert backbone is not None
+        default = DECODER if backbone.decoder else ENCODER
+        rate = float(default["learning_rate"] if learning_rate is None else learning_rate)
+        schedule = Schedule(
+            learning_rate=rate,
+            head_learning_rate=head_learning_rate,
+            layer_decay=layer_decay,
+            epochs=int(default["epochs"]) if epochs is None else epochs,
+            batch_size=batch_size,
+            warmup=warmup,
+            weight_decay=weight_decay,
+            anchor=l2_sp,
+            contrastive=float(default["contrastive"] if contrastive is None else contrastive),
+            average_from=average_from,
+        )
+        chosen = tuning.Tuning(
+            layers=tuning.count(default["train_layers"] if train_layers is None else train_layers, backbone),
+            embeddings=train_embeddings,
+            adapter=None,
+            layer=layer,
+            pooling=pooling,
+            template=template,
+            c=c,
+            cosine=bool(default["cosine"] if cosine is None else cosine),
+            label_words=label_words,
+            schedule=schedule,
+            source_limit=source_limit,
+            target_share=target_share,
+            sources=sources,
+            **tuning.two_stages(schedule, source_epochs, target_epochs, target_learning_rate),
+        )
+        return tuning.plan(task, backbone, data, seed, chosen)

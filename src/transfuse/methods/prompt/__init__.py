@@ -1,0 +1,1 @@
+"""Transfer by asking: a pretrained decoder is prompted, nothing is trained."""

@@ -1,0 +1,66 @@
+"""Prompting: a decoder is asked, zero-shot or with demonstrations, and its label words are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from transfuse.backbones.huggingface import Backbone
+from transfuse.engine.jobs import Job, Prompt, TransferData
+from transfuse.errors import RecipeError
+from transfuse.tasks.classify import Classify
+
+
+class Prompting:
+    """Scores label words after a prompt (Brown et al. 2020) and subtracts the prompt's own bias (Zhao et al. 2021).
+
+    Choose it where there are hardly any labels and the decoder is good. Costs one pass a text, no training.
+    """
+
+    family, reads, uses_sources, counterpart = "prompt", "decoder", False, None
+
+    def plan(
+        self,
+        task: Classify,
+        backbone: Backbone | None,
+        data: TransferData,
+        seed: int,
+        *,
+        shots: int = 8,
+        calibrate: bool = True,
+        template: str | None = None,
+        words: Mapping[str, str] | None = None,
+    ) -> Job:
+        """One prompt for all texts.
+
+        Args:
+            shots: demonstrations in all, spread evenly over the classes and drawn by the seed; 0 asks without any.
+            calibrate: contextual calibration.
+            template: how a text is shown; by default the task's (see `Classify.shown`).
+            words: label -> word; by default the task's.
+        """
+        if shots < 0:
+            raise RecipeError(f"prompt.shots: {shots}", expected="0 or more", remedy="Use 0 for a zero-shot prompt.")
+        shown = template or task.shown()
+        named = {label: (words or {}).get(label) or task.word(label) for label in task.labels}
+        pairs = [(data.target.texts[i], named[(data.target.labels or ())[i]]) for i in _drawn(data, shots, seed)]
+        return Job((Prompt(tuple(pairs), shown, tuple(named.values()), calibrate),), 0, seed)
+
+
+def _drawn(data: TransferData, shots: int, seed: int) -> list[int]:
+    """Positions of the demonstrations: as many a class as possible, the rest from classes in turn, shuffled."""
+    labels = data.target.labels or ()
+    if not shots or not labels:
+        return []
+    generator = np.random.default_rng(seed)
+    queues = []
+    for label in sorted(set(labels)):
+        own = np.flatnonzero(np.array(labels) == label)
+        queues.append(list(generator.permutation(own)))
+    drawn: list[int] = []
+    while len(drawn) < shots and any(queues):
+        for queue in queues:
+            if queue and len(drawn) < shots:
+                drawn.append(int(queue.pop()))
+    return [drawn[i] for i in generator.permutation(len(drawn))]

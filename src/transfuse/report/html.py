@@ -1,0 +1,102 @@
+"""report.html: the study on one page, in one file that opens anywhere and asks nothing of the network."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transfuse.errors import OutputError
+from transfuse.report import reading, rows, sections, sentences
+from transfuse.report.words import Speaker
+
+
+def write_html(report: Mapping[str, Any], path: Path | str, lang: str) -> Path:
+    """Write the report's page; the file appears whole or not at all.
+
+    Args:
+        report: a report of schema 1; sections whose keys are missing are left out.
+        path: the file; its folder is made.
+        lang: "en" or "zh".
+
+    Returns:
+        The path.
+
+    Raises:
+        UsageError: another language.
+        OutputError: a place that cannot be written; names it.
+    """
+    page, target = page_of(report, lang), Path(path)
+    part: str | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(page.encode("utf-8", "replace"))
+        Path(part).chmod(0o644)
+        Path(part).replace(target)
+    except OSError as error:
+        if part:
+            with contextlib.suppress(OSError):
+                Path(part).unlink(missing_ok=True)
+        raise OutputError(
+            f"{target}: {error.strerror or error}", expected="a folder that can be written", remedy="Choose another."
+        ) from error
+    return target
+
+
+def page_of(report: Mapping[str, Any], lang: str) -> str:
+    """The page as text. Everything that stands in the report is escaped.
+
+    Raises:
+        UsageError: another language.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    speak = Speaker(lang)
+    environment = Environment(
+        loader=PackageLoader("transfuse.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(context_of(report, speak), t=speak)
+
+
+def context_of(report: Mapping[str, Any], speak: Speaker) -> dict[str, Any]:
+    """What the template shows, all of it in words and places."""
+    machine = reading.at(report, "machine") or {}
+    metric = speak.name("metric", reading.metric_of(report))
+    board = rows.leaderboard(report, speak)
+    families = {row.family: row.family_words for row in board if row.status == "done" and row.family}
+    return {
+        "lang": {"en": "en", "zh": "zh-CN"}[speak.lang],
+        "name": str(report.get("name") or speak("none")),
+        "subtitle": sections.subtitle(report, speak),
+        "version": str(reading.at(machine, "transfuse") or ""),
+        "metric": metric,
+        "verdict": sentences.verdict(report, speak.lang),
+        "reasons": sentences.reasons(report, speak.lang),
+        "tiles": sections.tiles(report, speak),
+        "board": board,
+        "families": families,
+        "sources": rows.comparisons(report, "without source", speak),
+        "has_sources": any(reading.items(c, "sources") for c in reading.items(report, "candidates")),
+        "probes": rows.comparisons(report, "frozen probe", speak),
+        "charts": sections.charts(report, speak),
+        "test": sections.test_figures(report, speak),
+        "confusion": sections.confusion(report),
+        "mistakes": sections.mistakes(report),
+        "calibration": sections.calibration(report),
+        "parts": sections.parts(report, speak),
+        "findings": sections.findings(report, speak),
+        "recipe": str(report.get("recipe") or ""),
+        "command": str(report.get("command") or ""),
+        "machine": sections.flat(machine),
+        "plan": sections.flat(report.get("plan")),
+        "assets": [a for a in reading.items(report, "assets") if isinstance(a, Mapping)],
+    }

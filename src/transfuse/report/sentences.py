@@ -1,0 +1,173 @@
+"""What a study found, in sentences: the page, the terminal and the model card all say these."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from transfuse.report import amounts, reading
+from transfuse.report.reading import Candidate, Report
+from transfuse.report.words import Speaker
+
+NAMED = 5
+"""So many candidates are named in a sentence; the rest are counted."""
+
+
+def explain(report: Report, lang: str) -> list[str]:
+    """The findings in sentences of plain text: what was chosen, how good it is, what each transfer was worth, why.
+
+    Args:
+        report: a report of schema 1; missing keys leave their sentences out.
+        lang: "en" or "zh".
+
+    Returns:
+        Sentences, the most important first; never empty.
+
+    Raises:
+        UsageError: another language.
+    """
+    return verdict(report, lang) + reasons(report, lang)
+
+
+def verdict(report: Report, lang: str) -> list[str]:
+    """The sentences of the opening paragraph: the choice, its figures, what the transfer was worth."""
+    speak = Speaker(lang)
+    chosen = reading.find(report, report.get("chosen"))
+    if chosen is None:
+        return [speak("say.nothing")]
+    about = speak.name("about", chosen.get("family"))
+    known = about != str(chosen.get("family") or "")
+    name = reading.name_of(chosen)
+    first = speak("say.chosen", id=name, about=about) if known else speak("say.chosen_plain", id=name)
+    return [first, *_figures(report, chosen, speak), *_sources(report, chosen, speak), *_probe(chosen, speak)]
+
+
+def reasons(report: Report, lang: str) -> list[str]:
+    """Why the choice fell as it did: the rule, the next best, what was barred, what did not run."""
+    speak = Speaker(lang)
+    return [*_why(report, speak), *_barred(report, speak), *_not_run(report, speak), *_validation(report, speak)]
+
+
+def _figures(report: Report, chosen: Candidate, speak: Speaker) -> list[str]:
+    name = reading.metric_of(report)
+    metric, test = speak.name("metric", name), reading.interval(reading.at(report, "test", name))
+    if test is None:
+        figure = reading.validation_of(report, chosen)
+        shown = amounts.with_interval(speak, figure)
+        return [speak("say.validation", metric=metric, figure=shown)] if figure else []
+    n = amounts.count(reading.number(report.get("test_rows")))
+    out = [speak("say.test", metric=metric, figure=amounts.with_interval(speak, test), n=n)]
+    if chosen.get("id") == reading.no_transfer_id(report):
+        return [*out, speak("say.is_no_transfer")]
+    baseline = reading.interval(reading.at(report, "no_transfer", name))
+    if baseline:
+        out.append(speak("say.no_transfer", figure=amounts.with_interval(speak, baseline)))
+    comparison = reading.at(report, "test_comparison")
+    difference = reading.interval(reading.at(comparison, "difference"))
+    if difference:
+        shown = amounts.with_interval(speak, difference, difference=True)
+        judged = speak.name("verdict_long", comparison.get("verdict"))
+        out.append(speak("say.test_difference", difference=shown, verdict=judged))
+    return out
+
+
+def _worth(key: str, entry: Mapping[str, Any], speak: Speaker, **values: str) -> list[str]:
+    """One comparison in words, and what it could not have seen where it gives no evidence."""
+    difference = reading.interval(entry.get("difference"))
+    shown = amounts.with_interval(speak, difference, difference=True)
+    split = speak.name("split", entry.get("split"))
+    judged = speak.name("verdict_long", entry.get("verdict"))
+    out = [speak(key, difference=shown, split=split, verdict=judged, **values)]
+    detectable, n = reading.number(entry.get("detectable")), reading.number(entry.get("n"))
+    if entry.get("verdict") == "no evidence" and detectable and n:
+        out.append(speak("say.detectable", n=amounts.count(n), detectable=amounts.plain(detectable)))
+    return out
+
+
+def _sources(report: Report, chosen: Candidate, speak: Speaker) -> list[str]:
+    entries = [t for c in reading.ranked(report) for t in reading.transfers(c, "without source")]
+    out: list[str] = []
+    for entry in reading.transfers(chosen, "without source"):
+        source = speak.listed(reading.removed_sources(report, chosen, entry))
+        out += _worth("say.source", entry, speak, source=source)
+    if entries and not reading.items(chosen, "sources"):
+        out.append(speak("say.no_source"))
+    if len(entries) > 1 or (entries and not out):
+        tally = Counter(str(entry.get("verdict")) for entry in entries)
+        helps, unclear, hurts = (tally[v] for v in ("helps", "no evidence", "hurts"))
+        out.append(speak("say.sources", n=len(entries), helps=helps, unclear=unclear, hurts=hurts))
+    return out
+
+
+def _probe(chosen: Candidate, speak: Speaker) -> list[str]:
+    return [s for entry in reading.transfers(chosen, "frozen probe") for s in _worth("say.probe", entry, speak)]
+
+
+def _why(report: Report, speak: Speaker) -> list[str]:
+    chosen = reading.find(report, report.get("chosen"))
+    figure = reading.validation_of(report, chosen) if chosen else None
+    if chosen is None or figure is None:
+        return []
+    barred = {reading.at(entry, "id") for entry in reading.items(report, "barred")}
+    free = [c for c in reading.with_status(report, "done") if c.get("id") not in barred]
+    values = {reading.name_of(c): v.value for c in free if (v := reading.validation_of(report, c))}
+    better = max if reading.greater_is_better(reading.metric_of(report)) else min
+    equal = sum(value == figure.value for value in values.values())
+    key = "say.why_gate"
+    if values and figure.value == better(values.values()):
+        key = "say.why_equal" if equal > 1 else "say.why"
+    metric = speak.name("metric", reading.metric_of(report))
+    n = equal if key == "say.why_equal" else len(values)
+    out = [speak(key, metric=metric, figure=amounts.plain(figure.value), n=n)]
+    runner_up = next((c for c in free if c.get("id") != chosen.get("id")), None)
+    if runner_up and key != "say.why_gate" and (beside := reading.validation_of(report, runner_up)):
+        out.append(speak("say.next", id=reading.name_of(runner_up), figure=amounts.with_interval(speak, beside)))
+    return out
+
+
+def _barred(report: Report, speak: Speaker) -> list[str]:
+    entries = [entry for entry in reading.items(report, "barred") if isinstance(entry, Mapping)]
+    out = [speak("say.strict")] if report.get("gate") == "strict" else []
+    for entry in entries[:NAMED]:
+        reason = _harm(report, entry, speak) or str(entry.get("reason") or speak("say.barred_unsaid"))
+        out.append(speak("say.barred", id=reading.name_of(entry), reason=reason))
+    return [*out, speak("say.more", n=len(entries) - NAMED)] if len(entries) > NAMED else out
+
+
+def _harm(report: Report, entry: Mapping[str, Any], speak: Speaker) -> str:
+    """The first comparison by which a barred candidate hurts, in words; empty where there is none."""
+    candidate = reading.find(report, entry.get("id")) or {}
+    for comparison in reading.items(candidate, "transfer"):
+        difference = reading.interval(reading.at(comparison, "difference"))
+        if difference and reading.at(comparison, "verdict") == "hurts":
+            shown = amounts.with_interval(speak, difference, difference=True)
+            split = speak.name("split", comparison.get("split"))
+            return speak("say.barred_hurts", difference=shown, against=comparison.get("against"), split=split)
+    return ""
+
+
+def _not_run(report: Report, speak: Speaker) -> list[str]:
+    out = []
+    for status, key in (("skipped", "say.skipped"), ("failed", "say.failed")):
+        found = reading.with_status(report, status)
+        named = [speak("colon").join(filter(None, (reading.name_of(c), c.get("reason")))) for c in found[:NAMED]]
+        named += [speak("say.more", n=len(found) - NAMED)] if len(found) > NAMED else []
+        if found:
+            out.append(speak(key, n=len(found), ids=speak("semicolon").join(map(_open_end, named))))
+    return out
+
+
+def _open_end(text: str) -> str:
+    """Without the full stop, so that more can follow."""
+    return text.rstrip(".。 ")
+
+
+def _validation(report: Report, speak: Speaker) -> list[str]:
+    how = reading.at(report, "validation")
+    n = reading.number(reading.at(how, "n"))
+    kind = reading.at(how, "kind")
+    if n is None or kind not in ("cross-validation", "split"):
+        return []
+    folds, repeats = reading.at(how, "folds"), reading.at(how, "repeats")
+    return [speak(f"say.{kind}", n=amounts.count(n), folds=folds, repeats=repeats)]

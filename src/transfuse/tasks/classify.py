@@ -1,0 +1,86 @@
+"""Classification: one label of a fixed set for each text."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from transfuse.errors import DataError, nearest
+
+MAX_TOKENS = 256
+"""Tokens a text, template included, where the recipe says nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Classify:
+    """A classification task.
+
+    Args:
+        labels: the C classes; their order is the order of all probabilities.
+        template: how a text is shown to a decoder, with ``{text}`` once; None asks for the default (see `shown`).
+        words: the word by which a prompt names a label; a label without one is named by itself.
+        metric: what candidates are chosen by.
+        max_tokens: longest input, in tokens of the backbone, template included.
+    """
+
+    labels: tuple[str, ...]
+    template: str | None = None
+    words: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    metric: str = "accuracy"
+    max_tokens: int = MAX_TOKENS
+    kind: str = "classify"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(self.labels))
+        unknown = [label for label in self.words if label not in self.labels]
+        if unknown:
+            raise DataError(
+                f"task.words: '{unknown[0]}' is no label.{nearest(unknown[0], self.labels)}",
+                expected=f"labels among {', '.join(self.labels[:10])}",
+                remedy="Name each word under a label of the data.",
+            )
+
+    def word(self, label: str) -> str:
+        """The word by which a prompt names a label: ``card_arrival`` becomes ``card arrival``."""
+        return self.words.get(label) or label.replace("_", " ").replace("-", " ").strip()
+
+    def shown(self) -> str:
+        """The template for decoders: the recipe's own, else the text and a question that ends where the answer starts.
+
+        The default names the answers while they are few enough to be read (at most eight).
+        """
+        if self.template is not None:
+            return self.template
+        names = [self.word(label) for label in self.labels]
+        asked = f" ({', '.join(names[:-1])} or {names[-1]})" if 1 < len(names) <= 8 else ""
+        return "{text}\nAnswer" + asked + ":"
+
+    def encode(self, labels: Sequence[str]) -> np.ndarray:
+        """Labels as int64 [N], positions in ``self.labels``.
+
+        Raises:
+            DataError: a label that the task does not have.
+        """
+        position = {label: i for i, label in enumerate(self.labels)}
+        try:
+            return np.array([position[label] for label in labels], dtype=np.int64)
+        except KeyError as error:
+            name = str(error.args[0])
+            raise DataError(
+                f"label '{name}' is not one of the task's labels.{nearest(name, self.labels)}",
+                expected=", ".join(self.labels[:20]),
+                remedy="Correct the label, or add training rows that have it.",
+            ) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """For manifest.json and report.json."""
+        return {**dataclasses.asdict(self), "labels": list(self.labels), "words": dict(self.words)}
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> Classify:
+        """The inverse of `to_dict`; keys that other parts of the program add are left alone."""
+        names = {f.name for f in dataclasses.fields(Classify)}
+        return Classify(**{k: v for k, v in fields.items() if k in names})

@@ -1,0 +1,133 @@
+"""transfuse predict: texts, files and pipes in; tables, files and pipes out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_texts_to_a_pipe_are_csv(command, model):
+    outcome = command("predict", "m", "good, really", "bad")
+    assert outcome.code == 0
+    assert rows_of(outcome.out) == [
+        {
+            "text": "good, really",
+            "predicted_label": "positive",
+            "probability_negative": "0.1",
+            "probability_positive": "0.9",
+        },
+        {"text": "bad", "predicted_label": "negative", "probability_negative": "0.75", "probability_positive": "0.25"},
+    ]
+
+
+def test_texts_to_a_pipe_as_jsonl(command, model):
+    outcome = command("predict", "m", "好 good", "--format", "jsonl")
+    assert json.loads(outcome.out)["predicted_label"] == "positive"
+    assert "好" in outcome.out
+
+
+def test_a_terminal_gets_a_table(command, model, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    outcome = command("predict", "m", "good " * 40)
+    header, row = re.sub(r"\x1b\[[\d;]*m", "", outcome.out).splitlines()
+    assert header.split() == ["label", "probability", "text"]
+    assert row.split()[:3] == ["positive", "0.900", "good"]
+    assert row.rstrip().endswith("…")
+    assert len(row) <= 80
+
+
+def test_standard_input_one_text_a_line(command, model):
+    outcome = command("predict", "m", stdin="good\n坏\r\n".encode())
+    assert [row["predicted_label"] for row in rows_of(outcome.out)] == ["positive", "negative"]
+    assert [row["text"] for row in rows_of(outcome.out)] == ["good", "坏"]
+
+
+def test_standard_input_that_is_not_text(command, model):
+    outcome = command("predict", "m", stdin=b"good\n\xff\xfe\n")
+    assert outcome.code == 4
+    assert outcome.err.startswith("standard input, line 2: not UTF-8 text")
+
+
+def test_nothing_to_predict(command, model):
+    assert "no texts" in command("predict", "m", stdin=b"").err
+
+
+def test_a_file_keeps_order_and_columns(command, model, tmp_path):
+    (tmp_path / "in.csv").write_text("id,text,rating\n3,bad,-1\n1,good,1\n2,so so,0\n")
+    outcome = command("predict", "m", "--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv")
+    assert (outcome.code, outcome.out) == (0, "")
+    written = rows_of((tmp_path / "out.csv").read_text())
+    assert list(written[0]) == [
+        "id",
+        "text",
+        "rating",
+        "predicted_label",
+        "probability_negative",
+        "probability_positive",
+    ]
+    assert [(row["id"], row["rating"], row["predicted_label"]) for row in written] == [
+        ("3", "-1", "negative"),
+        ("1", "1", "positive"),
+        ("2", "0", "negative"),
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".tsv", ".parquet"])
+def test_the_output_goes_by_its_ending(command, model, tmp_path, suffix):
+    target = tmp_path / f"out{suffix}"
+    assert command("predict", "m", "good", "--output", target).code == 0
+    assert target.stat().st_size > 0
+
+
+def test_an_output_of_unknown_kind(command, model, tmp_path):
+    assert command("predict", "m", "good", "--output", tmp_path / "out.xls").code == 8
+
+
+def test_the_column_of_texts_may_be_named(command, model, tmp_path):
+    (tmp_path / "in.csv").write_text("title,body\ngood,bad\nbad,good\n")
+    outcome = command("predict", "m", "--input", tmp_path / "in.csv", "--column", "title")
+    assert [row["predicted_label"] for row in rows_of(outcome.out)] == ["positive", "negative"]
+    wrong = command("predict", "m", "--input", tmp_path / "in.csv", "--column", "tittle")
+    assert (wrong.code, "Did you mean 'title'?" in wrong.err) == (4, True)
+
+
+def test_a_single_column_of_another_name_is_taken(command, model, tmp_path):
+    (tmp_path / "in.csv").write_text("remark\ngood\n")
+    assert rows_of(command("predict", "m", "--input", tmp_path / "in.csv").out)[0]["predicted_label"] == "positive"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("good", "--input", "x.csv"), "TEXT and --input together"),
+        (("good", "--column", "x"), "--column without --input"),
+        (("good", "--format", "xml"), "Expected: csv or jsonl"),
+    ],
+)
+def test_what_does_not_go_together(command, model, arguments, words):
+    outcome = command("predict", "m", *arguments)
+    assert outcome.code == 2
+    assert words in outcome.err
+
+
+def test_the_folder_of_a_run_stands_for_its_model(command, model, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "manifest.json").write_text("{}")
+    command("predict", tmp_path, "good")
+    command("predict", tmp_path / "model", "good")
+    command("predict", tmp_path / "none", "good")
+    assert model.asked == [tmp_path / "model", tmp_path / "model", Path(tmp_path / "none")]
+
+
+def test_a_folder_without_a_model(command, tmp_path):
+    assert command("predict", tmp_path, "good").code == 7

@@ -1,0 +1,63 @@
+"""Ranking of scores and the slices of mistakes."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import recall_score, roc_auc_score
+
+from transfuse.errors import DataError
+from transfuse.evaluation import accuracy_by_label, auroc, confident_mistakes, confusion, most_confused
+
+
+def test_auroc_equals_scikit_learn_with_ties():
+    generator = np.random.default_rng(0)
+    inside, outside = generator.integers(3, 12, size=300), generator.integers(0, 10, size=170)
+    expected = roc_auc_score(np.r_[np.ones(300), np.zeros(170)], np.r_[inside, outside])
+    assert auroc(inside, outside) == pytest.approx(expected, abs=1e-12)
+
+
+def test_auroc_of_extremes():
+    assert auroc([2, 3], [0, 1]) == 1
+    assert auroc([0, 1], [2, 3]) == 0
+    assert auroc([1, 1], [1, 1, 1]) == 0.5
+
+
+def test_auroc_refuses_an_empty_side_and_no_numbers():
+    with pytest.raises(DataError, match="2 scores that belong and 0 that do not"):
+        auroc([1, 2], [])
+    with pytest.raises(DataError, match="not numbers"):
+        auroc([1, float("nan")], [0])
+
+
+def test_accuracy_by_label_is_recall_worst_first(predictions):
+    labels, probabilities = predictions
+    found = accuracy_by_label(labels, probabilities)
+    assert [item.accuracy for item in found] == sorted(item.accuracy for item in found)
+    expected = recall_score(labels, probabilities.argmax(axis=1), labels=[0, 1, 2], average=None)
+    assert {item.label: item.accuracy for item in found} == pytest.approx(dict(enumerate(expected)))
+    assert sum(item.n for item in found) == 200
+
+
+def test_confident_mistakes_come_sure_first_and_are_wrong():
+    labels = [0, 0, 1, 1]
+    probabilities = [[0.4, 0.6], [0.9, 0.1], [0.95, 0.05], [0.6, 0.4]]
+    found = confident_mistakes(labels, probabilities, limit=2)
+    assert [(m.index, m.label, m.predicted, m.probability) for m in found] == [(2, 1, 0, 0.95), (0, 0, 1, 0.6)]
+    assert len(confident_mistakes(labels, probabilities)) == 3
+    assert confident_mistakes([1], [[0.1, 0.9]]) == []
+
+
+def test_most_confused_leaves_the_diagonal_and_empty_pairs_out(predictions):
+    assert most_confused([[5, 2, 0], [7, 9, 0], [0, 1, 3]]) == [(1, 0, 7), (0, 1, 2), (2, 1, 1)]
+    assert most_confused([[5, 2, 0], [7, 9, 0], [0, 1, 3]], limit=1) == [(1, 0, 7)]
+    matrix = confusion(*predictions)
+    before = matrix.copy()
+    most_confused(matrix)
+    assert (matrix == before).all()
+    with pytest.raises(DataError, match="as many columns"):
+        most_confused([[1, 2]])
+
+
+def test_slices_refuse_repeats(predictions):
+    labels, probabilities = predictions
+    with pytest.raises(DataError, match="2 repeats"):
+        accuracy_by_label(labels, np.stack([probabilities, probabilities]))

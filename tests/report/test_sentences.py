@@ -1,0 +1,117 @@
+"""The findings in words: they must say the right thing, in both languages, and not more than is known."""
+
+import json
+
+import pytest
+
+from transfuse.report import explain
+
+
+def text(report, lang="en"):
+    return " ".join(explain(report, lang))
+
+
+def test_says_what_was_chosen_how_good_it_is_and_what_the_source_was_worth(full):
+    said = text(full)
+    assert said.startswith("Chosen: finetune.smollm2-135m-instruct+movies, which trains part of the pretrained model")
+    assert "accuracy 0.883 (0.867 to 0.899) on 1,500 test examples that nothing was tuned on" in said
+    assert "Without transfer (TF-IDF on the target's labels alone) the figure is 0.631 (0.607 to 0.655)" in said
+    assert "a difference of +0.252 (+0.226 to +0.278): it helps." in said
+    assert "The source “movies” was worth +0.042 (+0.008 to +0.076) to it on validation: it helps." in said
+    assert "Over all 5 comparisons" in said
+    assert "helps in 1, no evidence either way in 4, hurts in 0" in said
+    assert "frozen probe of the same backbone it was worth +0.035 (−0.010 to +0.080)" in said
+    assert "no evidence either way. With 64 examples a difference under 0.045 cannot be seen." in said
+
+
+def test_says_why_and_what_was_barred_and_what_did_not_run(full):
+    said = text(full)
+    assert "mean accuracy on validation, 0.881, is the best of the 10 candidates that may be chosen" in said
+    assert "Next best: probe.smollm2-135m-instruct+movies with 0.846 (0.766 to 0.926)." in said
+    assert (
+        "Barred from the choice: lora.minilm-l6. It hurts: −0.066 (−0.121 to −0.011) against tfidf on validation."
+        in said
+    )
+    assert "Not run (1): lora.smollm2-135m-instruct+movies: Would take 6 min 10 s;" in said
+    assert "Failed (1): lora.smollm2-135m-instruct: Loss became infinite" in said
+    assert "4-fold cross-validation inside the 64 labelled target examples, 3 times over" in said
+
+
+def test_says_the_same_in_chinese(full):
+    said = text(full, "zh")
+    assert said.startswith("选定：finetune.smollm2-135m-instruct+movies")
+    assert "准确率为 0.883（0.867 至 0.899）" in said
+    assert "源数据“movies”对它的价值（验证集）为 +0.042（+0.008 至 +0.076）：有帮助" in said
+    assert "被排除：lora.minilm-l6。有害：与 tfidf 相比为 −0.066" in said
+    assert len(explain(full, "zh")) == len(explain(full, "en"))
+
+
+def test_without_test_data_it_warns_that_the_figure_made_the_choice(full):
+    full |= {"test": None, "no_transfer": None, "test_comparison": None, "test_rows": None}
+    said = text(full)
+    assert "On validation it reaches accuracy 0.881 (0.811 to 0.951). No test data were held out" in said
+    assert "nothing was tuned on" not in said
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"), [("hurts", "it hurts"), ("no evidence", "no evidence either way"), ("helps", "it helps")]
+)
+def test_verdict_of_the_test_comparison(full, verdict, words):
+    full["test_comparison"]["verdict"] = verdict
+    assert f"(+0.226 to +0.278): {words}." in text(full)
+
+
+def test_a_choice_without_source_says_so_and_still_counts(full):
+    full["chosen"] = "finetune.smollm2-135m-instruct"
+    said = text(full)
+    assert "The chosen candidate uses no source." in said
+    assert "Over all 5 comparisons" in said
+    assert "was worth +0.042" not in said
+    assert "Chosen among the candidates that may be chosen" in said, "it is not the best, so that must not be claimed"
+
+
+def test_no_transfer_chosen(full):
+    full["chosen"] = "tfidf"
+    said = text(full)
+    assert "That is no transfer itself" in said
+    assert "Without transfer (TF-IDF" not in said
+
+
+def test_equal_means_go_to_the_cheaper(full):
+    twin = json.loads(json.dumps(full["candidates"][10])) | {"id": "twin"}
+    full["candidates"].append(twin)
+    assert "2 candidates share the best mean accuracy on validation, 0.881, and it is the cheapest" in text(full)
+
+
+def test_less_is_better(full):
+    full["metric"] = "log_loss"
+    for k, candidate in enumerate(full["candidates"]):
+        if candidate["status"] == "done":
+            candidate["validation"]["log_loss"] = {"value": 0.9 - 0.01 * k, "low": 0.1, "high": 1}
+    best = max(k for k, candidate in enumerate(full["candidates"]) if candidate["status"] == "done")
+    full["barred"] = []
+    full["chosen"] = full["candidates"][best]["id"]
+    assert f"validation, {0.9 - 0.01 * best:.3f}, is the best of the 12" in text(full)
+
+
+def test_strict_gate_and_many_barred(crowded):
+    crowded["gate"] = "strict"
+    said = text(crowded)
+    assert "The recipe's gate is strict" in said
+    assert said.count("Barred from the choice:") == 5
+    assert "… and 3 more." in said
+
+
+def test_two_sources_name_the_one_that_the_counterpart_lacks(full):
+    chosen = full["candidates"][10]
+    chosen["sources"] = ["movies", "tweets"]
+    full["candidates"][9]["sources"] = ["movies"]
+    said = text(full)
+    assert "The source “tweets” was worth" in said
+    assert "The source “movies” was worth" not in said
+
+
+def test_nothing_to_say(minimal):
+    assert explain(minimal, "en") == ["Nothing was chosen: no candidate may be chosen from this study."]
+    assert explain({}, "zh") == ["没有选出任何方案：本次研究中没有可选的候选。"]
+    assert explain({"chosen": "x", "candidates": [{"id": "x"}]}, "en")[0] == "Chosen: x."
