@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,8 +39,9 @@ def add(segment: Segment, settings: Mapping[str, Any], *, seed: int) -> None:
 
 
 def _linear_names(layers: nn.Module) -> list[str]:
-    kinds = (nn.Linear,)
-    return sorted({n.split(".", 1)[1] for n, m in layers.named_modules() if isinstance(m, kinds) or type(m).__name__ == "Conv1D"})
+    """The linear maps by their names inside a layer; Conv1D is GPT-2's name for one."""
+    linear = (name for name, m in layers.named_modules() if isinstance(m, nn.Linear) or type(m).__name__ == "Conv1D")
+    return sorted({name.partition(".")[2] for name in linear})
 
 
 def tensors(segment: Segment) -> dict[str, torch.Tensor]:
@@ -55,8 +55,7 @@ def merged(layer: nn.Module) -> nn.Module:
 
     for name, module in list(layer.named_modules()):
         if isinstance(module, BaseTunerLayer):
-            with contextlib.suppress(KeyError):
-                module.merge()
+            module.merge()
             parent = layer.get_submodule(name.rpartition(".")[0])
             setattr(parent, name.rpartition(".")[2], module.get_base_layer())
     return layer

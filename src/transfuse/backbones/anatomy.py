@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ class Anatomy:
         norm: the norm after the last layer, or None where each layer normalises itself (post-norm encoders).
         whole: the module that turns token ids *and* given states into the first layer's input (encoders).
         added: what the forward adds to given states: learned positions, made zero when replaying.
-        dropped: dropout before the first layer, made an identity when replaying.
+        dropped: what else the forward does to given states before the first layer (dropout, a projection), made an
+            identity when replaying.
         unused: modules that only serve other heads, such as BERT's pooler.
     """
 
@@ -44,7 +46,7 @@ ANATOMIES: dict[str, Anatomy] = {
     "roberta": _BERT,
     "xlm-roberta": _BERT,
     "camembert": _BERT,
-    "electra": Anatomy("encoder.layer", whole="embeddings"),
+    "electra": Anatomy("encoder.layer", whole="embeddings", dropped="embeddings_project"),
     "distilbert": Anatomy("transformer.layer", whole="embeddings"),
     "llama": _LLAMA,
     "mistral": _LLAMA,
@@ -74,7 +76,7 @@ class _NothingAdded(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Return a zero that broadcasts over any state."""
-        return torch.zeros(1)
+        return torch.zeros(())  # without a dimension, so that it may stay on the processor
 
 
 def at(module: nn.Module, path: str) -> Any:
@@ -126,8 +128,12 @@ class Segment(nn.Module):
         super().__init__()
         self.start, self.stop = start, stop
         self.takes_states = start > 0 if states is None else states
-        own_embeddings = own and not self.takes_states
-        clone = copy.deepcopy(base).requires_grad_(True) if own_embeddings else _shallow(base)
+        clone = _shallow(base)
+        if own and not self.takes_states:
+            layered = anatomy.layers.partition(".")[0]  # the layers are copied below, and only those that are used
+            for name, child in clone._modules.items():
+                if name != layered:
+                    clone._modules[name] = copy.deepcopy(child).requires_grad_(True) if child is not None else None
         layers = at(base, anatomy.layers)[start:stop]
         _put(clone, anatomy.layers, copy.deepcopy(layers).requires_grad_(True) if own else layers)
         if anatomy.norm:
@@ -152,9 +158,25 @@ class Segment(nn.Module):
 
     def forward(self, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Token ids [B, T] or states [B, T, D], with mask [B, T] of ones and zeros, to states [B, T, D]."""
-        if len(self.layers) == 0:
+        if len(self.layers) == 0 and self.takes_states:
             return inputs
         given = {"inputs_embeds": inputs} if self.takes_states else {"input_ids": inputs}
         output = self.model(attention_mask=mask, use_cache=False, **given)
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
+
+    def standalone(self, base: nn.Module, anatomy: Anatomy, plain: Callable[[nn.Module], nn.Module]) -> Any:
+        """A model of the family with these layers, the base model's final norm and its own ``save_pretrained``.
+
+        Args:
+            base: the model that the segment was cut from.
+            anatomy: where its parts are.
+            plain: turns a copy of a layer into one of the family's own (takes adapters out).
+        """
+        clone = _shallow(self.model)
+        _put(clone, anatomy.layers, nn.ModuleList(plain(copy.deepcopy(layer)) for layer in self.layers))
+        for path in (anatomy.norm, anatomy.unused):
+            if path:
+                _put(clone, path, at(base, path))
+        clone.__dict__["config"] = copy.deepcopy(self.model.config)
+        return clone

@@ -14,7 +14,10 @@ from transfuse.data import catalog
 from transfuse.errors import AssetError, BackboneError, nearest
 
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
-_UNSAFE = ["*.bin", "*.pt"]
+_UNSAFE = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+_OTHER_FOLDERS = ["[!1]*/*"]
+"""All folders of a repository but sentence-transformers' 1_Pooling: they hold the same model in other formats."""
+_HASHED = ("config.json", "tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model")
 
 Pull = Callable[[str, int, int | None], None]
 
@@ -34,7 +37,7 @@ def load(reference: str, *, base: Path | None = None, unsafe: bool = False, prog
     """
     folder, licence = locate(reference, base=base, unsafe=unsafe, progress=progress)
     config = _configuration(reference, folder)
-    weights = sorted(folder.glob("*.safetensors")) or (sorted(folder.glob("*.bin")) if unsafe else [])
+    weights = sorted(folder.glob("*.safetensors")) or (sorted(folder.glob("pytorch_model*.bin")) if unsafe else [])
     if not weights:
         other = ", ".join(sorted(p.name for p in folder.iterdir())[:8])
         raise BackboneError(
@@ -43,17 +46,16 @@ def load(reference: str, *, base: Path | None = None, unsafe: bool = False, prog
             remedy="Save the model with save_pretrained(..., safe_serialization=True), or name the override "
             "`allow_unsafe_weights: true` in the recipe if you trust its .bin files.",
         )
-    return _load(reference, folder, licence, config, weights, unsafe)
+    return _load(reference, folder, licence, config, weights)
 
 
-def _load(
-    reference: str, folder: Path, licence: str, config: dict[str, Any], weights: list[Path], unsafe: bool
-) -> Backbone:
+def _load(reference: str, folder: Path, licence: str, config: dict[str, Any], weights: list[Path]) -> Backbone:
     import torch
     import transformers
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    messages: Any = transformers.logging
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()
     decoder = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in config.get("architectures") or ())
     if config.get("is_encoder_decoder"):
         raise BackboneError(
@@ -61,22 +63,44 @@ def _load(
             expected="an encoder (BERT and its kin) or a decoder (Llama, Qwen, Gemma, GPT-2 and their kin)",
             remedy="Choose another backbone.",
         )
-    auto = transformers.AutoModelForCausalLM if decoder else transformers.AutoModel
-    try:
-        network = auto.from_pretrained(
-            str(folder), dtype=torch.float32, use_safetensors=not unsafe, local_files_only=True, trust_remote_code=False
+    known = list(transformers.CONFIG_MAPPING.keys())
+    family = str(config.get("model_type"))
+    if family not in known:
+        brings = ", and the code that the folder brings never runs" if config.get("auto_map") else ""
+        raise BackboneError(
+            f"{reference}: transformers knows no model of type '{family}'{brings}.{nearest(family, known)}",
+            expected="a family that transformers itself implements",
+            remedy="Choose another backbone.",
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    auto: Any = transformers.AutoModelForCausalLM if decoder else transformers.AutoModel
+    local: Any = {"local_files_only": True, "trust_remote_code": False}  # unset, transformers would ask on the terminal
+    try:
+        network, info = auto.from_pretrained(
+            str(folder),
+            dtype=torch.float32,
+            use_safetensors=weights[0].suffix == ".safetensors",
+            weights_only=True,
+            output_loading_info=True,
+            **local,
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **local)
     except Exception as error:
         raise BackboneError(
             f"{reference}: transformers cannot load {folder}: {' '.join(str(error).split())[:300]}",
             expected="a model and a tokenizer as save_pretrained writes them, of a family that transformers knows",
-            remedy="Check that the folder is complete; a damaged download is fetched again after `rm -r` of the folder.",
+            remedy="Check that the folder is complete; a damaged download comes again after `rm -r` of the folder.",
         ) from error
+    missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
+    if missing:
+        raise BackboneError(
+            f"{reference}: the weights in {folder} lack {len(missing)} of the model's tensors, such as {missing[0]}",
+            expected="all weights that config.json describes",
+            remedy="Check that config.json and the weights belong together and that no part is missing.",
+        )
     return Backbone(
         reference=reference,
         folder=folder,
-        revision=content_hash([*weights, folder / "config.json", folder / "tokenizer.json"]),
+        revision=content_hash([*weights, *(folder / name for name in _HASHED)]),
         licence=licence,
         network=network,
         tokenizer=tokenizer,
@@ -139,7 +163,10 @@ def _from_hub(name: str, unsafe: bool) -> tuple[Path, str]:
     repository, _, revision = name.partition("@")
     try:
         folder = huggingface_hub.snapshot_download(
-            repository, revision=revision or None, allow_patterns=_FILES + (_UNSAFE if unsafe else []), ignore_patterns=["*/*"]
+            repository,
+            revision=revision or None,
+            allow_patterns=_FILES + (_UNSAFE if unsafe else []),
+            ignore_patterns=_OTHER_FOLDERS,
         )
     except huggingface_hub.errors.RepositoryNotFoundError as error:
         raise AssetError(

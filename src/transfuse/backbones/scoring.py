@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +10,14 @@ import numpy as np
 import torch
 
 from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
-from transfuse.backbones.tokens import TEXT, batches, fill, pad
+from transfuse.backbones.tokens import batches, fill, pad, tokenize
 from transfuse.errors import BackboneError
 
 MOST_ROWS = 32
 """Texts a batch: each row holds a copy of the shared prefix's keys and values."""
+
+LEAST_ROOM = 16
+"""Tokens that must be left for a text."""
 
 
 class LabelScorer:
@@ -23,11 +27,16 @@ class LabelScorer:
 
     Args:
         backbone: a decoder.
-        prefix: what all prompts begin with (demonstrations); may be empty.
+        prefix: what all prompts begin with (demonstrations); may be empty. It is tokenized apart from the query.
         template: how a query is shown, with ``{text}``; the label follows it after a space.
         words: the C label words.
         limit: most tokens of a query.
         precision: of the passes.
+
+    Attributes:
+        prefix: its token ids, with what the tokenizer puts before every text.
+        labels: the token ids of each label word.
+        room: most tokens of a query, by ``limit`` and by the backbone's context.
 
     Raises:
         BackboneError: the backbone is no decoder, or prefix, query and label do not fit into its context.
@@ -42,22 +51,20 @@ class LabelScorer:
                 expected="a decoder, which gives the likelihood of words",
                 remedy="Use `prompt` with a decoder, or `probe` and `finetune` with this backbone.",
             )
-        self.backbone, self.template, self.limit, self.precision = backbone, template, limit, precision
+        self.backbone, self.template = backbone, template
         self._network = backbone.network(precision)
         self.labels = [self._continuation(word) for word in words]
         tokenizer = backbone.tokenizer
-        self.prefix: list[int] = tokenizer(prefix, add_special_tokens=True)["input_ids"]
-        eos = tokenizer.eos_token_id
-        if self.prefix and self.prefix[-1] == eos and eos != tokenizer.bos_token_id:
-            self.prefix.pop()  # tokenizers that close every text would end the prompt before its question
-        self.room = backbone.max_tokens - len(self.prefix) - max(len(label) for label in self.labels)
-        if self.room < 16:
+        self.prefix = _opening(tokenizer) + list(tokenizer(prefix, add_special_tokens=False)["input_ids"])
+        room = backbone.max_tokens - len(self.prefix) - max(len(label) for label in self.labels)
+        if room < LEAST_ROOM:
             raise BackboneError(
                 f"{backbone.reference}: demonstrations of {len(self.prefix)} tokens leave no room for a text",
                 expected=f"at most {backbone.max_tokens} tokens in all",
                 remedy="Use fewer shots in `prompt`, or shorter texts.",
             )
-        self._cache = self._encode_prefix()
+        self.room = min(limit, room)
+        self._cache = self._encode_prefix() if self.prefix else None
 
     def _continuation(self, word: str) -> list[int]:
         """The label's tokens as they follow a query; sentencepiece would add a stray space to the word alone."""
@@ -71,60 +78,67 @@ class LabelScorer:
         return tokens
 
     @torch.inference_mode()
-    def _encode_prefix(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Keys and values of the prefix, one pair [1, heads, P, d] a layer; empty without a prefix."""
-        if not self.prefix:
-            return []
-        ids = torch.tensor([self.prefix], device=self.backbone.device)
-        cache = self._network.base_model(input_ids=ids, use_cache=True).past_key_values
-        return [(layer.keys, layer.values) for layer in cache.layers]
-
-    def _cache_for(self, rows: int) -> Any:
-        """The prefix's cache repeated for a batch, as transformers wants it; it grows, so each batch gets its own."""
+    def _encode_prefix(self) -> Any:
+        """The family's own cache, which knows its sliding windows, with one row of keys and values."""
         from transformers import DynamicCache
 
+        ids = torch.tensor([self.prefix], device=self.backbone.device)
         cache = DynamicCache(config=self._network.config)
-        for i, (keys, values) in enumerate(self._cache):
-            cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), i)
+        self._network.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
         return cache
+
+    def _cache_for(self, rows: int) -> Any:
+        """The prefix's cache seen by each row of a batch; a pass grows it, so each batch gets its own."""
+        cache: Any = copy.copy(self._cache)
+        cache.layers = [copy.copy(layer) for layer in cache.layers]
+        for layer in cache.layers:
+            layer.keys = layer.keys.expand(rows, -1, -1, -1)
+            layer.values = layer.values.expand(rows, -1, -1, -1)
+        return cache
+
+    def queries(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text in the template, without what the tokenizer puts before or after a text."""
+        return tokenize(self.backbone.tokenizer, texts, self.template, self.room, special=False)
 
     @torch.inference_mode()
     def score(self, texts: Sequence[str]) -> np.ndarray:
         """Log-likelihoods of the labels, float64 [N, C]; not normalised over the labels.
 
-        Cost: one pass over the queries for the labels' first tokens, and one more for each label of several tokens.
+        Cost: one pass over the queries for the labels' first tokens, and one more for each further token of a label.
         """
-        queries = [self._query(text) for text in texts]
-        out = self._continue(queries, [[]] * len(queries), [[label[0] for label in self.labels]] * len(queries))
+        queries = self.queries(texts)
+        out = self._continue(queries, [], [label[0] for label in self.labels])
         for c, label in enumerate(self.labels):
             for position in range(1, len(label)):
-                given, target = [label[:position]] * len(queries), [[label[position]]] * len(queries)
-                out[:, c] += self._continue(queries, given, target)[:, 0]
+                out[:, c] += self._continue(queries, label[:position], [label[position]])[:, 0]
         return out
 
-    def _query(self, text: str) -> list[int]:
-        limit = min(self.limit, self.room)
-        return self.backbone.tokens([text], self.template, limit)[0] if TEXT in self.template else []
-
-    def _continue(
-        self, queries: list[list[int]], given: list[list[int]], wanted: list[list[int]]
-    ) -> np.ndarray:
+    def _continue(self, queries: list[list[int]], given: list[int], wanted: list[int]) -> np.ndarray:
         """Log-probabilities of the ``wanted`` tokens right after query and ``given`` tokens, float64 [N, wanted]."""
-        rows = [[*query, *more] for query, more in zip(queries, given, strict=True)]
+        rows = [[*query, *given] for query in queries]
         lengths = np.array([len(row) for row in rows])
-        out = np.empty((len(rows), len(wanted[0])), dtype=np.float64)
-        budget = BATCH_TOKENS // 2
-        for chosen in batches(lengths, budget, MOST_ROWS):
+        out = np.empty((len(rows), len(wanted)), dtype=np.float64)
+        for chosen in batches(lengths, BATCH_TOKENS // 2, MOST_ROWS):
             ids, mask = (x.to(self.backbone.device) for x in pad([rows[i] for i in chosen], 0))
-            seen = torch.ones((len(chosen), len(self.prefix)), dtype=mask.dtype, device=mask.device)
-            hidden = self._network.base_model(
-                input_ids=ids,
-                attention_mask=torch.cat([seen, mask], 1),
-                past_key_values=self._cache_for(len(chosen)),
-                use_cache=True,
-            ).last_hidden_state
+            past: dict[str, Any] = {"use_cache": False}
+            if self._cache is not None:
+                seen = torch.ones((len(chosen), len(self.prefix)), dtype=mask.dtype, device=mask.device)
+                mask = torch.cat([seen, mask], 1)
+                past = {"past_key_values": self._cache_for(len(chosen)), "use_cache": True}
+            hidden = self._network.base_model(input_ids=ids, attention_mask=mask, **past).last_hidden_state
             last = hidden[torch.arange(len(chosen)), torch.tensor(lengths[chosen] - 1)]
-            scores = torch.log_softmax(self._network.lm_head(last).float(), -1)
-            tokens = torch.tensor([wanted[i] for i in chosen], device=scores.device)
-            out[chosen] = scores.gather(1, tokens).double().cpu().numpy()
+            out[chosen] = torch.log_softmax(self._logits(last), -1)[:, wanted].double().cpu().numpy()
         return out
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Float32 logits [B, V] of the states [B, D], softly capped where the family does so (Gemma 2)."""
+        logits: torch.Tensor = self._network.get_output_embeddings()(hidden).float()
+        cap = getattr(self._network.config, "final_logit_softcapping", None)
+        return torch.tanh(logits / cap) * cap if cap else logits
+
+
+def _opening(tokenizer: Any) -> list[int]:
+    """The special tokens that a tokenizer puts before every text (not those after it, which would end the prompt)."""
+    bare, full = (list(tokenizer("x", add_special_tokens=special)["input_ids"]) for special in (False, True))
+    starts = [i for i in range(len(full)) if full[i : i + len(bare)] == bare]
+    return full[: starts[0]] if starts else []

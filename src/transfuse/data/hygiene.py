@@ -93,7 +93,7 @@ def share_error(test: Examples, parts: Mapping[str, Examples], *, allow_overlap:
         raise DataError(
             f"{test.origin}: {share:.1%} of the test texts ({_rows(test, shared)}) also stand in {', '.join(where)}",
             expected=f"at most {MOST_OVERLAP:.0%}, or the figures would measure memory",
-            remedy="Choose other test data, or write target: {allow_overlap: true}; training then leaves copies out.",
+            remedy="Choose other test data, or write allow_overlap: true; training then leaves copies out.",
         )
     return share
 

@@ -150,9 +150,7 @@ class Engine:
         if len(stage.grid) > 1:
             folds = _inner_folds(rows, seed)
             c = choose_c(features, rows.labels, self.classes, folds, stage.grid, weights=rows.weights)
-        head = fit_head(
-            features, rows.labels, self.classes, c=c, weights=rows.weights, scalar_scale=stage.normalise
-        )
+        head = fit_head(features, rows.labels, self.classes, c=c, weights=rows.weights, scalar_scale=stage.normalise)
         return dataclasses.replace(head, normalise=stage.normalise)
 
     def _states(self, rows: Rows, branch: Branch) -> States:
@@ -192,7 +190,7 @@ class Engine:
             pooling=branch.pooling,
             template=branch.template,
             limit=trunk.limit,
-            head=branch.head or _no_head(trunk.backbone.width, self.classes),
+            head=branch.head or Head.empty(trunk.backbone.width, self.classes),
             cut=branch.cut if branch.segment is not None else None,
             trained=branch.segment,
             adapter=branch.adapter,
@@ -212,10 +210,6 @@ class Engine:
         )
 
 
-def _no_head(width: int, classes: int) -> Head:
-    return Head(*(np.zeros(s, dtype=np.float32) for s in (width, width, (classes, width), classes)))
-
-
 def _inner_folds(rows: Rows, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Stratified folds over the judged rows; the other rows are in every training part."""
     judged = np.flatnonzero(rows.target if rows.target.any() else np.ones(len(rows), dtype=bool))
@@ -226,5 +220,3 @@ def _inner_folds(rows: Rows, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
         own = generator.permutation(judged[rows.labels[judged] == label])
         fold[own] = np.arange(len(own)) % FOLDS
     return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(FOLDS) if (fold == k).any()]
-
-

@@ -72,13 +72,11 @@ def fit_head(
     return Head(mean, scale, weight, bias)
 
 
-def ridge_loo(
-    features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray, judged: np.ndarray
-) -> float:
+def ridge_loo(features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray, judged: np.ndarray) -> float:
     """Leave-one-out squared error of ridge regression on one-hot labels: how well a layer separates the classes.
 
-    e_i = (y_i - ŷ_i) / (1 - h_ii), with an unpenalised intercept, for each penalty of a small grid; the best penalty counts. Smooth where accuracy on a
-    few rows is not, and exact without refitting.
+    e_i = (y_i - ŷ_i) / (1 - h_ii), with an unpenalised intercept, for each penalty of a small grid; the best penalty
+    counts. Smooth where accuracy on a few rows is not, and exact without refitting.
 
     Args:
         features: float [N, D].
@@ -102,7 +100,7 @@ def ridge_loo(
     projected, share = left.T @ y, left**2
     best = np.inf
     for penalty in PENALTIES * power.sum() / len(features):
-        shrink = power / (power + penalty)
+        shrink = power / np.maximum(power + penalty, 1e-300)  # 0 where the features say nothing
         leverage = share @ shrink + weights  # the intercept's share is the row's weight
         residual = (y - left @ (shrink[:, None] * projected)) / np.maximum(1 - leverage, 1e-6)[:, None]
         error = (residual**2).sum(1) / weights

@@ -24,7 +24,7 @@ def supervised_contrastive(
     """Pull rows of one class together and others apart (Khosla et al. 2020, equation 2, L_out).
 
     L = -Σ_i w_i/|P(i)| Σ_{p in P(i)} log( exp(z_i·z_p/τ) / Σ_{a≠i} exp(z_i·z_a/τ) ) / Σ w_i, with z of unit length and
-    P(i) the other rows of i's class; rows that are alone in their class do not count. 0 where no class has two rows.
+    P(i) the other rows of i's class; rows that are alone in their class do not count. 0 where no row counts.
 
     Args:
         features: float [B, D].
@@ -38,7 +38,7 @@ def supervised_contrastive(
     log_share = similarity - similarity.logsumexp(1, keepdim=True)
     same = (labels[:, None] == labels[None, :]) & ~itself
     count = same.sum(1)
-    paired = count > 0
+    paired = (count > 0) & (weights > 0)
     if not paired.any():
         return features.sum() * 0.0
     each = -(log_share * same).sum(1)[paired] / count[paired]

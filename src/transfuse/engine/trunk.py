@@ -68,6 +68,8 @@ class Trunk:
         every = tuple(range(self.backbone.layers + 1))
         wanted = every if layers is None else tuple(layers)
         where = self._where(texts)
+        if not where:
+            return np.empty((0, len(wanted), len(self.backbone.poolings), self.backbone.width), dtype=np.float32)
         rows: dict[int, np.ndarray] = {}
         for chunk in sorted({c for c, _ in where}):
             whole = self._features.get((template, every, chunk))

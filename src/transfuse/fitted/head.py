@@ -38,6 +38,12 @@ class Head:
     bias: np.ndarray
     normalise: bool = False
 
+    @staticmethod
+    def empty(width: int, classes: int) -> Head:
+        """A head that gives every class the logit 0."""
+        zeros, ones = np.zeros(width, dtype=np.float32), np.ones(width, dtype=np.float32)
+        return Head(zeros, ones, np.zeros((classes, width), dtype=np.float32), np.zeros(classes, dtype=np.float32))
+
     def logits(self, features: np.ndarray) -> np.ndarray:
         """float64 [N, C] from features [N, D]."""
         weight, bias = self.folded()
@@ -181,9 +187,7 @@ class HeadPath:
         head = Head(*(tensors[f"head.{name}"].numpy() for name in _HEAD), normalise=fields["normalise"])
         trained = None
         if fields["difference"]:
-            trained = loader().segment(
-                fields["cut"], fields["layer"], own=True, states=fields["takes_states"]
-            )
+            trained = loader().segment(fields["cut"], fields["layer"], own=True, states=fields["takes_states"])
             if fields["adapter"]:
                 adapters.add(trained, fields["adapter"], seed=0)
             found = {k.removeprefix("difference."): v for k, v in tensors.items() if k.startswith("difference.")}

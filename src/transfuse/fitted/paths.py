@@ -30,7 +30,12 @@ class Path(Protocol):
     """What every path offers."""
 
     kind: str
-    trainable_parameters: int
+    temperature: float
+
+    @property
+    def trainable_parameters(self) -> int:
+        """Numbers that were fitted."""
+        ...
 
     def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """float64 [N, C] of N texts."""

@@ -20,21 +20,22 @@ class Majority:
 
     Args:
         log_priors: float64 [C].
+        temperature: what they are divided by.
     """
 
     kind = "majority"
     trainable_parameters = 0
 
-    def __init__(self, log_priors: np.ndarray) -> None:
-        self.log_priors = np.asarray(log_priors, dtype=np.float64)
+    def __init__(self, log_priors: np.ndarray, temperature: float = 1.0) -> None:
+        self.log_priors, self.temperature = np.asarray(log_priors, dtype=np.float64), temperature
 
     def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """The same row [C] for each of the N texts."""
-        return np.tile(self.log_priors, (len(texts), 1))
+        return np.tile(log_softmax(self.log_priors[None] / self.temperature), (len(texts), 1))
 
     def describe(self) -> dict[str, Any]:
-        """The kind alone."""
-        return {"kind": self.kind}
+        """The kind and the temperature."""
+        return {"kind": self.kind, "temperature": self.temperature}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """``log_priors`` [C]."""
@@ -43,7 +44,7 @@ class Majority:
     @staticmethod
     def restore(fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], loader: Loader | None) -> Majority:
         """From `describe` and `tensors`."""
-        return Majority(tensors["log_priors"].numpy())
+        return Majority(tensors["log_priors"].numpy(), fields["temperature"])
 
 
 class Tfidf:
@@ -54,11 +55,20 @@ class Tfidf:
         idf: float64 [V].
         weight: float64 [C, V].
         bias: float64 [C].
+        temperature: what logits are divided by.
     """
 
     kind = "tfidf"
 
-    def __init__(self, vocabulary: Mapping[str, int], idf: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> None:
+    def __init__(
+        self,
+        vocabulary: Mapping[str, int],
+        idf: np.ndarray,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        temperature: float = 1.0,
+    ) -> None:
+        self.temperature = temperature
         self.vocabulary, self.idf = dict(vocabulary), np.asarray(idf)
         self.weight, self.bias = np.asarray(weight), np.asarray(bias)
         self.trainable_parameters = self.weight.size + self.bias.size
@@ -67,11 +77,13 @@ class Tfidf:
 
     def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Log-probabilities [N, C]."""
-        return log_softmax(self._vectorizer.transform(list(texts)) @ self.weight.T + self.bias)
+        logits = self._vectorizer.transform(list(texts)) @ self.weight.T + self.bias
+        return log_softmax(logits / self.temperature)
 
     def describe(self) -> dict[str, Any]:
-        """The kind, and the vocabulary in the order of its columns."""
-        return {"kind": self.kind, "vocabulary": json.dumps(sorted(self.vocabulary, key=self.vocabulary.__getitem__))}
+        """The kind, the temperature, and the vocabulary in the order of its columns."""
+        terms = sorted(self.vocabulary, key=self.vocabulary.__getitem__)
+        return {"kind": self.kind, "temperature": self.temperature, "vocabulary": json.dumps(terms)}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """``idf`` [V], ``weight`` [C, V], ``bias`` [C]."""
@@ -81,7 +93,8 @@ class Tfidf:
     def restore(fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], loader: Loader | None) -> Tfidf:
         """From `describe` and `tensors`."""
         vocabulary = {term: i for i, term in enumerate(json.loads(fields["vocabulary"]))}
-        return Tfidf(vocabulary, *(tensors[name].numpy() for name in ("idf", "weight", "bias")))
+        numbers = (tensors[name].numpy() for name in ("idf", "weight", "bias"))
+        return Tfidf(vocabulary, *numbers, temperature=fields["temperature"])
 
 
 def vectorizer(vocabulary: Mapping[str, int] | None = None) -> Any:

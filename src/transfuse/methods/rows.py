@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
 from transfuse.data.examples import Examples
 from transfuse.engine.jobs import Rows
+from transfuse.errors import DataError
 from transfuse.tasks.classify import Classify
 
 
 def target_rows(task: Classify, examples: Examples, total: float | None = None) -> Rows:
-    """The target's rows, weighted as the user weights them.
+    """The target's rows, weighted as the user weights them; rows of weight 0 are left out.
 
     Args:
         task: gives the labels their numbers.
         examples: labelled.
         total: what the weights add up to; by default their own sum.
+
+    Raises:
+        DataError: no row has a weight above 0.
     """
-    weights = np.ones(len(examples)) if examples.weights is None else np.asarray(examples.weights, dtype=float)
-    if total is not None and weights.sum() > 0:
-        weights = weights * (total / weights.sum())
-    labels = task.encode(examples.labels or ())
-    return Rows(examples.texts, labels, weights, np.ones(len(examples), dtype=bool))
+    rows = _counted(task, examples, target=True)
+    if not len(rows):
+        raise DataError(
+            f"{examples.origin}: {len(examples)} rows, none of a weight above 0",
+            expected="at least one training row that counts",
+            remedy="Correct the column of weights, or leave task.weight out.",
+        )
+    if total is None:
+        return rows
+    return dataclasses.replace(rows, weights=rows.weights * (total / rows.weights.sum()))
 
 
 def source_rows(task: Classify, sources: Mapping[str, Examples], most: int) -> Rows | None:
-    """The first ``most`` rows of each source, in the order in which the study shuffled them; None without sources."""
-    parts = []
-    for examples in sources.values():
-        rows = target_rows(task, examples.take(range(min(most, len(examples)))))
-        parts.append(Rows(rows.texts, rows.labels, rows.weights, np.zeros(len(rows), dtype=bool)))
+    """The first ``most`` rows of each source, in the order in which the study shuffled them; None where none counts."""
+    taken = (examples.take(range(min(most, len(examples)))) for examples in sources.values())
+    parts = [rows for rows in (_counted(task, examples, target=False) for examples in taken) if len(rows)]
     return Rows.join(*parts) if parts else None
+
+
+def _counted(task: Classify, examples: Examples, *, target: bool) -> Rows:
+    """The rows of a weight above 0: a row that counts nothing must not move a mean, a fold or a batch either."""
+    weights = np.ones(len(examples)) if examples.weights is None else np.asarray(examples.weights, dtype=float)
+    kept = np.flatnonzero(weights > 0)
+    if len(kept) < len(examples):
+        examples, weights = examples.take(kept), weights[kept]
+    return Rows(examples.texts, task.encode(examples.labels or ()), weights, np.full(len(examples), target))
 
 
 def label_names(task: Classify) -> Rows | None:

@@ -47,9 +47,7 @@ class TfidfBaseline:
 
     family, reads, uses_sources, counterpart = "baseline", "nothing", False, None
 
-    def plan(
-        self, task: Classify, backbone: Backbone | None, data: TransferData, seed: int, *, c: float = 10.0
-    ) -> Job:
+    def plan(self, task: Classify, backbone: Backbone | None, data: TransferData, seed: int, *, c: float = 10.0) -> Job:
         """One closed form.
 
         Args:

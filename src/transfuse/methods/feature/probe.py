@@ -29,8 +29,8 @@ class Probe:
         data: TransferData,
         seed: int,
         *,
-        layers: Sequence[int] | None = None,
-        poolings: Sequence[str] | None = None,
+        layers: int | Sequence[int] | None = None,
+        poolings: str | Sequence[str] | None = None,
         template: str = "auto",
         c: float | None = None,
         label_words: bool = True,
@@ -40,8 +40,8 @@ class Probe:
         """Choose the readout, then fit the head.
 
         Args:
-            layers: the layers to try (0 is the embeddings' output); all by default.
-            poolings: ``mean``, ``first``, ``last``; by default those that suit the backbone.
+            layers: the layer or layers to try (0 is the embeddings' output); 1 and above by default.
+            poolings: ``mean``, ``first`` or ``last`` among those that suit the backbone; all of them by default.
             template: ``auto`` (the task's template for decoders, none for encoders), ``none``, ``task`` or ``both``.
             c: inverse strength of the penalty; chosen by cross-validation by default.
             label_words: add each label's word as a row of its class (encoders only).
@@ -49,12 +49,15 @@ class Probe:
             target_share: what the target's rows together count, as a share of what the source's rows count.
         """
         assert backbone is not None
+        some_layers = (layers,) if isinstance(layers, int) else tuple(layers or ())
+        some_poolings = (poolings,) if isinstance(poolings, str) else tuple(poolings or ())
+        check_readout(backbone, some_layers, some_poolings)
         rows = joined(task, data, source_limit, target_share)
         names = label_names(task) if label_words and not backbone.decoder else None
         fitted_on = Rows.join(rows, names) if names is not None else rows
         return Job(
             (
-                ChooseReadout(rows, tuple(layers or ()), tuple(poolings or ()), templates(task, backbone, template)),
+                ChooseReadout(rows, some_layers, some_poolings, templates(task, backbone, template)),
                 FitHead(fitted_on, GRID if c is None else (c,)),
             ),
             0,
@@ -67,7 +70,35 @@ def joined(task: Classify, data: TransferData, source_limit: int, target_share: 
     source = source_rows(task, data.sources, source_limit)
     if source is None:
         return target_rows(task, data.target)
+    if target_share <= 0:
+        raise RecipeError(
+            f"target_share: {target_share}",
+            expected="above 0; 1 lets the target's rows count as much as the source's",
+            remedy="Correct the setting.",
+        )
     return Rows.join(target_rows(task, data.target, total=target_share * float(source.weights.sum())), source)
+
+
+def check_readout(backbone: Backbone, layers: Sequence[int], poolings: Sequence[str]) -> None:
+    """Refuse layers and poolings that the backbone does not have.
+
+    Raises:
+        RecipeError: the message names the setting's value and what the backbone has.
+    """
+    for layer in layers:
+        if not isinstance(layer, int) or not 0 <= layer <= backbone.layers:
+            raise RecipeError(
+                f"layer {layer!r}: {backbone.reference} has none of that number",
+                expected=f"0 (the embeddings' output) to {backbone.layers}",
+                remedy="Correct the setting.",
+            )
+    for pooling in poolings:
+        if pooling not in backbone.poolings:
+            raise RecipeError(
+                f"pooling '{pooling}': not for {backbone.reference}",
+                expected=f"{' or '.join(backbone.poolings)}, which suit this backbone",
+                remedy="Correct the setting, or leave it out.",
+            )
 
 
 def templates(task: Classify, backbone: Backbone, template: str) -> tuple[str | None, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Job, Prompt, TransferData
-from transfuse.errors import RecipeError
+from transfuse.errors import RecipeError, nearest
 from transfuse.tasks.classify import Classify
 
 
@@ -43,9 +43,37 @@ class Prompting:
         if shots < 0:
             raise RecipeError(f"prompt.shots: {shots}", expected="0 or more", remedy="Use 0 for a zero-shot prompt.")
         shown = template or task.shown()
+        if shown.count("{text}") != 1:
+            raise RecipeError(
+                f"prompt.template: {shown!r}",
+                expected="{text} once, where the text goes",
+                remedy='Write it like "Review: {text}\\nSentiment:".',
+            )
+        _check_words(task, words or {})
         named = {label: (words or {}).get(label) or task.word(label) for label in task.labels}
         pairs = [(data.target.texts[i], named[(data.target.labels or ())[i]]) for i in _drawn(data, shots, seed)]
         return Job((Prompt(tuple(pairs), shown, tuple(named.values()), calibrate),), 0, seed)
+
+
+def _check_words(task: Classify, words: Mapping[str, str]) -> None:
+    """Words under labels that exist, no word for two labels: its likelihood could not tell them apart."""
+    unknown = [label for label in words if label not in task.labels]
+    if unknown:
+        raise RecipeError(
+            f"prompt.words: '{unknown[0]}' is no label.{nearest(unknown[0], task.labels)}",
+            expected=f"labels among {', '.join(task.labels[:10])}",
+            remedy="Name each word under a label of the data.",
+        )
+    owner: dict[str, str] = {}
+    for label in task.labels:
+        word = words.get(label) or task.word(label)
+        if word in owner:
+            raise RecipeError(
+                f"prompt.words: the labels '{owner[word]}' and '{label}' share the word '{word}'",
+                expected="a word of its own for each label",
+                remedy=f"Set words: {{{label}: ...}}.",
+            )
+        owner[word] = label
 
 
 def _drawn(data: TransferData, shots: int, seed: int) -> list[int]:
@@ -54,9 +82,10 @@ def _drawn(data: TransferData, shots: int, seed: int) -> list[int]:
     if not shots or not labels:
         return []
     generator = np.random.default_rng(seed)
+    counts = np.ones(len(labels)) if data.target.weights is None else np.asarray(data.target.weights)
     queues = []
     for label in sorted(set(labels)):
-        own = np.flatnonzero(np.array(labels) == label)
+        own = np.flatnonzero((np.array(labels) == label) & (counts > 0))
         queues.append(list(generator.permutation(own)))
     drawn: list[int] = []
     while len(drawn) < shots and any(queues):

@@ -1,0 +1,1 @@
+"""Which candidates are worth trying, and which of them fit into the budget."""

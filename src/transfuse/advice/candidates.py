@@ -1,0 +1,129 @@
+"""The candidates of a study: backbone x method x sources x settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from transfuse.methods.catalogue import NO_TRANSFER, method
+
+AUTO: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("majority", {}),
+    ("tfidf", {}),
+    ("probe", {}),
+    ("prompt", {"shots": 8}),
+    ("prompt", {"shots": 0}),
+    ("finetune", {}),
+    ("lora", {}),
+)
+"""What ``methods: auto`` means, the most promising for their cost first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One thing to try.
+
+    Args:
+        id: unique in its study, and a file name.
+        family, method: of the method.
+        backbone: the reference, or empty.
+        sources: names of the sources that it uses.
+        settings: of the method, where they differ from the defaults.
+    """
+
+    id: str
+    family: str
+    method: str
+    backbone: str
+    sources: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For plan.json and report.json."""
+        return {**dataclasses.asdict(self), "sources": list(self.sources), "settings": dict(self.settings)}
+
+
+def expand(
+    methods: Sequence[tuple[str, Mapping[str, Any]]] | None,
+    backbones: Sequence[str],
+    sources: Sequence[str],
+    is_decoder: Callable[[str], bool],
+) -> list[Candidate]:
+    """All candidates: each method with each backbone that suits it, without sources, with each, and with all.
+
+    The no-transfer baseline is always among them, since everything is measured against it.
+
+    Args:
+        methods: (name, settings) pairs, or None for `AUTO`.
+        backbones: references.
+        sources: names.
+        is_decoder: whether a backbone is a decoder.
+    """
+    wanted = list(AUTO if methods is None else methods)
+    if NO_TRANSFER not in [name for name, _ in wanted]:
+        wanted.insert(0, (NO_TRANSFER, {}))
+    found: list[Candidate] = []
+    for name, settings in wanted:
+        about = method(name)
+        fitting: Sequence[str] = [""]
+        if about.reads != "nothing":
+            fitting = [b for b in backbones if about.reads == "any" or is_decoder(b)]
+        mixes = [(), *((s,) for s in sources), *((tuple(sources),) if len(sources) > 1 else ())]
+        for backbone in fitting:
+            for mix in mixes if about.uses_sources else [()]:
+                label = name + (f"@{short(backbone, backbones)}" if backbone else "") + "".join(f"+{s}" for s in mix)
+                found.append(Candidate(label, about.family, name, backbone, mix, dict(settings)))
+    return _with_unique_ids(found)
+
+
+def short(reference: str, others: Sequence[str] = ()) -> str:
+    """A backbone's name without where it comes from; the whole reference where two would read alike."""
+    names = [r.partition("@")[0].rstrip("/").replace(":", "/").rpartition("/")[2] for r in (reference, *others)]
+    alike = len({r for r, n in zip(others, names[1:], strict=True) if n == names[0]}) > 1
+    return _file_name(reference if alike else names[0])
+
+
+def _file_name(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in text).strip("-.")
+
+
+def _with_unique_ids(candidates: list[Candidate]) -> list[Candidate]:
+    """Candidates that differ in their settings alone get these into their ids."""
+    out: list[Candidate] = []
+    for candidate in candidates:
+        alike = [c for c in candidates if c.id == candidate.id]
+        identifier = candidate.id
+        if len(alike) > 1 and candidate.settings:
+            told = ",".join(f"{k}={_file_name(str(v))}" for k, v in candidate.settings.items())
+            identifier = f"{candidate.id}~{told}"
+        number = 2
+        base = identifier
+        while any(c.id == identifier for c in out):
+            identifier, number = f"{base}~{number}", number + 1
+        out.append(dataclasses.replace(candidate, id=identifier))
+    return out
+
+
+def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
+    """What a candidate must beat: (kind, id) pairs among the candidates.
+
+    ``no transfer``: the TF-IDF baseline; ``without source``: the same candidate without its sources; ``frozen probe``:
+    the probe of the same backbone with the same sources.
+    """
+    pairs = []
+    for other in candidates:
+        if other.id == candidate.id:
+            continue
+        same = other.backbone == candidate.backbone and other.method == candidate.method
+        if other.method == NO_TRANSFER and not other.settings and candidate.family != "baseline":
+            pairs.append(("no transfer", other.id))
+        if candidate.sources and same and not other.sources and other.settings == candidate.settings:
+            pairs.append(("without source", other.id))
+        if (
+            other.method == method(candidate.method).counterpart
+            and other.backbone == candidate.backbone
+            and other.sources == candidate.sources
+        ):
+            pairs.append(("frozen probe", other.id))
+    return list({kind: (kind, identifier) for kind, identifier in reversed(pairs)}.values())[::-1]

@@ -1,0 +1,89 @@
+"""Which candidates fit into the budget, decided once, before the fits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from transfuse.advice.candidates import Candidate, counterparts
+from transfuse.engine.cost import Cost
+
+SHARE = 0.9
+"""Share of the budget that may be planned; the rest is for what no estimate sees."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A candidate with the planner's decision.
+
+    Args:
+        candidate: what.
+        seconds: the estimate of its fits and their validation, with what no candidate before it has computed.
+        reason: why it is skipped; empty where it runs.
+    """
+
+    candidate: Candidate
+    seconds: float
+    reason: str
+
+
+def plan(
+    candidates: Sequence[Candidate],
+    costs: Mapping[str, Cost],
+    fits: int,
+    finals: Mapping[str, float],
+    budget: float,
+) -> list[Planned]:
+    """Take candidates in their order while they fit; a candidate with a source brings its counterpart along.
+
+    Args:
+        candidates: in the order of their promise.
+        costs: of each, by id.
+        fits: how often each is fitted for its validation.
+        finals: seconds of fitting the candidate once more and predicting the test with it, should it be chosen.
+        budget: seconds that are left.
+
+    Returns:
+        One decision a candidate, in the same order.
+    """
+    room = SHARE * budget
+    spent, reserve = 0.0, 0.0
+    taken: dict[str, float] = {}
+    cached: dict[tuple[object, ...], float] = {}
+    refused: dict[str, float] = {}
+    for candidate in candidates:
+        if candidate.id in taken:
+            continue
+        group = [candidate, *_needed(candidate, candidates, taken)]
+        trial = dict(cached)
+        seconds = {c.id: _price(c, costs[c.id], fits, trial) for c in reversed(group)}
+        last = max([reserve, *(finals[c.id] for c in group)])
+        free = all(c.family == "baseline" for c in group)
+        if free or spent + sum(seconds.values()) + last <= room:
+            spent, reserve, cached = spent + sum(seconds.values()), last, trial
+            taken.update(seconds)
+        else:
+            refused[candidate.id] = seconds[candidate.id] + finals[candidate.id]
+    return [
+        Planned(c, taken[c.id], "") if c.id in taken else Planned(c, refused[c.id], _why(refused[c.id], room - spent))
+        for c in candidates
+    ]
+
+
+def _needed(candidate: Candidate, candidates: Sequence[Candidate], taken: Mapping[str, float]) -> list[Candidate]:
+    wanted = [identifier for kind, identifier in counterparts(candidate, candidates) if kind == "without source"]
+    return [c for c in candidates if c.id in wanted and c.id not in taken]
+
+
+def _price(candidate: Candidate, cost: Cost, fits: int, cached: dict[tuple[object, ...], float]) -> float:
+    """Seconds of a candidate after what is cached; its own passes are added to the cache."""
+    seconds = cost.shared + fits * cost.each
+    for key, passes in cost.trunk.items():
+        known = (candidate.backbone, *key)
+        seconds += max(passes - cached.get(known, 0.0), 0.0)
+        cached[known] = max(passes, cached.get(known, 0.0))
+    return seconds
+
+
+def _why(seconds: float, room: float) -> str:
+    return f"would take about {seconds:.0f} s; {max(room, 0):.0f} s of the budget were left to plan with"

@@ -1,0 +1,110 @@
+"""Comparison and choice: every candidate against its counterparts, the best that does not hurt."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from transfuse.advice.candidates import Candidate, counterparts
+from transfuse.errors import StudyError
+from transfuse.evaluation import METRICS, compare, metric_intervals
+
+KINDS = ("no transfer", "without source")
+"""Comparisons in which *helps* is asked for by the strict gate."""
+
+
+@dataclasses.dataclass
+class Assessed:
+    """A candidate with its figures on the validation rows.
+
+    Args:
+        candidate: what.
+        probabilities: float64 [R, N, C]; None where it was not fitted.
+        record: its entry in report.json.
+    """
+
+    candidate: Candidate
+    probabilities: np.ndarray | None
+    record: dict[str, Any]
+
+
+def assess(
+    candidates: Sequence[tuple[Candidate, dict[str, Any], np.ndarray | None]],
+    labels: np.ndarray,
+    metric: str,
+    seed: int,
+) -> list[Assessed]:
+    """Figures with intervals for each candidate, and a verdict against each of its counterparts.
+
+    Args:
+        candidates: each with its record (status, seconds, ...) and its log-probabilities [R, N, C] or None.
+        labels: int64 [N], of the validation rows.
+        metric: what candidates are chosen by.
+        seed: of the bootstrap.
+    """
+    every = [candidate for candidate, _, _ in candidates]
+    found = {c.id: None if lp is None else np.exp(lp) for c, _, lp in candidates}
+    out = []
+    for candidate, record, _ in candidates:
+        probabilities = found[candidate.id]
+        entry = {**candidate.to_dict(), **record, "validation": {}, "transfer": []}
+        if probabilities is not None:
+            figures = metric_intervals(labels, probabilities, seed=seed)
+            entry["validation"] = {name: interval.to_dict() for name, interval in figures.items()}
+            for kind, against in counterparts(candidate, every):
+                other = found.get(against)
+                if other is not None:
+                    result = compare(labels, probabilities, other, metric=metric, seed=seed).to_dict()
+                    entry["transfer"].append({"kind": kind, "against": against, "split": "validation", **result})
+        out.append(Assessed(candidate, probabilities, entry))
+    return out
+
+
+def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assessed, list[dict[str, str]]]:
+    """The candidate with the best validation mean whose verdicts bar it from nothing.
+
+    A verdict *hurts* bars always; ``gate: strict`` also bars what is not shown to help against no transfer and, with a
+    source, against the same without it. Equal means go to the cheaper one.
+
+    Returns:
+        The choice, and the barred candidates as ``{id, reason}``.
+
+    Raises:
+        StudyError: no candidate was fitted.
+    """
+    done = [a for a in assessed if a.probabilities is not None]
+    if not done:
+        reasons = "; ".join(f"{a.candidate.id}: {a.record['reason']}" for a in assessed)
+        raise StudyError(
+            f"no candidate could be fitted: {reasons}",
+            expected="at least the no-transfer baseline",
+            remedy="Mend the first reason, then run the same command again.",
+        )
+    barred: list[dict[str, str]] = []
+    allowed = []
+    for one in done:
+        reason = _barred(one.record["transfer"], gate, one.candidate.family)
+        if reason:
+            barred.append({"id": one.candidate.id, "reason": reason})
+        else:
+            allowed.append(one)
+    sign = 1.0 if METRICS[metric][1] else -1.0
+
+    def rank(one: Assessed) -> tuple[float, float]:
+        return round(sign * one.record["validation"][metric]["value"], 9), -one.record["seconds"]["fit"]
+
+    return max(allowed, key=rank), barred
+
+
+def _barred(transfer: Sequence[Mapping[str, Any]], gate: str, family: str) -> str:
+    for comparison in transfer:
+        if comparison["verdict"] == "hurts":
+            return f"hurts: {comparison['kind']} ({comparison['against']})"
+    if gate == "strict" and family != "baseline":
+        for comparison in transfer:
+            if comparison["kind"] in KINDS and comparison["verdict"] != "helps":
+                return f"gate strict: not shown to help: {comparison['kind']} ({comparison['against']})"
+    return ""

@@ -1,0 +1,166 @@
+"""What is decided once, before the fits, and obeyed by every resume: plan.json."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import transfuse
+from transfuse.advice.candidates import Candidate, expand
+from transfuse.advice.planner import plan
+from transfuse.engine.cost import Prices, cost, price
+from transfuse.engine.ledger import Ledger
+from transfuse.errors import OutputError, RecipeError
+from transfuse.methods.catalogue import METHODS, settings
+from transfuse.study.prepare import StudyData
+from transfuse.study.recipe import Recipe, check_methods
+from transfuse.study.workshop import Workshop
+
+AFTER = 6.0
+"""Seconds for what follows the fits: comparison, saving, the report."""
+
+
+def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) -> dict[str, Any]:
+    """Expand the candidates, time a few batches of each backbone, take what fits, and write plan.json.
+
+    Raises:
+        RecipeError: a method that needs a backbone without one, or with none that suits it.
+    """
+    import torch
+
+    wanted = None if isinstance(recipe.methods, str) else [(m.name, m.settings) for m in recipe.methods]
+    candidates = expand(wanted, recipe.backbones, [s.name for s in recipe.sources], lambda r: _decoder(workshop, r))
+    _refuse_unused(recipe, candidates)
+    whole = np.arange(len(data.train))
+    prices: dict[str, Prices] = {}
+    for reference in dict.fromkeys(c.backbone for c in candidates if c.backbone):
+        prices[reference] = price(workshop.trunk(reference), data.train.texts, len(data.task.labels))
+    costs, finals = {}, {}
+    each = max(len(left_out) for _, _, left_out in data.splits.fits)
+    for candidate in candidates:
+        job = workshop.job(candidate, whole)
+        backbone = workshop.backbone(candidate.backbone)
+        about = cost(job, backbone, prices.get(candidate.backbone), each)
+        costs[candidate.id] = about
+        finals[candidate.id] = about.each + _test_seconds(candidate, workshop, prices, len(data.test))
+    budget = recipe.budget.minutes * 60
+    planned = plan(candidates, costs, len(data.splits.fits), finals, budget - ledger.seconds - AFTER)
+    decided = {
+        "recipe": recipe.fingerprint(),
+        "data": data.fingerprint,
+        "transfuse": transfuse.__version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "precision": workshop.precisions,
+        "resolved": workshop.resolved,
+        "prices": {r: {k: float(f"{v:.4g}") for k, v in vars(p).items()} for r, p in prices.items()},
+        "candidates": [{**p.candidate.to_dict(), "estimate": round(p.seconds, 1), "reason": p.reason} for p in planned],
+    }
+    ledger.keep_plan(decided)
+    return decided
+
+
+def obey(decided: Mapping[str, Any], workshop: Workshop) -> list[tuple[Candidate, float, str]]:
+    """Set the workshop up as a plan says; its candidates, each with the estimate and the reason to skip it."""
+    import torch
+
+    torch.set_num_threads(decided["threads"])
+    workshop.precisions = dict(decided["precision"])
+    workshop.resolved = dict(decided["resolved"])
+    out = []
+    for fields in decided["candidates"]:
+        names = {k: v for k, v in fields.items() if k not in ("estimate", "reason")}
+        out.append((Candidate(**{**names, "sources": tuple(fields["sources"])}), fields["estimate"], fields["reason"]))
+    return out
+
+
+def check_owner(decided: Mapping[str, Any], recipe: Recipe, data: StudyData, folder: Path) -> None:
+    """Refuse a folder whose plan was made for another recipe or other data.
+
+    Raises:
+        OutputError: what differs.
+    """
+    for key, now, what in (
+        ("recipe", recipe.fingerprint(), "another recipe"),
+        ("data", data.fingerprint, "other data: a file has changed since"),
+        ("transfuse", transfuse.__version__, f"transfuse {decided.get('transfuse')}"),
+    ):
+        if decided.get(key) != now:
+            raise OutputError(
+                f"{folder}: holds the results of {what}",
+                expected=f"an empty folder, or one that a study of {recipe.origin} began",
+                remedy="Choose another folder with --out, or start again with --fresh, which keeps the old results.",
+            )
+
+
+def known_methods(recipe: Recipe) -> None:
+    """Refuse methods and settings that do not exist, before any data is read."""
+    check_methods(recipe, {name: settings(name) for name in METHODS})
+
+
+def _decoder(workshop: Workshop, reference: str) -> bool:
+    backbone = workshop.backbone(reference)
+    return backbone is not None and backbone.decoder
+
+
+def _refuse_unused(recipe: Recipe, candidates: list[Candidate]) -> None:
+    """Each method that the recipe names must have led to a candidate."""
+    if isinstance(recipe.methods, str):
+        return
+    for index, named in enumerate(recipe.methods):
+        if named.name not in {c.method for c in candidates}:
+            kinds = "an encoder only" if recipe.backbones else "no backbone"
+            raise RecipeError(
+                f"{recipe.at('methods', index)}: '{named.name}' has nothing to work with: the recipe names {kinds}",
+                expected="a backbone that suits the method (`prompt` needs a decoder)",
+                remedy="Add one to `backbones`, or remove the method.",
+            )
+
+
+def _test_seconds(candidate: Candidate, workshop: Workshop, prices: Mapping[str, Prices], rows: int) -> float:
+    if not candidate.backbone:
+        return 0.1
+    backbone, p = workshop.backbone(candidate.backbone), prices[candidate.backbone]
+    assert backbone is not None
+    return rows * (p.tokens + 4) * backbone.layers * p.forward_fp32
+
+
+def machine(precisions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the study ran on."""
+    import os
+
+    import psutil
+    import torch
+    import transformers
+
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "os": platform.platform(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "precision": {r: p["precision"] for r, p in precisions.items()},
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "transfuse": transfuse.__version__,
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def now() -> str:
+    """The time, for the report."""
+    return time.strftime("%Y-%m-%d %H:%M:%S %z")

@@ -1,0 +1,137 @@
+"""The end of a study: the chosen candidate is fitted on all labels, saved, loaded again, and read against the test."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from transfuse.advice.candidates import Candidate
+from transfuse.engine.ledger import Ledger
+from transfuse.evaluation import compare, confident_mistakes, confusion, metric_intervals, reliability, temperature
+from transfuse.fitted import FittedModel, load
+from transfuse.methods.catalogue import NO_TRANSFER
+from transfuse.study.assess import Assessed
+from transfuse.study.card import card
+from transfuse.study.prepare import StudyData
+from transfuse.study.workshop import Workshop
+
+if TYPE_CHECKING:
+    from transfuse.study.run import Progress
+
+MODEL = "model"
+
+
+@dataclasses.dataclass
+class Ending:
+    """What the test says, read once.
+
+    Args:
+        test, no_transfer: figures with intervals.
+        comparison: the chosen candidate against no transfer on the test.
+        confusion, mistakes, calibration: of the chosen candidate on the test.
+        temperature: what its logits are divided by.
+    """
+
+    test: dict[str, Any]
+    no_transfer: dict[str, Any]
+    comparison: dict[str, Any]
+    confusion: dict[str, Any]
+    mistakes: list[dict[str, Any]]
+    calibration: list[dict[str, Any]]
+    temperature: float
+
+
+def finish(
+    chosen: Assessed,
+    assessed: list[Assessed],
+    data: StudyData,
+    workshop: Workshop,
+    ledger: Ledger,
+    progress: Progress,
+) -> Ending:
+    """Save the model, then read the test with what was saved, as its user will."""
+    progress.candidate(chosen.candidate.id, 1, 1)
+    workshop.report = lambda text, share: progress.update(text, share)
+    baseline = next(a for a in assessed if a.candidate.method == NO_TRANSFER)
+    model = FittedModel(data.task, workshop.final(chosen.candidate), **_about(chosen.candidate, workshop, data))
+    model.path.temperature = _temperature(chosen, data)
+    test = data.test.open()
+    labels = data.task.encode(test.labels or ())
+    folder = ledger.folder / MODEL
+    model.save(folder)
+    progress.update("test", 0.0)
+    log_probabilities = load(folder).path.log_probabilities(test.texts)
+    against = workshop.final(baseline.candidate).log_probabilities(test.texts)
+    _keep(chosen.candidate.id, data, test.rows, test.labels or (), log_probabilities, ledger)
+    if baseline is not chosen:
+        _keep(baseline.candidate.id, data, test.rows, test.labels or (), against, ledger)
+    probabilities, others = np.exp(log_probabilities), np.exp(against)
+    seed, metric = workshop.recipe.seed, data.task.metric
+    ending = Ending(
+        {k: v.to_dict() for k, v in metric_intervals(labels, probabilities, seed=seed).items()},
+        {k: v.to_dict() for k, v in metric_intervals(labels, others, seed=seed).items()},
+        compare(labels, probabilities, others, metric=metric, seed=seed).to_dict(),
+        {"labels": list(data.task.labels), "matrix": confusion(labels, probabilities).astype(int).tolist()},
+        [
+            {
+                "text": test.texts[m.index],
+                "label": data.task.labels[m.label],
+                "predicted": data.task.labels[m.predicted],
+                "probability": m.probability,
+                "row": int(np.asarray(test.rows)[m.index]),
+            }
+            for m in confident_mistakes(labels, probabilities, 12)
+        ],
+        [b.to_dict() for b in reliability(labels, probabilities)],
+        model.path.temperature,
+    )
+    model.card = card(workshop.recipe, data, model, chosen.record, ending.test, ending.no_transfer)
+    model.made["test"] = ending.test
+    model.save(folder)
+    return ending
+
+
+def _about(candidate: Candidate, workshop: Workshop, data: StudyData) -> dict[str, Any]:
+    backbone = workshop.backbone(candidate.backbone)
+    recipe = workshop.recipe
+    made = {
+        "study": recipe.name,
+        "candidate": candidate.to_dict(),
+        "seed": recipe.seed,
+        "data": [dict(part) for part in data.parts],
+        "columns": {"input": recipe.task.input, "label": recipe.task.label, "bins": recipe.task.bins},
+    }
+    if backbone is None:
+        return {"method": candidate.method, "made": made}
+    resolved = workshop.resolved[candidate.backbone]
+    if ":" not in resolved:  # a folder: relative paths are relative to the recipe, the model may move
+        resolved = str((recipe.base / resolved).resolve())
+    fields = {
+        "reference": candidate.backbone,
+        "resolved": resolved,
+        "revision": backbone.revision,
+        "licence": backbone.licence,
+        "family": backbone.family,
+        "layers": backbone.layers,
+        "unsafe": recipe.allow_unsafe_weights,
+    }
+    return {"method": candidate.method, "backbone": fields, "made": made}
+
+
+def _temperature(chosen: Assessed, data: StudyData) -> float:
+    """One number that makes the chosen candidate's validation probabilities as likely as can be."""
+    assert chosen.probabilities is not None
+    rows = np.unique(np.concatenate([left_out for _, _, left_out in data.splits.fits]))
+    labels = data.task.encode([(data.train.labels or ())[i] for i in rows])
+    scores = np.log(np.maximum(chosen.probabilities, 1e-30))
+    return round(temperature(scores.reshape(-1, scores.shape[-1]), np.tile(labels, len(scores))), 4)
+
+
+def _keep(
+    name: str, data: StudyData, rows: Any, labels: tuple[str, ...], log_probabilities: np.ndarray, ledger: Ledger
+) -> None:
+    columns: dict[str, Any] = {"split": ["test"] * len(labels), "row": rows, "label": list(labels)}
+    columns |= {f"log_p {label}": log_probabilities[:, i] for i, label in enumerate(data.task.labels)}
+    ledger.write_predictions(f"{name}.test", columns)

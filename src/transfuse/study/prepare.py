@@ -1,0 +1,262 @@
+"""From a recipe to data: read, hold out, drop copies of the test, draw the shots."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from transfuse.data import (
+    Columns,
+    Examples,
+    Finding,
+    draw_shots,
+    drop_copies,
+    folds,
+    hold_out,
+    read,
+    require_classes,
+    share_error,
+)
+from transfuse.errors import DataError, RecipeError, StudyError
+from transfuse.study.recipe import Recipe, Split, Task
+from transfuse.tasks.classify import MAX_TOKENS, Classify
+
+MOST_CROSS_VALIDATED = 4000
+"""More labelled rows than this are split once instead of cross-validated."""
+HELD_OUT = 0.2
+MOST_HELD_OUT = 2000
+
+
+class SealedTest:
+    """The test split, which is read once, after the choice.
+
+    Args:
+        examples: labelled rows, or None where the recipe has no test.
+    """
+
+    def __init__(self, examples: Examples) -> None:
+        self._examples = examples
+        self._opened = False
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def open(self) -> Examples:
+        """Break the seal.
+
+        Raises:
+            StudyError: it is broken already.
+        """
+        if self._opened:
+            raise StudyError("the test split has been read once", expected="one reading, after the choice")
+        self._opened = True
+        return self._examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """Positions in the target's training rows: what each fit trains on and what it predicts.
+
+    Args:
+        kind: ``cross-validation`` or ``split``.
+        fits: (repeat, train, validation) of each fit.
+        folds, repeats: of the cross-validation; 1 and 1 for a split.
+    """
+
+    kind: str
+    fits: tuple[tuple[int, np.ndarray, np.ndarray], ...]
+    folds: int
+    repeats: int
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyData:
+    """All data of a study.
+
+    Args:
+        task: the task with its labels.
+        train: labelled target rows that methods may learn from; with a split, those to validate on come last.
+        splits: who trains and who validates.
+        test: sealed.
+        unlabelled: target texts without labels, or None.
+        sources: labelled source rows by name, shuffled by the seed.
+        findings: what was left out and why, and what is wrong with the data.
+        parts: each part with its origin, its rows and its labels, for the report.
+        fingerprint: of all of it.
+    """
+
+    task: Classify
+    train: Examples
+    splits: Splits
+    test: SealedTest
+    unlabelled: Examples | None
+    sources: Mapping[str, Examples]
+    findings: tuple[Finding, ...]
+    parts: tuple[dict[str, object], ...]
+    fingerprint: str
+
+
+def prepare(recipe: Recipe) -> StudyData:
+    """Read everything that a recipe names and split it; nothing is trained.
+
+    The test comes first: it is held out before anything else is drawn, and training, source and unlabelled rows whose
+    text stands in it are left out.
+
+    Raises:
+        DataError: data that cannot be read or used.
+    """
+    whole, test = _target(recipe)
+    dropped: list[Finding] = []
+    train, found = drop_copies(whole, test, "train")
+    dropped += [found] if found else []
+    train, validation = _validation(recipe, train, test, dropped)
+    train, unlabelled = _shots(recipe, train)
+    require_classes(train)
+    task = _task(recipe.task, train, validation, test)
+    sources = {s.name: _source(recipe, i, task, test, dropped) for i, s in enumerate(recipe.sources)}
+    if not isinstance(recipe.target.test, Split):
+        share_error(test, {"train": whole}, allow_overlap=recipe.allow_overlap)
+    if recipe.target.unlabelled:
+        columns = Columns(input=recipe.task.input)
+        extra = read(recipe.target.unlabelled, columns=columns, base=recipe.base)
+        unlabelled, _ = drop_copies(extra.unlabelled(), test, "unlabelled")
+    splits, train = _splits(recipe, train, validation)
+    parts = [("target train", train), ("test", test), ("unlabelled", unlabelled), *sources.items()]
+    checked = _check(train, test, sources, splits)
+    prints = [examples.fingerprint() for _, examples in parts if examples is not None]
+    return StudyData(
+        task,
+        train,
+        splits,
+        SealedTest(test),
+        unlabelled,
+        sources,
+        (*dropped, *checked),
+        tuple(_part(name, examples) for name, examples in parts if examples is not None),
+        "-".join(p[:16] for p in prints),
+    )
+
+
+def _columns(task: Task, group: str | None = None) -> Columns:
+    return Columns(input=task.input, label=task.label, weight=task.weight, group=group, bins=task.bins)
+
+
+def _target(recipe: Recipe) -> tuple[Examples, Examples]:
+    target = recipe.target
+    columns = _columns(recipe.task, target.group_column)
+    whole = read(target.reference, columns=columns, base=recipe.base)
+    if len(whole) == 0:
+        raise DataError(f"{target.reference}: no rows are left after `bins`", expected="rows", remedy="Widen the bins.")
+    if isinstance(target.test, Split):
+        held, rest = hold_out(whole, target.test.rows, target.test.seed)
+        return whole.take(rest), whole.take(held)
+    return whole, read(target.test, columns=_columns(recipe.task), base=recipe.base)
+
+
+def _validation(
+    recipe: Recipe, train: Examples, test: Examples, dropped: list[Finding]
+) -> tuple[Examples, Examples | None]:
+    wanted = recipe.target.validation
+    if wanted is None:
+        return train, None
+    if isinstance(wanted, Split):
+        held, rest = hold_out(train, wanted.rows, wanted.seed)
+        return train.take(rest), train.take(held)
+    validation = read(wanted, columns=_columns(recipe.task), base=recipe.base)
+    for part, against in ((validation, test), (train, validation)):
+        kept, found = drop_copies(part, against, "validation" if part is validation else "train")
+        dropped += [found] if found else []
+        if part is validation:
+            validation = kept
+        else:
+            train = kept
+    return train, validation
+
+
+def _shots(recipe: Recipe, train: Examples) -> tuple[Examples, Examples | None]:
+    """The few labelled rows; the others lose their labels."""
+    if recipe.target.shots is None:
+        return train, None
+    seed = recipe.seed if recipe.target.seed is None else recipe.target.seed
+    drawn = draw_shots(train.labels or (), recipe.target.shots, seed)
+    others = np.setdiff1d(np.arange(len(train)), drawn)
+    return train.take(drawn), train.take(others).unlabelled()
+
+
+def _task(section: Task, train: Examples, validation: Examples | None, test: Examples) -> Classify:
+    labels = set(train.classes()) | set(test.classes()) | set(validation.classes() if validation else ())
+    template = None if section.template is None else section.template.replace("{{", "{").replace("}}", "}")
+    return Classify(
+        tuple(sorted(labels)),
+        template=template,
+        words=section.words or {},
+        metric=section.metric,
+        max_tokens=section.max_tokens or MAX_TOKENS,
+    )
+
+
+def _source(recipe: Recipe, index: int, task: Classify, test: Examples, dropped: list[Finding]) -> Examples:
+    """A source's rows with labels of the target, shuffled, so that its first rows are a draw from all of it."""
+    source = recipe.sources[index]
+    examples = read(source.data, columns=_columns(recipe.task_of(source)), base=recipe.base)
+    shared = [i for i, label in enumerate(examples.labels or ()) if label in task.labels]
+    if not shared:
+        raise RecipeError(
+            f"{recipe.at('sources', index)}: source '{source.name}' shares no label with the target: it has "
+            f"{', '.join(examples.classes()[:8])}",
+            expected=f"labels among {', '.join(task.labels[:8])}",
+            remedy="Give the source its own `task: {label: ..., bins: ...}` that leads to the target's labels.",
+        )
+    if len(shared) < len(examples):
+        foreign = sorted(set(examples.classes()) - set(task.labels))
+        message = (
+            f"{len(examples) - len(shared)} rows of {examples.origin} have labels that the target does not have "
+            f"({', '.join(foreign[:5])}); left out"
+        )
+        dropped.append(Finding("unknown-labels", "warning", message, source.name))
+    examples, found = drop_copies(examples.take(shared), test, source.name)
+    dropped += [found] if found else []
+    return examples.take(np.random.default_rng([recipe.seed, index]).permutation(len(examples)))
+
+
+def _splits(recipe: Recipe, train: Examples, validation: Examples | None) -> tuple[Splits, Examples]:
+    """Who trains and who validates; a validation part of its own is appended to the training rows."""
+    count = len(train)
+    if validation is not None:
+        both = dataclasses.replace(
+            train,
+            texts=train.texts + validation.texts,
+            labels=(train.labels or ()) + (validation.labels or ()),
+            weights=None,
+            groups=None,
+            rows=np.concatenate([np.asarray(train.rows), np.asarray(validation.rows)]),
+        )
+        return Splits("split", ((0, np.arange(count), np.arange(count, len(both))),), 1, 1), both
+    if recipe.validation is None and count > MOST_CROSS_VALIDATED:
+        held, rest = hold_out(train, min(round(HELD_OUT * count), MOST_HELD_OUT), recipe.seed)
+        return Splits("split", ((0, rest, held),), 1, 1), train
+    smallest = min(np.unique(np.array(train.labels), return_counts=True)[1])
+    wanted = recipe.validation.folds if recipe.validation else 5
+    n_folds = max(min(wanted, int(smallest)), 2)
+    repeats = recipe.validation.repeats if recipe.validation else 1
+    dealt = folds(train.labels or (), train.groups, n_folds, repeats, recipe.seed)
+    return Splits("cross-validation", tuple((f.repeat, f.train, f.validation) for f in dealt), n_folds, repeats), train
+
+
+def _check(train: Examples, test: Examples, sources: Mapping[str, Examples], splits: Splits) -> list[Finding]:
+    from transfuse.data import check
+
+    return check(train, test, None, sources, n_folds=splits.folds)
+
+
+def _part(name: str, examples: Examples) -> dict[str, object]:
+    labels, counts = np.unique(np.array(examples.labels or ()), return_counts=True)
+    return {
+        "name": name,
+        "origin": examples.origin,
+        "rows": len(examples),
+        "dropped": examples.dropped,
+        "per_label": {str(label): int(count) for label, count in zip(labels, counts, strict=True)},
+    }

@@ -1,0 +1,282 @@
+"""The main path of a study: data → plan → fit → compare → choose → save → report."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from transfuse.advice.candidates import Candidate
+from transfuse.engine.ledger import LEDGER, PLAN, Ledger, read_json
+from transfuse.errors import OutputError, RecipeError, TransfuseError
+from transfuse.study.assess import assess, choose
+from transfuse.study.decide import check_owner, decide, known_methods, obey
+from transfuse.study.finish import MODEL, finish
+from transfuse.study.prepare import StudyData, prepare
+from transfuse.study.recipe import Recipe
+from transfuse.study.record import REPORT, report_of
+from transfuse.study.workshop import Outcome, Workshop, validation_rows
+
+if TYPE_CHECKING:
+    import pandas
+
+    from transfuse.fitted import FittedModel
+
+
+class Progress(Protocol):
+    """What a study tells while it runs."""
+
+    def start(self, total_seconds: float | None, names: Sequence[str]) -> None:
+        """The study begins."""
+
+    def candidate(self, id: str, index: int, count: int) -> None:
+        """A candidate begins; ``index`` counts from 1."""
+
+    def update(self, text: str, fraction: float | None = None, seconds_left: float | None = None) -> None:
+        """What runs now, the share of it that is done, and what the whole study has left."""
+
+    def done(self, id: str, line: str) -> None:
+        """A candidate has ended."""
+
+    def note(self, text: str) -> None:
+        """Something to know."""
+
+
+class Silent:
+    """A `Progress` that says nothing."""
+
+    def start(self, total_seconds: float | None, names: Sequence[str]) -> None:
+        """Nothing."""
+
+    def candidate(self, id: str, index: int, count: int) -> None:
+        """Nothing."""
+
+    def update(self, text: str, fraction: float | None = None, seconds_left: float | None = None) -> None:
+        """Nothing."""
+
+    def done(self, id: str, line: str) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+class Study:
+    """A finished study.
+
+    Attributes:
+        report: the content of report.json.
+        out: the folder of the results.
+    """
+
+    def __init__(self, report: dict[str, Any], out: Path) -> None:
+        self.report, self.out = report, out
+
+    @property
+    def leaderboard(self) -> pandas.DataFrame:
+        """One row a candidate, the best first: id, family, method, backbone, sources, status, metric, low, high, ..."""
+        import pandas
+
+        metric = self.report["metric"]
+        rows = []
+        for c in self.report["candidates"]:
+            figure = c["validation"].get(metric, {})
+            verdicts = {t["kind"]: t["verdict"] for t in c["transfer"]}
+            rows.append(
+                {
+                    "id": c["id"],
+                    "family": c["family"],
+                    "method": c["method"],
+                    "backbone": c["backbone"],
+                    "sources": ", ".join(c["sources"]),
+                    "status": c["status"],
+                    metric: figure.get("value"),
+                    "low": figure.get("low"),
+                    "high": figure.get("high"),
+                    "verdict": verdicts.get("no transfer", ""),
+                    "source_verdict": verdicts.get("without source", ""),
+                    "seconds": (c["seconds"] or {}).get("fit"),
+                    "chosen": c["id"] == self.report["chosen"],
+                }
+            )
+        table = pandas.DataFrame(rows)
+        return table.sort_values(metric, ascending=False, na_position="last", ignore_index=True)
+
+    @property
+    def model(self) -> FittedModel:
+        """The chosen candidate's fitted model."""
+        from transfuse.fitted import load
+
+        return load(self.out / MODEL)
+
+
+def run(
+    recipe: Recipe | str | Path, *, out: str | Path | None = None, lang: str = "en", progress: Progress | None = None
+) -> Study:
+    """Compare the transfers of a recipe under its budget, choose one on validation data, save it, read the test once.
+
+    Stopped at any moment, the same call goes on: what was planned stays planned, what was fitted is not fitted again,
+    and the figures are those of an undisturbed run.
+
+    Args:
+        recipe: a `Recipe` or the path of one.
+        out: the folder of the results; ``runs/NAME`` by default.
+        lang: language of the model card, ``en`` or ``zh``.
+        progress: told what happens.
+
+    Returns:
+        The study, with its report, its leaderboard and its model.
+
+    Raises:
+        RecipeError, DataError, AssetError, BackboneError: what the recipe names is wrong.
+        OutputError: the folder cannot be written or belongs to another study.
+        StudyError: no candidate could be fitted.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.from_file(recipe)
+    progress = progress or Silent()
+    known_methods(recipe)
+    folder = Path(out) if out is not None else Path("runs") / recipe.name
+    _refuse_foreign(folder)
+    data = prepare(recipe)
+    ledger = Ledger(folder)
+    decided = ledger.plan
+    if decided is not None:
+        check_owner(decided, recipe, data, folder)
+        finished = read_json(folder / REPORT)
+        if finished is not None and (folder / MODEL).is_dir():
+            progress.note(f"{folder}: finished before; --fresh starts again")
+            return Study(finished, folder)
+        progress.note(f"{folder}: going on after {ledger.seconds:.0f} s")
+    workshop = Workshop(
+        recipe, data, lambda name, done, total: progress.update(f"download {name}", _share(done, total))
+    )
+    if decided is None:
+        progress.note("timing a few batches of each backbone")
+        decided = decide(recipe, data, workshop, ledger)
+    planned = obey(decided, workshop)
+    progress.start(recipe.budget.minutes * 60, [c.id for c, _, reason in planned if not reason])
+    fitted = _fit_all(planned, data, workshop, ledger, progress)
+    labels = data.task.encode([(data.train.labels or ())[i] for i in validation_rows(data)])
+    assessed = assess(fitted, labels, data.task.metric, recipe.seed)
+    chosen, barred = choose(assessed, data.task.metric, recipe.gate)
+    progress.note(f"chosen: {chosen.candidate.id}; reading the test once")
+    ending = finish(chosen, assessed, data, workshop, ledger, progress)
+    report = report_of(recipe, data, workshop, ledger, decided, assessed, chosen, barred, ending, lang)
+    ledger.write_json(folder / REPORT, report)
+    return Study(report, folder)
+
+
+def _share(done: int, total: int | None) -> float | None:
+    return done / total if total else None
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """An output folder is new, empty, or one of ours."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: a file", expected="a folder", remedy="Choose another folder with --out.")
+    ours = any((folder / name).exists() for name in (PLAN, LEDGER))
+    if folder.is_dir() and any(folder.iterdir()) and not ours:
+        raise OutputError(
+            f"{folder}: holds files that no study wrote",
+            expected="a new or empty folder, or one that a study of this recipe began",
+            remedy="Choose another folder with --out.",
+        )
+
+
+def _fit_all(
+    planned: Sequence[tuple[Candidate, float, str]],
+    data: StudyData,
+    workshop: Workshop,
+    ledger: Ledger,
+    progress: Progress,
+) -> list[tuple[Candidate, dict[str, Any], np.ndarray | None]]:
+    """Fit what is planned and not fitted yet, one candidate after another."""
+    running = [c.id for c, _, reason in planned if not reason]
+    left = sum(seconds for _, seconds, reason in planned if not reason)
+    out: list[tuple[Candidate, dict[str, Any], np.ndarray | None]] = []
+    for candidate, seconds, reason in planned:
+        if reason:
+            out.append((candidate, _record("skipped", reason), None))
+            continue
+        record = ledger.read(candidate.id)
+        if record is None or record["status"] != "done":
+            progress.candidate(candidate.id, running.index(candidate.id) + 1, len(running))
+            workshop.report = lambda text, share, s=seconds, r=left: progress.update(text, share, r - s * share)  # type: ignore[misc]
+            record = _attempt(candidate, data, workshop, ledger)
+            progress.done(candidate.id, _line(record, data.task.metric))
+        left -= seconds
+        found = ledger.read_predictions(candidate.id) if record["status"] == "done" else None
+        out.append((candidate, {k: v for k, v in record.items() if k != "line"}, _probabilities(found, data)))
+    return out
+
+
+def _attempt(candidate: Candidate, data: StudyData, workshop: Workshop, ledger: Ledger) -> dict[str, Any]:
+    """Fit one candidate; what goes wrong with it is its own affair, unless nothing can be written at all."""
+    try:
+        outcome = workshop.validate(candidate)
+    except (OutputError, RecipeError):
+        raise
+    except TransfuseError as error:
+        record = _record("failed", str(error).replace("\n", " "))
+    except MemoryError:
+        record = _record("failed", "not enough memory")
+    except Exception as error:  # a candidate must not end the study; --debug shows where it came from
+        with contextlib.suppress(Exception):
+            import os
+
+            if os.environ.get("TRANSFUSE_DEBUG"):
+                raise
+        record = _record("failed", f"{type(error).__name__}: {error}")
+    else:
+        _keep(candidate.id, outcome, data, ledger)
+        record = _record("done", "", outcome)
+    ledger.write(candidate.id, record)
+    return record
+
+
+def _record(status: str, reason: str, outcome: Outcome | None = None) -> dict[str, Any]:
+    if outcome is None:
+        return {
+            "status": status,
+            "reason": reason,
+            "seconds": None,
+            "peak_memory_mib": None,
+            "trainable_parameters": None,
+        }
+    return {
+        "status": status,
+        "reason": reason,
+        "seconds": {"fit": round(outcome.fit, 3), "predict_per_1000": round(outcome.predict_per_1000, 3)},
+        "peak_memory_mib": round(outcome.peak_memory),
+        "trainable_parameters": outcome.trainable_parameters,
+    }
+
+
+def _line(record: dict[str, Any], metric: str) -> str:
+    return record["status"] if record["status"] == "done" else f"{record['status']}: {record['reason']}"
+
+
+def _keep(name: str, outcome: Outcome, data: StudyData, ledger: Ledger) -> None:
+    """One row a prediction: repeat, row of the user's file, label, and a log-probability for each class."""
+    rows = validation_rows(data)
+    repeats = len(outcome.log_probabilities)
+    flat = outcome.log_probabilities.reshape(-1, len(data.task.labels))
+    columns: dict[str, Any] = {
+        "split": ["validation"] * len(flat),
+        "repeat": np.repeat(np.arange(repeats), len(rows)),
+        "row": np.tile(np.asarray(data.train.rows)[rows], repeats),
+        "label": [(data.train.labels or ())[i] for i in rows] * repeats,
+    }
+    columns |= {f"log_p {label}": flat[:, i] for i, label in enumerate(data.task.labels)}
+    ledger.write_predictions(name, columns)
+
+
+def _probabilities(columns: dict[str, np.ndarray] | None, data: StudyData) -> np.ndarray | None:
+    """The log-probabilities [R, N, C] that `_keep` wrote."""
+    if columns is None:
+        return None
+    flat = np.stack([columns[f"log_p {label}"] for label in data.task.labels], axis=1)
+    return flat.reshape(data.splits.repeats, -1, flat.shape[1])

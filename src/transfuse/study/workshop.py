@@ -1,0 +1,158 @@
+"""The tools of a running study: backbones, trunks and engines, made when they are first needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from transfuse.advice.candidates import Candidate
+from transfuse.backbones import loading, precision
+from transfuse.backbones.huggingface import Backbone
+from transfuse.engine.fit import Engine
+from transfuse.engine.jobs import Job, TransferData
+from transfuse.engine.trunk import Trunk
+from transfuse.engine.watch import MemoryWatch
+from transfuse.errors import RecipeError
+from transfuse.fitted.paths import Path
+from transfuse.methods.catalogue import method
+from transfuse.study.prepare import StudyData
+from transfuse.study.recipe import Recipe
+
+Report = Callable[[str, float], None]
+"""Told what a candidate does now and the share of it that is done."""
+TIMED = 24
+"""Texts by which the speed of a prediction from scratch is taken."""
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What fitting a candidate gave.
+
+    Args:
+        log_probabilities: float64 [R, N, C] of the validation rows.
+        fit: seconds of all fits.
+        predict_per_1000: seconds to predict 1,000 texts that were never seen, in float32.
+        peak_memory: MiB.
+        trainable_parameters: of the last fit.
+    """
+
+    log_probabilities: np.ndarray
+    fit: float
+    predict_per_1000: float
+    peak_memory: float
+    trainable_parameters: int
+
+
+class Workshop:
+    """Loads backbones and fits candidates.
+
+    Args:
+        recipe: gives references, seed and the override for unsafe weights.
+        data: of the study.
+        pull: told of downloads.
+    """
+
+    def __init__(self, recipe: Recipe, data: StudyData, pull: loading.Pull | None = None) -> None:
+        self.recipe, self.data, self._pull = recipe, data, pull
+        self.precisions: dict[str, dict[str, Any]] = {}
+        self.resolved: dict[str, str] = {}
+        self._backbones: dict[str, Backbone] = {}
+        self._engines: dict[str, Engine] = {"": Engine(None, len(data.task.labels))}
+        self.report: Report = lambda text, share: None
+
+    def backbone(self, reference: str) -> Backbone | None:
+        """The backbone of a reference; None for the empty one."""
+        if not reference:
+            return None
+        if reference not in self._backbones:
+            resolved = self.resolved.get(reference) or loading.resolved(reference)
+            self.resolved[reference] = resolved
+            self._backbones[reference] = loading.load(
+                resolved, base=self.recipe.base, unsafe=self.recipe.allow_unsafe_weights, progress=self._pull
+            )
+        return self._backbones[reference]
+
+    def trunk(self, reference: str) -> Trunk:
+        """The trunk of a backbone; it knows the study's texts in one fixed order."""
+        trunk = self.engine(reference).trunk
+        assert trunk is not None
+        return trunk
+
+    def engine(self, reference: str) -> Engine:
+        """The engine over a backbone's trunk."""
+        if reference not in self._engines:
+            backbone = self.backbone(reference)
+            assert backbone is not None
+            if reference not in self.precisions:
+                sample = list(self.data.train.texts[:32])
+                self.precisions[reference] = precision.choose(backbone, sample, self.data.task.max_tokens)
+            chosen = str(self.precisions[reference]["precision"])
+            trunk = Trunk(backbone, chosen, self.data.task.max_tokens)
+            for texts in (self.data.train.texts, *(source.texts for source in self.data.sources.values())):
+                trunk.register(texts)
+            self._engines[reference] = Engine(trunk, len(self.data.task.labels))
+        return self._engines[reference]
+
+    def job(self, candidate: Candidate, positions: np.ndarray) -> Job:
+        """The job of a candidate on some of the target's rows.
+
+        Raises:
+            RecipeError: a setting that the method does not have or take.
+        """
+        data = TransferData(
+            self.data.train.take(positions),
+            {name: self.data.sources[name] for name in candidate.sources},
+            self.data.unlabelled,
+        )
+        backbone = self.backbone(candidate.backbone)
+        try:
+            return method(candidate.method).plan(self.data.task, backbone, data, self.recipe.seed, **candidate.settings)
+        except TypeError as error:
+            raise RecipeError(
+                f"method '{candidate.method}': a setting has the wrong type: {error}",
+                expected=f"settings as docs/methods.md lists them, not {dict(candidate.settings)}",
+                remedy="Correct the setting in the recipe.",
+            ) from error
+
+    def validate(self, candidate: Candidate) -> Outcome:
+        """Fit a candidate on each training part and predict what each leaves out."""
+        splits, train = self.data.splits, self.data.train
+        rows = validation_rows(self.data)
+        place = {int(row): i for i, row in enumerate(rows)}
+        out = np.empty((splits.repeats, len(rows), len(self.data.task.labels)))
+        engine = self.engine(candidate.backbone)
+        seconds, path = 0.0, None
+        with MemoryWatch() as watch:
+            for number, (repeat, trained, left_out) in enumerate(splits.fits):
+                base, count = number / len(splits.fits), len(splits.fits)
+                text = f"{splits.kind} {number + 1}/{count}"
+                engine.tick = lambda share, b=base, c=count, t=text: self.report(t, b + share / c)  # type: ignore[misc]
+                self.report(text, base)
+                start = time.perf_counter()
+                path = engine.fit(self.job(candidate, trained))
+                seconds += time.perf_counter() - start
+                found = engine.predict(path, [train.texts[i] for i in left_out])
+                out[repeat, [place[int(i)] for i in left_out]] = found
+            assert path is not None
+            sample = [train.texts[i] for i in rows[:TIMED]]
+            start = time.perf_counter()
+            path.log_probabilities(sample)
+            speed = (time.perf_counter() - start) / len(sample) * 1000
+        return Outcome(out, seconds, speed, watch.peak, path.trainable_parameters)
+
+    def final(self, candidate: Candidate) -> Path:
+        """Fit a candidate on all rows that it may learn from: all labelled ones, or the training part of a split."""
+        splits = self.data.splits
+        whole = splits.fits[0][1] if splits.kind == "split" else np.arange(len(self.data.train))
+        engine = self.engine(candidate.backbone)
+        engine.tick = lambda share: self.report("final fit", share)
+        return engine.fit(self.job(candidate, whole))
+
+
+def validation_rows(data: StudyData) -> np.ndarray:
+    """Positions of the validated rows in the target's training rows, in the order of all predictions."""
+    return np.unique(np.concatenate([left_out for _, _, left_out in data.splits.fits]))

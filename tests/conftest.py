@@ -1,0 +1,9 @@
+"""What all tests share: `import tiny` and `import hub_stand_in` from any folder, one thread, no hub."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: see docs/benchmarks.md on spinning threads
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
