@@ -123,17 +123,19 @@ class Engine:
         layers = stage.layers or tuple(range(1, backbone.layers + 1))
         poolings = stage.poolings or backbone.poolings
         rows = stage.rows
-        options = [(t, layer, p) for t in stage.templates for layer in layers for p in poolings]
-        errors = []
-        if len(options) > 1:
-            judged = rows.target if rows.target.any() else np.ones(len(rows), dtype=bool)
-            for template in stage.templates:
-                features = self._trunk.features(rows.texts, template)
-                for layer in layers:
-                    for pooling in poolings:
-                        x = features[:, layer, backbone.poolings.index(pooling)]
-                        errors.append(ridge_loo(x, rows.labels, self.classes, rows.weights, judged))
-        branch.template, branch.layer, branch.pooling = options[int(np.argmin(errors))] if errors else options[0]
+        options = [(t, p, layer) for t in stage.templates for p in poolings for layer in layers]
+        if len(options) == 1:
+            (branch.template, branch.pooling, branch.layer) = options[0]
+            return
+        judged = rows.target if rows.target.any() else np.ones(len(rows), dtype=bool)
+        errors: list[float] = []
+        for template in stage.templates:
+            features = self._trunk.features(rows.texts, template)
+            for pooling in poolings:
+                x = features[:, :, backbone.poolings.index(pooling)]
+                found = [ridge_loo(x[:, n], rows.labels, self.classes, rows.weights, judged) for n in layers]
+                errors += list(_smoothed(np.array(found)))
+        branch.template, branch.pooling, branch.layer = options[int(np.argmin(errors))]
 
     def _head(self, stage: FitHead, branch: Branch, seed: int) -> Head:
         """A logistic head on the features at the readout, through the trained layers where there are some."""
@@ -146,11 +148,20 @@ class Engine:
             features = path.pooled(branch.segment, states, self._trunk.precision)
         if stage.normalise:
             features = unit(features).astype(np.float32)
+        scaling = (branch.head.mean, branch.head.scale) if stage.keep_scale and branch.head else None
         c = stage.grid[0]
         if len(stage.grid) > 1:
             folds = _inner_folds(rows, seed)
             c = choose_c(features, rows.labels, self.classes, folds, stage.grid, weights=rows.weights)
-        head = fit_head(features, rows.labels, self.classes, c=c, weights=rows.weights, scalar_scale=stage.normalise)
+        head = fit_head(
+            features,
+            rows.labels,
+            self.classes,
+            c=c,
+            weights=rows.weights,
+            scalar_scale=stage.normalise,
+            scaling=scaling,
+        )
         return dataclasses.replace(head, normalise=stage.normalise)
 
     def _states(self, rows: Rows, branch: Branch) -> States:
@@ -208,6 +219,12 @@ class Engine:
             bias=None if stage.calibrate else np.zeros(len(stage.words)),
             precision=trunk.precision,
         )
+
+
+def _smoothed(errors: np.ndarray) -> np.ndarray:
+    """Each layer's error averaged with its neighbours': layers change slowly, leave-one-out on few rows does not."""
+    padded = np.pad(errors, 1, mode="edge")
+    return (padded[:-2] + padded[1:-1] + padded[2:]) / 3
 
 
 def _inner_folds(rows: Rows, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -19,7 +19,7 @@ def standardise(features: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, 
     share = weights / weights.sum()
     mean = share @ features
     scale = np.sqrt(share @ (features - mean) ** 2)
-    scale[scale < 1e-6 * max(float(scale.max()), 1e-12)] = 1.0
+    scale[scale <= max(1e-3 * float(np.median(scale)), 1e-12)] = 1.0
     return mean.astype(np.float32), scale.astype(np.float32)
 
 
@@ -31,6 +31,7 @@ def fit_head(
     c: float,
     weights: np.ndarray | None = None,
     scalar_scale: bool = False,
+    scaling: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Head:
     """Multinomial logistic regression on standardised features; choose it wherever the backbone stays frozen.
 
@@ -43,6 +44,7 @@ def fit_head(
         c: inverse strength of the penalty.
         weights: float [N] or None for equal ones.
         scalar_scale: one deviation for all columns, which keeps their proportions (for features of unit length).
+        scaling: mean and deviation [D] to standardise with instead of the rows' own.
 
     Returns:
         A `Head`.
@@ -53,8 +55,8 @@ def fit_head(
     from sklearn.linear_model import LogisticRegression
 
     weights = np.ones(len(labels)) if weights is None else weights * (len(weights) / weights.sum())
-    mean, scale = standardise(features, weights)
-    if scalar_scale:
+    mean, scale = scaling or standardise(features, weights)
+    if scalar_scale and scaling is None:
         scale = np.full_like(scale, np.sqrt((scale**2).mean()))
     present = np.unique(labels)
     weight = np.zeros((classes, features.shape[1]), dtype=np.float32)
@@ -133,7 +135,7 @@ def choose_c(
         features: float [N, D].
         labels: int [N].
         classes: C.
-        folds: pairs of training and validation positions.
+        folds: pairs of training and validation positions; a fold without training rows says nothing.
         grid: values of c, from strong to weak penalty; the first of equals wins.
         weights: float [N].
     """
@@ -141,6 +143,8 @@ def choose_c(
     for c in grid:
         loss = 0.0
         for train, validation in folds:
+            if not len(train):  # one row a class: nothing to learn from without it
+                continue
             head = fit_head(features[train], labels[train], classes, c=c, weights=weights[train])
             logits = head.logits(features[validation])
             top = logits.max(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,23 +29,25 @@ def placed(folder: Path, mark: str) -> Iterator[Path]:
     Raises:
         OutputError: ``folder`` holds something else, or the disk refuses.
     """
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / mark).exists())):
-        raise OutputError(
-            f"{folder}: holds something that transfuse did not write",
-            expected=f"no such folder, an empty one, or one with {mark}",
-            remedy="Choose another folder.",
-        )
-    scratch = folder.parent / f".{folder.name}.{os.getpid()}"
+    from safetensors import SafetensorError
+
+    scratch = folder.parent / f".{folder.name}.partial"
     try:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / mark).exists())):
+            raise OutputError(
+                f"{folder}: holds something that transfuse did not write",
+                expected=f"no such folder, an empty one, or one with {mark}",
+                remedy="Choose another folder.",
+            )
+        shutil.rmtree(scratch, ignore_errors=True)  # what a kill has left
         scratch.mkdir(parents=True)
         yield scratch
         if folder.exists():
             shutil.rmtree(folder)
-        os.replace(scratch, folder)
-    except OSError as error:
+        scratch.replace(folder)
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk by its own error
         raise OutputError(
-            f"{folder}: cannot be written: {error.strerror or error}",
+            f"{folder}: cannot be written: {getattr(error, 'strerror', None) or error}",
             expected="a folder that can be written, with room for the model",
             remedy="Choose another folder or free the disk.",
         ) from error

@@ -194,6 +194,8 @@ def _task(section: Task, train: Examples, validation: Examples | None, test: Exa
         words=section.words or {},
         metric=section.metric,
         max_tokens=section.max_tokens or MAX_TOKENS,
+        input=section.input or "text",
+        label=section.label,
     )
 
 

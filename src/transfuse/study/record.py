@@ -34,7 +34,7 @@ def report_of(
     return {
         "schema": SCHEMA,
         "name": recipe.name,
-        "task": {**data.task.to_dict(), "input": recipe.task.input, "label": recipe.task.label},
+        "task": data.task.to_dict(),
         "metric": data.task.metric,
         "seed": recipe.seed,
         "lang": lang,

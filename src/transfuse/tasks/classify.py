@@ -24,6 +24,7 @@ class Classify:
         words: the word by which a prompt names a label; a label without one is named by itself.
         metric: what candidates are chosen by.
         max_tokens: longest input, in tokens of the backbone, template included.
+        input, label: what the user calls the texts and the labels; the default template says it.
     """
 
     labels: tuple[str, ...]
@@ -31,6 +32,8 @@ class Classify:
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)
     metric: str = "accuracy"
     max_tokens: int = MAX_TOKENS
+    input: str = "text"
+    label: str = "label"
     kind: str = "classify"
 
     def __post_init__(self) -> None:
@@ -48,15 +51,14 @@ class Classify:
         return self.words.get(label) or label.replace("_", " ").replace("-", " ").strip()
 
     def shown(self) -> str:
-        """The template for decoders: the recipe's own, else the text and a question that ends where the answer starts.
+        """The template for decoders: the recipe's own, else the names of the columns, as in ``Text: {text}\\nLabel:``.
 
-        The default names the answers while they are few enough to be read (at most eight).
+        It does not list the answers: that made a small decoder's states worse (docs/log.md).
         """
         if self.template is not None:
             return self.template
-        names = [self.word(label) for label in self.labels]
-        asked = f" ({', '.join(names[:-1])} or {names[-1]})" if 1 < len(names) <= 8 else ""
-        return "{text}\nAnswer" + asked + ":"
+        names = (name.replace("_", " ").strip().capitalize() for name in (self.input, self.label))
+        return "{}: {{text}}\n{}:".format(*names)
 
     def encode(self, labels: Sequence[str]) -> np.ndarray:
         """Labels as int64 [N], positions in ``self.labels``.

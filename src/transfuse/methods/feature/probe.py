@@ -10,7 +10,7 @@ from transfuse.errors import RecipeError
 from transfuse.methods.rows import label_names, source_rows, target_rows
 from transfuse.tasks.classify import Classify
 
-GRID = (0.001, 0.01, 0.1, 1.0)
+GRID = (0.003, 0.01, 0.1, 1.0)
 
 
 class Probe:
@@ -35,7 +35,7 @@ class Probe:
         c: float | None = None,
         label_words: bool = True,
         source_limit: int = 2000,
-        target_share: float = 0.5,
+        target_share: float = 0.25,
     ) -> Job:
         """Choose the readout, then fit the head.
 

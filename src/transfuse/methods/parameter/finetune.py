@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Job, Schedule, TransferData
 from transfuse.methods.parameter import tuning
 from transfuse.tasks.classify import Classify
 
-ENCODER = {"train_layers": "all", "learning_rate": 5e-4, "contrastive": 1.0, "cosine": True, "epochs": 6}
-DECODER = {"train_layers": 6, "learning_rate": 1e-4, "contrastive": 0.0, "cosine": False, "epochs": 6}
-"""Defaults that differ: a sentence encoder is small, has unit-length geometry and takes large steps; a decoder not."""
+
+class Defaults(NamedTuple):
+    """What depends on the kind of backbone, where a recipe says nothing."""
+
+    train_layers: int | str
+    learning_rate: float
+    layer_decay: float
+    batch_size: int
+    epochs: int
+    contrastive: float
+    cosine: bool
+    c: float
+    target_epochs: int
+
+
+ENCODER = Defaults("all", 5e-4, 0.8, 64, 6, 1.0, True, 0.1, 6)
+"""A sentence encoder is small, compares by direction, and takes large steps."""
+DECODER = Defaults(6, 1e-4, 0.9, 16, 4, 0.0, False, 0.003, 0)
+"""A decoder's upper layers take small steps; after a source stage a new head is enough for few target rows."""
 
 
 class Finetune:
@@ -35,22 +53,23 @@ class Finetune:
         template: str = "auto",
         learning_rate: float | None = None,
         head_learning_rate: float = 1e-3,
-        layer_decay: float = 0.85,
+        layer_decay: float | None = None,
         epochs: int | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         warmup: float = 0.1,
         weight_decay: float = 0.01,
         l2_sp: float = 0.0,
         contrastive: float | None = None,
         average_from: float = 0.3,
         cosine: bool | None = None,
-        c: float = 0.1,
+        c: float | None = None,
         label_words: bool = True,
         sources: str = "first",
         source_limit: int = 2000,
-        source_epochs: int = 2,
-        target_epochs: int = 6,
+        source_epochs: int = 1,
+        target_epochs: int | None = None,
         target_learning_rate: float | None = None,
+        target_c: float = 0.01,
         target_share: float = 0.25,
     ) -> Job:
         """Choose the readout, fit the head, train.
@@ -77,39 +96,41 @@ class Finetune:
             sources: ``first``, then the target; or ``together``, weighted.
             source_limit: most rows of each source.
             source_epochs: passes over the source's rows.
-            target_epochs: passes over the target's rows after a source stage.
+            target_epochs: passes over the target's rows after a source stage; 0 fits only a new head on them.
             target_learning_rate: of that stage; by default a third of ``learning_rate``.
+            target_c: penalty of that new head.
             target_share: weight of all target rows as a share of the source's, where they train together.
         """
         assert backbone is not None
         default = DECODER if backbone.decoder else ENCODER
-        rate = float(default["learning_rate"] if learning_rate is None else learning_rate)
         schedule = Schedule(
-            learning_rate=rate,
+            learning_rate=default.learning_rate if learning_rate is None else learning_rate,
             head_learning_rate=head_learning_rate,
-            layer_decay=layer_decay,
-            epochs=int(default["epochs"]) if epochs is None else epochs,
-            batch_size=batch_size,
+            layer_decay=default.layer_decay if layer_decay is None else layer_decay,
+            epochs=default.epochs if epochs is None else epochs,
+            batch_size=default.batch_size if batch_size is None else batch_size,
             warmup=warmup,
             weight_decay=weight_decay,
             anchor=l2_sp,
-            contrastive=float(default["contrastive"] if contrastive is None else contrastive),
+            contrastive=default.contrastive if contrastive is None else contrastive,
             average_from=average_from,
         )
+        after = default.target_epochs if target_epochs is None else target_epochs
         chosen = tuning.Tuning(
-            layers=tuning.count(default["train_layers"] if train_layers is None else train_layers, backbone),
+            layers=tuning.count(default.train_layers if train_layers is None else train_layers, backbone),
             embeddings=train_embeddings,
             adapter=None,
             layer=layer,
             pooling=pooling,
             template=template,
-            c=c,
-            cosine=bool(default["cosine"] if cosine is None else cosine),
+            c=default.c if c is None else c,
+            cosine=default.cosine if cosine is None else cosine,
             label_words=label_words,
             schedule=schedule,
+            target_c=target_c,
             source_limit=source_limit,
             target_share=target_share,
             sources=sources,
-            **tuning.two_stages(schedule, source_epochs, target_epochs, target_learning_rate),
+            **tuning.two_stages(schedule, source_epochs, after, target_learning_rate),
         )
         return tuning.plan(task, backbone, data, seed, chosen)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Job, Schedule, TransferData
 from transfuse.errors import RecipeError
 from transfuse.methods.parameter import tuning
 from transfuse.tasks.classify import Classify
 
-ENCODER = {"train_layers": "all", "learning_rate": 1e-3}
-DECODER = {"train_layers": 6, "learning_rate": 5e-4}
+
+class Defaults(NamedTuple):
+    """What depends on the kind of backbone, where a recipe says nothing."""
+
+    train_layers: int | str
+    learning_rate: float
+    batch_size: int
+    c: float
+    target_epochs: int
+
+
+ENCODER = Defaults("all", 1e-3, 32, 0.1, 6)
+DECODER = Defaults(6, 5e-4, 16, 0.003, 0)
 
 
 class Lora:
@@ -38,16 +51,17 @@ class Lora:
         learning_rate: float | None = None,
         head_learning_rate: float = 1e-3,
         epochs: int = 6,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         warmup: float = 0.1,
         average_from: float = 0.3,
-        c: float = 0.1,
+        c: float | None = None,
         label_words: bool = True,
         sources: str = "first",
         source_limit: int = 2000,
         source_epochs: int = 1,
-        target_epochs: int = 6,
+        target_epochs: int | None = None,
         target_learning_rate: float | None = None,
+        target_c: float = 0.01,
         target_share: float = 0.25,
     ) -> Job:
         """Choose the readout, fit the head, train the adapters and the head.
@@ -58,7 +72,7 @@ class Lora:
             dropout: on the adapters' input.
             train_layers: how many layers below the readout are adapted, or ``all``.
             layer, pooling, template, learning_rate, head_learning_rate, epochs, batch_size, warmup, average_from, c,
-            label_words, sources, source_limit, source_epochs, target_epochs, target_learning_rate, target_share: as
+            label_words, sources, source_limit, source_epochs, target_epochs, target_learning_rate, target_c, target_share: as
                 in `Finetune`.
         """
         assert backbone is not None
@@ -66,31 +80,33 @@ class Lora:
             raise RecipeError(f"lora.rank: {rank}", expected="1 or more", remedy="8 is a good start.")
         default = DECODER if backbone.decoder else ENCODER
         schedule = Schedule(
-            learning_rate=float(default["learning_rate"] if learning_rate is None else learning_rate),
+            learning_rate=default.learning_rate if learning_rate is None else learning_rate,
             head_learning_rate=head_learning_rate,
             layer_decay=1.0,
             epochs=epochs,
-            batch_size=batch_size,
+            batch_size=default.batch_size if batch_size is None else batch_size,
             warmup=warmup,
             weight_decay=0.0,
             anchor=0.0,
             contrastive=0.0,
             average_from=average_from,
         )
+        after = default.target_epochs if target_epochs is None else target_epochs
         chosen = tuning.Tuning(
-            layers=tuning.count(default["train_layers"] if train_layers is None else train_layers, backbone),
+            layers=tuning.count(default.train_layers if train_layers is None else train_layers, backbone),
             embeddings=False,
             adapter={"rank": rank, "alpha": 2 * rank if alpha is None else alpha, "dropout": dropout},
             layer=layer,
             pooling=pooling,
             template=template,
-            c=c,
+            c=default.c if c is None else c,
             cosine=False,
             label_words=label_words,
             schedule=schedule,
+            target_c=target_c,
             source_limit=source_limit,
             target_share=target_share,
             sources=sources,
-            **tuning.two_stages(schedule, source_epochs, target_epochs, target_learning_rate),
+            **tuning.two_stages(schedule, source_epochs, after, target_learning_rate),
         )
         return tuning.plan(task, backbone, data, seed, chosen)

@@ -17,6 +17,10 @@ READOUT_ROWS = 512
 """Source rows that are enough to tell a good layer from a bad one."""
 
 
+SCALE_ROWS = 512
+"""Source rows by which the features of trained layers are standardised."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Tuning:
     """The settings of a tuned method, all decided.
@@ -31,7 +35,8 @@ class Tuning:
         label_words: add the labels' words as rows.
         schedule: for the target's rows without a source, or together with it.
         source_schedule: for the source stage.
-        target_schedule: for the target stage after a source stage.
+        target_schedule: for the target stage after a source stage; None fits only a head there.
+        target_c: penalty of that head.
         sources: ``first`` or ``together``.
         source_limit: most rows of each source.
         target_share: weight of all target rows as a share of all source rows', where they train together.
@@ -48,7 +53,8 @@ class Tuning:
     label_words: bool
     schedule: Schedule
     source_schedule: Schedule
-    target_schedule: Schedule
+    target_schedule: Schedule | None
+    target_c: float
     sources: str
     source_limit: int
     target_share: float
@@ -73,9 +79,13 @@ def plan(task: Classify, backbone: Backbone, data: TransferData, seed: int, tuni
             f"sources: '{tuning.sources}'", expected="first or together", remedy="Correct the setting of the method."
         )
     evidence = source_rows(task, data.sources, READOUT_ROWS)
-    assert evidence is not None
-    on_source = (*_start(task, backbone, evidence, source, tuning), _train(source, tuning, tuning.source_schedule))
-    return Job((*on_source, _train(target, tuning, tuning.target_schedule)), len(on_source), seed)
+    scale = source_rows(task, data.sources, SCALE_ROWS)
+    assert evidence is not None and scale is not None
+    shared = [*_start(task, backbone, evidence, source, tuning), _train(source, tuning, tuning.source_schedule)]
+    if tuning.target_schedule is not None:
+        return Job((*shared, _train(target, tuning, tuning.target_schedule)), len(shared), seed)
+    shared.append(FitHead(scale, (tuning.target_c,), tuning.cosine))
+    return Job((*shared, FitHead(target, (tuning.target_c,), tuning.cosine, keep_scale=True)), len(shared), seed)
 
 
 def _start(task: Classify, backbone: Backbone, evidence: Rows, rows: Rows, tuning: Tuning) -> tuple[Stage, ...]:
@@ -110,15 +120,16 @@ def count(train_layers: int | str, backbone: Backbone) -> int:
 
 def two_stages(
     schedule: Schedule, source_epochs: int, target_epochs: int, target_learning_rate: float | None
-) -> dict[str, Schedule]:
-    """The schedules of a source stage and of the gentler target stage that follows it."""
+) -> dict[str, Schedule | None]:
+    """The schedules of a source stage and of the gentler target stage after it, which is None without epochs."""
     gentle = schedule.learning_rate / 3 if target_learning_rate is None else target_learning_rate
+    after = dataclasses.replace(
+        schedule,
+        epochs=target_epochs,
+        learning_rate=gentle,
+        head_learning_rate=schedule.head_learning_rate * gentle / schedule.learning_rate,
+    )
     return {
         "source_schedule": dataclasses.replace(schedule, epochs=source_epochs),
-        "target_schedule": dataclasses.replace(
-            schedule,
-            epochs=target_epochs,
-            learning_rate=gentle,
-            head_learning_rate=schedule.head_learning_rate * gentle / schedule.learning_rate,
-        ),
+        "target_schedule": after if target_epochs else None,
     }

@@ -1,0 +1,151 @@
+"""A bundle: the fitted model as a folder that plain transformers or sentence-transformers loads, without transfuse."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import transfuse
+from transfuse.backbones import saving
+from transfuse.backbones.huggingface import Backbone
+from transfuse.backbones.scoring import LabelScorer
+from transfuse.backbones.tokens import tokenize
+from transfuse.errors import ModelError
+from transfuse.fitted.artifact import CARD, placed
+from transfuse.fitted.head import HeadPath
+from transfuse.fitted.model import FittedModel
+from transfuse.fitted.prompted import PromptPath
+
+MARK = "transfuse.json"
+"""By which a folder is known as a bundle, and may be replaced by another."""
+
+LABELS, PROMPT, PREDICT, MODULES = "labels.json", "prompt.json", "predict.py", "modules.json"
+
+_MODULE = "sentence_transformers.models."
+"""The class paths that sentence-transformers has read since version 2 and still reads in version 6."""
+
+_POOLING = {
+    "mean": "pooling_mode_mean_tokens",
+    "first": "pooling_mode_cls_token",
+    "last": "pooling_mode_lasttoken",
+}
+
+
+def write(model: FittedModel, folder: Path) -> Path:
+    """Write a fitted model as a folder of its own, backbone included; it appears whole or not at all.
+
+    A head becomes a sentence-transformers folder (Transformer, Pooling, Normalize for a cosine head, Dense) whose
+    ``encode`` gives logits; a prompt becomes a causal language model with prompt.json. predict.py in either needs plain
+    transformers alone, and its probabilities are the model's own within 1e-4.
+
+    Raises:
+        ModelError: the model has no backbone.
+        OutputError: the place cannot be written, or holds something that is no bundle.
+    """
+    path = model.path
+    if not isinstance(path, HeadPath | PromptPath):
+        raise ModelError(
+            f"a bundle of method '{model.method}': it has no backbone, so there is nothing that transformers could load",
+            expected="a model with a backbone, such as of probe, finetune, lora or prompt",
+            remedy="Ship the folder that save() writes: it is small and complete, and transfuse.load reads it.",
+        )
+    with placed(folder, MARK) as scratch:
+        if isinstance(path, HeadPath):
+            _write_head(path, model, scratch)
+        else:
+            _write_prompt(path, model, scratch)
+        about = {"bundle": 1, "kind": path.kind, "method": model.method, "transfuse": transfuse.__version__}
+        _dump({**about, "backbone": model.backbone.get("reference", path.backbone.reference)}, scratch / MARK)
+        (scratch / CARD).write_text(_card(model), encoding="utf-8")
+        template = resources.files("transfuse.fitted").joinpath("templates", f"predict_{path.kind}.txt")
+        (scratch / PREDICT).write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+    return folder
+
+
+def _write_head(path: HeadPath, model: FittedModel, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    backbone = path.backbone
+    limit = min(path.limit, backbone.max_tokens)
+    saving.write_trunk(backbone, path.whole("fp32"), folder, model.labels, limit)
+    width, pooling = backbone.width, path.pooling
+    weight, bias = (torch.tensor(x / path.temperature, dtype=torch.float32) for x in path.head.folded())
+    modules: list[tuple[str, dict[str, Any]]] = [
+        ("Pooling", {"word_embedding_dimension": width, **{k: p == pooling for p, k in _POOLING.items()}})
+    ]
+    if path.head.normalise:
+        modules.append(("Normalize", {}))
+    identity = "torch.nn.modules.linear.Identity"
+    dense = {"in_features": width, "out_features": len(bias), "bias": True, "activation_function": identity}
+    modules.append(("Dense", dense))
+    listed = [{"idx": 0, "name": "0", "path": "", "type": _MODULE + "Transformer"}]
+    for i, (name, config) in enumerate(modules, start=1):
+        place = f"{i}_{name}"
+        listed.append({"idx": i, "name": str(i), "path": place, "type": _MODULE + name})
+        (folder / place).mkdir()
+        _dump(config, folder / place / "config.json")
+    save_file({"linear.weight": weight, "linear.bias": bias}, folder / place / "model.safetensors")
+    _dump(listed, folder / MODULES)
+    _dump({"max_seq_length": limit, "do_lower_case": False}, folder / "sentence_bert_config.json")
+    settings = {"labels": list(model.labels), "template": path.template, "max_tokens": limit, "pooling": pooling}
+    head = {"normalise": path.head.normalise, "head": f"{place}/model.safetensors", "empty": _empty(backbone)}
+    _dump({**settings, **head}, folder / LABELS)
+
+
+def _write_prompt(path: PromptPath, model: FittedModel, folder: Path) -> None:
+    backbone = path.backbone
+    saving.write_decoder(backbone, folder)
+    scorer = LabelScorer(backbone, path.prefix, path.template, path.words, path.limit, "fp32")
+    prompt = {
+        "labels": list(model.labels),
+        "words": list(path.words),
+        "prefix": path.prefix,
+        "template": path.template,
+        "max_tokens": scorer.room,
+        "bias": path.bias.tolist(),
+        "temperature": path.temperature,
+        "prefix_ids": scorer.prefix,
+        "word_ids": scorer.labels,
+        "empty": _empty(backbone),
+    }
+    _dump(prompt, folder / PROMPT)
+
+
+def _empty(backbone: Backbone) -> int:
+    """The token that stands for a text without any."""
+    return tokenize(backbone.tokenizer, [""], None, 1, special=False)[0][0]
+
+
+def _card(model: FittedModel) -> str:
+    """The model card, and how the bundle is loaded."""
+    title = model.card.rstrip() or f"# A classifier of {len(model.labels)} labels"
+    lines = [title, "", "## How to load this folder", "", "It needs no transfuse. With plain transformers:", ""]
+    lines += ["```", f'python {PREDICT} "a text" "another text"', "```", ""]
+    if isinstance(model.path, HeadPath):
+        shown = json.dumps(model.path.template or "{text}", ensure_ascii=False)
+        lines += [
+            "With sentence-transformers, which gives the logits of the labels in labels.json:",
+            "",
+            "```python",
+            "from sentence_transformers import SentenceTransformer",
+            "",
+            f"template = {shown}",
+            'model = SentenceTransformer("this folder")',
+            'logits = model.encode([template.replace("{text}", text) for text in texts], convert_to_tensor=True)',
+            "probabilities = logits.softmax(1)",
+            "```",
+            "",
+            "sentence-transformers cuts the end of an input that is too long, the template's words included; predict.py",
+            "cuts the text and keeps the template.",
+        ]
+    else:
+        lines += [f"The demonstrations, the template and the label words are in {PROMPT}."]
+    return "\n".join(lines) + "\n"
+
+
+def _dump(content: Any, file: Path) -> None:
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,136 @@
+"""The trunk's memory: one pass for everything, and figures that do not depend on what was asked first."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+import toy
+
+from transfuse.backbones.anatomy import Segment
+from transfuse.engine import trunk as trunk_module
+from transfuse.engine.trunk import Trunk
+
+TEXTS = tuple(toy.examples(30, seed=0).texts)
+
+
+def new(family: str = "bert") -> Trunk:
+    return Trunk(tiny.load(family), "fp32", 64)
+
+
+@pytest.fixture
+def passes(monkeypatch) -> list[tuple[int, int, int]]:
+    """(texts, first layer, layer after the last) of every pass through layers of a model."""
+    seen: list[tuple[int, int, int]] = []
+    forward = Segment.forward
+
+    def counted(self: Segment, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        seen.append((len(inputs), self.start, self.stop))
+        return forward(self, inputs, mask)
+
+    monkeypatch.setattr(Segment, "forward", counted)
+    return seen
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_cached_features_are_those_of_the_backbone(family):
+    backbone, trunk = tiny.load(family), new(family)
+    found = trunk.features(TEXTS, "say {text}!")
+    direct = backbone.features(backbone.tokens(TEXTS, "say {text}!", 64), range(backbone.layers + 1))
+    np.testing.assert_array_equal(found, direct)
+    np.testing.assert_array_equal(trunk.features(TEXTS, "say {text}!"), found)
+    assert found.shape == (30, 4, len(backbone.poolings), 16)
+
+
+def test_one_pass_for_all_layers_poolings_and_folds(passes):
+    trunk = new()
+    trunk.features(TEXTS, None)
+    assert sum(texts for texts, _, _ in passes) == 30
+    for layer in range(4):
+        trunk.features(TEXTS[layer::3], None, [layer])
+    trunk.features(TEXTS[::-1], None)
+    assert sum(texts for texts, _, _ in passes) == 30
+    trunk.features(TEXTS, "other {text}")
+    assert sum(texts for texts, _, _ in passes) == 60
+
+
+def test_all_layers_serve_single_ones():
+    trunk, single = new(), new()
+    whole = trunk.features(TEXTS, None)
+    for layers in ([2], [3, 1], [0]):
+        np.testing.assert_allclose(trunk.features(TEXTS, None, layers), single.features(TEXTS, None, layers), atol=1e-5)
+        np.testing.assert_array_equal(trunk.features(TEXTS, None, layers), whole[:, layers])
+
+
+def test_a_single_layer_costs_the_layers_below_it_alone(passes):
+    new().features(TEXTS, None, [1])
+    assert {(start, stop) for _, start, stop in passes} == {(0, 1)}
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_figures_do_not_depend_on_the_order_of_requests(family, monkeypatch):
+    monkeypatch.setattr(trunk_module, "CHUNK", 8)
+    a, b = new(family), new(family)
+    for trunk in (a, b):
+        trunk.register(TEXTS)
+    a.features(TEXTS, None)
+    for part in (TEXTS[20:], TEXTS[3:5], TEXTS[::-1]):
+        np.testing.assert_array_equal(b.features(part, None), a.features(part, None))
+    for part in (TEXTS[5:6], TEXTS[::-2]):
+        np.testing.assert_array_equal(a.states(part, None, 2).values, b.states(part, None, 2).values)
+
+
+def test_chunks_are_encoded_whole_and_only_where_needed(passes, monkeypatch):
+    monkeypatch.setattr(trunk_module, "CHUNK", 8)
+    told: list[int] = []
+    trunk = Trunk(tiny.load("bert"), "fp32", 64, note=told.append)
+    trunk.register(TEXTS)
+    trunk.features(TEXTS[9:10], None)
+    assert sum(texts for texts, _, _ in passes) == 8
+    assert told == [8]
+    trunk.features(TEXTS[:16], None)
+    assert told == [8, 8]
+
+
+def test_texts_that_stand_twice_are_encoded_once(passes):
+    trunk = new()
+    found = trunk.features([TEXTS[0], TEXTS[1], TEXTS[0]], None)
+    assert sum(texts for texts, _, _ in passes) == 2
+    np.testing.assert_array_equal(found[0], found[2])
+    assert not np.array_equal(found[0], found[1])
+
+
+def test_no_texts_have_no_features():
+    assert new().features([], None).shape == (0, 4, 2, 16)
+    assert new().features([], None, [2]).shape == (0, 1, 2, 16)
+
+
+def test_states_are_those_of_the_backbone_and_computed_once(passes):
+    backbone, trunk = tiny.load("bert"), new()
+    found = trunk.states(TEXTS, None, 2)
+    direct = backbone.states(backbone.tokens(TEXTS, None, 64), 2)
+    assert torch.equal(found.values, direct.values)
+    passes.clear()
+    part = trunk.states(TEXTS[7:9], None, 2)
+    assert passes == []
+    assert torch.equal(part.values, direct.values[direct.offsets[7] : direct.offsets[9]])
+    trunk.states(TEXTS, None, 1)
+    assert {(start, stop) for _, start, stop in passes} == {(0, 1)}
+
+
+def test_token_ids_need_no_pass(passes):
+    backbone, trunk = tiny.load("bert"), new()
+    found = trunk.states(TEXTS, None, 0, ids=True)
+    assert passes == []
+    assert found.values.tolist() == [token for row in backbone.tokens(TEXTS, None, 64) for token in row]
+
+
+def test_layers_over_cached_states_equal_the_whole_model():
+    """The central idea: layers on the cached prefix give what the uncut model gives."""
+    for family in ("bert", "llama"):
+        backbone, trunk = tiny.load(family), new(family)
+        values, mask = trunk.states(TEXTS, None, 1).batch(range(30))
+        with torch.inference_mode():
+            through = backbone.normed(backbone.segment(1, 3)(values, mask))
+        whole = trunk.features(TEXTS, None, [3])[:, 0, backbone.poolings.index("mean")]
+        pooled = (through * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        np.testing.assert_allclose(pooled.numpy(), whole, atol=2e-5)
