@@ -1,8 +1,8 @@
 """Toy tasks on which a model that has learnt nothing is at chance, and decoders for them.
 
-    toy.backbone("encoder")    # tiny's BERT
-    toy.backbone("decoder")    # a random Llama of six layers
-    toy.backbone("taught")     # a Llama of two layers that was taught to answer the toy task: it can be prompted
+toy.backbone("encoder")    # tiny's BERT
+toy.backbone("decoder")    # a random Llama of six layers
+toy.backbone("taught")     # a Llama of two layers that was taught to answer the toy task: it can be prompted
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def teach(network: torch.nn.Module, tokenizer: transformers.PreTrainedTokenizerF
         for row in range(16):
             tokens, at = [tokenizer.bos_token_id], []
             for i in generator.integers(0, len(data), generator.integers(1, 10)):
-                tokens += tokenizer(TASK.shown().replace("{text}", data.texts[i]), add_special_tokens=False)["input_ids"]
+                question = TASK.shown().replace("{text}", data.texts[i])
+                tokens += tokenizer(question, add_special_tokens=False)["input_ids"]
                 answer = tokenizer(f" {data.labels[i]}\n\n", add_special_tokens=False)["input_ids"]
                 at += [len(tokens), len(tokens) + 1]
                 tokens += answer

@@ -148,5 +148,7 @@ def test_bf16_is_a_copy_near_to_fp32():
 def test_a_family_whose_parts_are_unknown_cannot_be_cut(monkeypatch):
     backbone = copy.copy(tiny.load("bert"))
     backbone.family = "mamba"
-    with pytest.raises(BackboneError, match="models of type 'mamba' cannot be cut into layers\nExpected: one of bert, "):
+    with pytest.raises(
+        BackboneError, match="models of type 'mamba' cannot be cut into layers\nExpected: one of bert, "
+    ):
         backbone.segment(0, 1)

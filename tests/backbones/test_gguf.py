@@ -94,6 +94,8 @@ def test_nothing_is_left_by_a_conversion_that_breaks_off(tmp_path, monkeypatch):
 def test_a_damaged_file_is_reported_and_leaves_nothing(tmp_path):
     file = tmp_path / "tiny.gguf"
     file.write_bytes(write(tmp_path / "whole.gguf").read_bytes()[:2000])
-    with pytest.raises(BackboneError, match=r"tiny\.gguf: cannot be turned into safetensors: .*\nExpected: a GGUF file"):
+    with pytest.raises(
+        BackboneError, match=r"tiny\.gguf: cannot be turned into safetensors: .*\nExpected: a GGUF file"
+    ):
         conversion.converted(file)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []

@@ -1,4 +1,4 @@
-"""Backbones of a hub, against the stand-in, in processes of their own because the hub's library reads its variables once."""
+"""Backbones of a hub, against the stand-in, in other processes because the hub's library reads its variables once."""
 
 import json
 import os

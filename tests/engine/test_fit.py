@@ -78,7 +78,8 @@ def test_the_source_stage_runs_once_for_all_folds(trained, adapter):
     assert trained == [40, 16, 16, 12]
     for fold, found in zip(folds, together, strict=True):
         alone = engine()
-        np.testing.assert_allclose(found, alone.predict(alone.fit(on_source(adapter=adapter, fold=fold)), TEST), atol=1e-6)
+        path = alone.fit(on_source(adapter=adapter, fold=fold))
+        np.testing.assert_allclose(found, alone.predict(path, TEST), atol=1e-6)
 
 
 def test_another_seed_or_source_is_not_shared(trained):

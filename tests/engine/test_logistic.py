@@ -150,7 +150,8 @@ def test_ridge_loo_of_features_that_say_nothing_is_chance_and_no_nan(rows):
 
 
 def test_choose_c_takes_a_strong_penalty_for_noise_and_a_weak_one_for_signal():
-    folds = [(np.flatnonzero(np.arange(40) // 2 % 4 != k), np.flatnonzero(np.arange(40) // 2 % 4 == k)) for k in range(4)]
+    fold = np.arange(40) // 2 % 4
+    folds = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(4)]
     x, y = blobs(40, 20, 2, spread=0.3)
     noise = np.random.default_rng(0).normal(size=(40, 20))
     grid = (0.001, 0.1, 10.0)

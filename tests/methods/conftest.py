@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 import pytest
 import toy
 
@@ -16,13 +15,8 @@ from transfuse.engine.jobs import TransferData
 from transfuse.engine.trunk import Trunk
 from transfuse.fitted import FittedModel
 from transfuse.fitted.paths import Path
-from transfuse.methods.catalogue import METHODS, method
+from transfuse.methods.catalogue import method
 from transfuse.tasks.classify import Classify
-
-SUITS = {"nothing": (None,), "any": ("encoder", "decoder"), "decoder": ("taught",)}
-"""What a method reads -> the toy backbones that suit it."""
-
-CANDIDATES = [(name, kind) for name in METHODS for kind in SUITS[method(name).reads]]
 
 
 @dataclasses.dataclass
@@ -75,9 +69,3 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
-
-
-@pytest.fixture(scope="session")
-def probabilities() -> Any:
-    """exp of a path's log-probabilities."""
-    return lambda path, texts: np.exp(path.log_probabilities(texts))

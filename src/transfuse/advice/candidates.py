@@ -19,6 +19,9 @@ AUTO: tuple[tuple[str, Mapping[str, Any]], ...] = (
 )
 """What ``methods: auto`` means, the most promising for their cost first."""
 
+LONGEST_ID = 160
+"""Bytes of an id, which is a file's name too."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
@@ -49,19 +52,21 @@ def expand(
     backbones: Sequence[str],
     sources: Sequence[str],
     is_decoder: Callable[[str], bool],
+    parameters: Callable[[str], int],
 ) -> list[Candidate]:
     """All candidates: each method with each backbone that suits it, without sources, with each, and with all.
 
-    The no-transfer baseline is always among them, since everything is measured against it.
+    The no-transfer baseline with its default settings is always among them, since everything is measured against it.
 
     Args:
         methods: (name, settings) pairs, or None for `AUTO`.
         backbones: references.
         sources: names.
         is_decoder: whether a backbone is a decoder.
+        parameters: the size of a backbone: of those that are trained, the larger one promises more and comes first.
     """
     wanted = list(AUTO if methods is None else methods)
-    if NO_TRANSFER not in [name for name, _ in wanted]:
+    if not any(name == NO_TRANSFER and not settings for name, settings in wanted):
         wanted.insert(0, (NO_TRANSFER, {}))
     found: list[Candidate] = []
     for name, settings in wanted:
@@ -69,6 +74,8 @@ def expand(
         fitting: Sequence[str] = [""]
         if about.reads != "nothing":
             fitting = [b for b in backbones if about.reads == "any" or is_decoder(b)]
+        if about.family == "parameter":
+            fitting = sorted(fitting, key=parameters, reverse=True)
         mixes = [(), *((s,) for s in sources), *((tuple(sources),) if len(sources) > 1 else ())]
         for backbone in fitting:
             for mix in mixes if about.uses_sources else [()]:
@@ -97,8 +104,8 @@ def _with_unique_ids(candidates: list[Candidate]) -> list[Candidate]:
         if len(alike) > 1 and candidate.settings:
             told = ",".join(f"{k}={_file_name(str(v))}" for k, v in candidate.settings.items())
             identifier = f"{candidate.id}~{told}"
+        base = identifier = identifier.encode()[:LONGEST_ID].decode(errors="ignore")
         number = 2
-        base = identifier
         while any(c.id == identifier for c in out):
             identifier, number = f"{base}~{number}", number + 1
         out.append(dataclasses.replace(candidate, id=identifier))

@@ -148,7 +148,7 @@ class Segment(nn.Module):
             ):
                 if path:
                     _put(clone, path, stand_in)
-        config = copy.deepcopy(base.config)
+        config: Any = copy.deepcopy(base.config)
         config.num_hidden_layers = stop - start
         if getattr(config, "layer_types", None):
             config.layer_types = list(config.layer_types[start:stop])

@@ -50,10 +50,11 @@ def _convert(gguf: Path, folder: Path) -> None:
 
     messages: Any = transformers.logging
     messages.disable_progress_bar()
+    auto: Any = transformers.AutoModelForCausalLM
     tokenizer = transformers.AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-    loaded = transformers.AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    loaded = auto.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
     fields = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
-    clean = transformers.AutoModelForCausalLM.from_config(loaded.config.__class__.from_dict(fields))
+    clean = auto.from_config(loaded.config.__class__.from_dict(fields))
     clean.load_state_dict(loaded.state_dict())
     clean.generation_config = loaded.generation_config
     clean.save_pretrained(folder)

@@ -19,7 +19,7 @@ TRIALS = 2
 def processor_has_bf16() -> bool:
     """Whether matrix products in bf16 run in hardware on the device that torch would use."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     capabilities = torch.backends.cpu.get_cpu_capability()
     return "AVX512" in capabilities and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 

@@ -147,8 +147,8 @@ def _stage(
         passes = 1 if longest == 1 else len(stage.words)
         return prices.scoring * (shown + passes * (validation + 3) * (prices.tokens + 12))
     if isinstance(stage, ChooseReadout):
-        options = len(stage.layers or range(backbone.layers)) * len(stage.poolings or backbone.poolings)
-        options *= len(stage.templates)
+        readouts = len(stage.layers or range(backbone.layers)) * len(stage.poolings or backbone.poolings)
+        options = readouts * len(stage.templates)
         if options == 1:
             return 0.0
         for template in stage.templates:

@@ -224,7 +224,8 @@ class Engine:
 def _smoothed(errors: np.ndarray) -> np.ndarray:
     """Each layer's error averaged with its neighbours': layers change slowly, leave-one-out on few rows does not."""
     padded = np.pad(errors, 1, mode="edge")
-    return (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+    smooth: np.ndarray = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+    return smooth
 
 
 def _inner_folds(rows: Rows, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -36,6 +36,10 @@ class Ledger:
         self._spent_before = float((self.read("spent") or {}).get("seconds", 0.0))
         self._began = time.monotonic()
 
+    def close(self) -> None:
+        """Let other processes, and later runs of this one, have the folder."""
+        self._lock.release()
+
     @property
     def seconds(self) -> float:
         """Time spent on this study, over all resumes."""
@@ -92,7 +96,7 @@ class Ledger:
         with self._writing(path):
             try:
                 write(scratch)
-                os.replace(scratch, path)
+                scratch.replace(path)
             finally:
                 scratch.unlink(missing_ok=True)
 

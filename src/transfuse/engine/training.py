@@ -100,7 +100,7 @@ def train(
                 term = supervised_contrastive(features, labels[chosen], weights[chosen])
                 loss = loss + schedule.contrastive * term
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             for parameter, anchor in zip(layers, anchors, strict=False):
                 if parameter.grad is not None:
                     parameter.grad.add_(parameter.detach() - anchor, alpha=schedule.anchor)

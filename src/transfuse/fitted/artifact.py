@@ -84,6 +84,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         number = manifest["format"]
+        digest = str(manifest["files"][DIFFERENCE]) if number == FORMAT else ""
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / MANIFEST}: not a manifest: {error}", remedy=remedy) from error
     if number != FORMAT:
@@ -93,10 +94,10 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             remedy="Install the version of transfuse that wrote it, or a newer one.",
         )
     file = folder / DIFFERENCE
-    if not file.exists() or _sha256(file) != manifest["files"][DIFFERENCE]:
+    if not file.exists() or _sha256(file) != digest:
         raise ModelError(
             f"{file}: {'damaged' if file.exists() else 'missing'}",
-            expected=f"the file with SHA-256 {manifest['files'][DIFFERENCE][:12]}…",
+            expected=f"the file with SHA-256 {digest[:12]}…",
             remedy="Copy the folder again, or fit the model again.",
         )
     try:

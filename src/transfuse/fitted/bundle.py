@@ -49,7 +49,7 @@ def write(model: FittedModel, folder: Path) -> Path:
     path = model.path
     if not isinstance(path, HeadPath | PromptPath):
         raise ModelError(
-            f"a bundle of method '{model.method}': it has no backbone, so there is nothing that transformers could load",
+            f"a bundle of method '{model.method}': it has no backbone that transformers could load",
             expected="a model with a backbone, such as of probe, finetune, lora or prompt",
             remedy="Ship the folder that save() writes: it is small and complete, and transfuse.load reads it.",
         )
@@ -139,8 +139,8 @@ def _card(model: FittedModel) -> str:
             "probabilities = logits.softmax(1)",
             "```",
             "",
-            "sentence-transformers cuts the end of an input that is too long, the template's words included; predict.py",
-            "cuts the text and keeps the template.",
+            "sentence-transformers cuts the end of an input that is too long, the template's words included;",
+            "predict.py cuts the text and keeps the template.",
         ]
     else:
         lines += [f"The demonstrations, the template and the label words are in {PROMPT}."]

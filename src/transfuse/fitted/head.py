@@ -16,7 +16,6 @@ from transfuse.backbones.pooling import pool
 from transfuse.backbones.tokens import States, batches
 from transfuse.fitted.paths import Loader, log_softmax
 
-
 _HEAD = ("mean", "scale", "weight", "bias")
 
 
@@ -48,7 +47,8 @@ class Head:
         """float64 [N, C] from features [N, D]."""
         weight, bias = self.folded()
         features = np.asarray(features, dtype=np.float64)
-        return (unit(features) if self.normalise else features) @ weight.T + bias
+        logits: np.ndarray = (unit(features) if self.normalise else features) @ weight.T + bias
+        return logits
 
     def folded(self) -> tuple[np.ndarray, np.ndarray]:
         """The same head without the scaling: float64 weight [C, D] and bias [C]."""
@@ -184,7 +184,8 @@ class HeadPath:
     def restore(fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], loader: Loader | None) -> HeadPath:
         """From `describe` and `tensors`; loads the backbone where layers were trained."""
         assert loader is not None
-        head = Head(*(tensors[f"head.{name}"].numpy() for name in _HEAD), normalise=fields["normalise"])
+        mean, scale, weight, bias = (tensors[f"head.{name}"].numpy() for name in _HEAD)
+        head = Head(mean, scale, weight, bias, fields["normalise"])
         trained = None
         if fields["difference"]:
             trained = loader().segment(fields["cut"], fields["layer"], own=True, states=fields["takes_states"])

@@ -87,7 +87,8 @@ class FittedModel:
                 )
         if not len(texts):
             return np.empty((0, len(self.labels)))
-        return np.exp(self.path.log_probabilities(texts, precision))
+        probabilities: np.ndarray = np.exp(self.path.log_probabilities(texts, precision))
+        return probabilities
 
     def predict(self, texts: Sequence[str], *, precision: str = "fp32") -> list[str]:
         """The most probable class of each text."""
@@ -125,16 +126,23 @@ def load(folder: str | Path) -> FittedModel:
     """
     folder = Path(folder)
     manifest, tensors = artifact.read(folder)
-    path = build(manifest["path"], tensors, _loader(manifest["backbone"], folder) if manifest["backbone"] else None)
-    card = folder / "README.md"
-    return FittedModel(
-        Classify.from_dict(manifest["task"]),
-        path,
-        method=manifest["method"],
-        backbone=manifest["backbone"],
-        made=manifest["made"],
-        card=card.read_text(encoding="utf-8") if card.exists() else "",
-    )
+    card = folder / artifact.CARD
+    try:
+        loader = _loader(manifest["backbone"], folder) if manifest["backbone"] else None
+        return FittedModel(
+            Classify.from_dict(manifest["task"]),
+            build(manifest["path"], tensors, loader),
+            method=manifest["method"],
+            backbone=manifest["backbone"],
+            made=manifest["made"],
+            card=card.read_text(encoding="utf-8") if card.exists() else "",
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{folder / artifact.MANIFEST}: not as transfuse wrote it: {type(error).__name__} {error}",
+            expected="the manifest that belongs to the tensors beside it",
+            remedy="Copy the folder again, or fit the model again.",
+        ) from error
 
 
 _LOADED: dict[str, Backbone] = {}

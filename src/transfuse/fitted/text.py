@@ -12,7 +12,8 @@ import torch
 from transfuse.fitted.paths import Loader, log_softmax
 
 TOKENS = r"(?u)[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
-"""A word is a run of word characters; Chinese and Japanese characters and Korean syllables stand alone, so that pairs of them act as words."""
+"""A word is a run of word characters; Chinese and Japanese characters and Korean syllables stand alone, so that pairs
+of them act as words."""
 
 
 class Majority:
@@ -93,8 +94,8 @@ class Tfidf:
     def restore(fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], loader: Loader | None) -> Tfidf:
         """From `describe` and `tensors`."""
         vocabulary = {term: i for i, term in enumerate(json.loads(fields["vocabulary"]))}
-        numbers = (tensors[name].numpy() for name in ("idf", "weight", "bias"))
-        return Tfidf(vocabulary, *numbers, temperature=fields["temperature"])
+        idf, weight, bias = (tensors[name].numpy() for name in ("idf", "weight", "bias"))
+        return Tfidf(vocabulary, idf, weight, bias, fields["temperature"])
 
 
 def vectorizer(vocabulary: Mapping[str, int] | None = None) -> Any:

@@ -28,18 +28,24 @@ def card(
     backbone = model.backbone
     named = f"{backbone['reference']} ({backbone['licence'] or 'licence unknown'})" if backbone else "none"
     labels = ", ".join(data.task.labels[:20]) + (" …" if len(data.task.labels) > 20 else "")
+    made = (
+        f"Made by transfuse with the method `{record['method']}` (family {record['family']}), backbone {named}, "
+        f"sources: {sources}."
+    )
+    measured = (
+        f"On {len(data.test)} test rows of {data.parts[1]['origin']} that were held out first and read once, with "
+        "95 % bootstrap intervals over the rows:"
+    )
     return "\n".join(
         [
             f"# {recipe.name}",
             "",
             f"Classifies a text as one of {len(data.task.labels)} labels: {labels}.",
-            f"Made by transfuse with the method `{record['method']}` (family {record['family']}), backbone {named}, "
-            f"sources: {sources}.",
+            made,
             "",
             "## Figures",
             "",
-            f"On {len(data.test)} test rows of {data.parts[1]['origin']} that were held out first and read once, with "
-            "95 % bootstrap intervals over the rows:",
+            measured,
             "",
             "| metric | this model | no transfer (TF-IDF on the target's labels) |",
             "| --- | --- | --- |",

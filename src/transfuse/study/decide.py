@@ -34,7 +34,14 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
     import torch
 
     wanted = None if isinstance(recipe.methods, str) else [(m.name, m.settings) for m in recipe.methods]
-    candidates = expand(wanted, recipe.backbones, [s.name for s in recipe.sources], lambda r: _decoder(workshop, r))
+    loaded = {reference: workshop.backbone(reference) for reference in recipe.backbones}
+    candidates = expand(
+        wanted,
+        recipe.backbones,
+        [s.name for s in recipe.sources],
+        is_decoder=lambda reference: bool((b := loaded[reference]) and b.decoder),
+        parameters=lambda reference: b.parameters if (b := loaded[reference]) else 0,
+    )
     _refuse_unused(recipe, candidates)
     whole = np.arange(len(data.train))
     prices: dict[str, Prices] = {}
@@ -101,11 +108,6 @@ def check_owner(decided: Mapping[str, Any], recipe: Recipe, data: StudyData, fol
 def known_methods(recipe: Recipe) -> None:
     """Refuse methods and settings that do not exist, before any data is read."""
     check_methods(recipe, {name: settings(name) for name in METHODS})
-
-
-def _decoder(workshop: Workshop, reference: str) -> bool:
-    backbone = workshop.backbone(reference)
-    return backbone is not None and backbone.decoder
 
 
 def _refuse_unused(recipe: Recipe, candidates: list[Candidate]) -> None:

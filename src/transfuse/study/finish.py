@@ -54,7 +54,7 @@ def finish(
     """Save the model, then read the test with what was saved, as its user will."""
     progress.candidate(chosen.candidate.id, 1, 1)
     workshop.report = lambda text, share: progress.update(text, share)
-    baseline = next(a for a in assessed if a.candidate.method == NO_TRANSFER)
+    baseline = next(a for a in assessed if a.candidate.method == NO_TRANSFER and not a.candidate.settings)
     model = FittedModel(data.task, workshop.final(chosen.candidate), **_about(chosen.candidate, workshop, data))
     model.path.temperature = _temperature(chosen, data)
     test = data.test.open()

@@ -115,13 +115,18 @@ def prepare(recipe: Recipe) -> StudyData:
     train, unlabelled = _shots(recipe, train)
     require_classes(train)
     task = _task(recipe.task, train, validation, test)
-    sources = {s.name: _source(recipe, i, task, test, dropped) for i, s in enumerate(recipe.sources)}
-    if not isinstance(recipe.target.test, Split):
-        share_error(test, {"train": whole}, allow_overlap=recipe.allow_overlap)
+    read_sources = {s.name: _source(recipe, i, task, dropped) for i, s in enumerate(recipe.sources)}
+    own_file = {} if isinstance(recipe.target.test, Split) else {"train": whole}
+    share_error(test, {**own_file, **read_sources}, allow_overlap=recipe.allow_overlap)
+    sources = {
+        name: _without_copies(recipe.seed, i, name, examples, test, dropped)
+        for i, (name, examples) in enumerate(read_sources.items())
+    }
     if recipe.target.unlabelled:
         columns = Columns(input=recipe.task.input)
         extra = read(recipe.target.unlabelled, columns=columns, base=recipe.base)
-        unlabelled, _ = drop_copies(extra.unlabelled(), test, "unlabelled")
+        unlabelled, found = drop_copies(extra.unlabelled(), test, "unlabelled")
+        dropped += [found] if found else []
     splits, train = _splits(recipe, train, validation)
     parts = [("target train", train), ("test", test), ("unlabelled", unlabelled), *sources.items()]
     checked = _check(train, test, sources, splits)
@@ -199,8 +204,8 @@ def _task(section: Task, train: Examples, validation: Examples | None, test: Exa
     )
 
 
-def _source(recipe: Recipe, index: int, task: Classify, test: Examples, dropped: list[Finding]) -> Examples:
-    """A source's rows with labels of the target, shuffled, so that its first rows are a draw from all of it."""
+def _source(recipe: Recipe, index: int, task: Classify, dropped: list[Finding]) -> Examples:
+    """A source's rows with labels of the target."""
     source = recipe.sources[index]
     examples = read(source.data, columns=_columns(recipe.task_of(source)), base=recipe.base)
     shared = [i for i, label in enumerate(examples.labels or ()) if label in task.labels]
@@ -218,9 +223,16 @@ def _source(recipe: Recipe, index: int, task: Classify, test: Examples, dropped:
             f"({', '.join(foreign[:5])}); left out"
         )
         dropped.append(Finding("unknown-labels", "warning", message, source.name))
-    examples, found = drop_copies(examples.take(shared), test, source.name)
+    return examples.take(shared)
+
+
+def _without_copies(
+    seed: int, index: int, name: str, examples: Examples, test: Examples, dropped: list[Finding]
+) -> Examples:
+    """A source without the texts of the test, shuffled, so that its first rows are a draw from all of it."""
+    examples, found = drop_copies(examples, test, name)
     dropped += [found] if found else []
-    return examples.take(np.random.default_rng([recipe.seed, index]).permutation(len(examples)))
+    return examples.take(np.random.default_rng([seed, index]).permutation(len(examples)))
 
 
 def _splits(recipe: Recipe, train: Examples, validation: Examples | None) -> tuple[Splits, Examples]:
@@ -231,7 +243,7 @@ def _splits(recipe: Recipe, train: Examples, validation: Examples | None) -> tup
             train,
             texts=train.texts + validation.texts,
             labels=(train.labels or ()) + (validation.labels or ()),
-            weights=None,
+            weights=_both(train.weights, validation.weights),
             groups=None,
             rows=np.concatenate([np.asarray(train.rows), np.asarray(validation.rows)]),
         )
@@ -239,12 +251,22 @@ def _splits(recipe: Recipe, train: Examples, validation: Examples | None) -> tup
     if recipe.validation is None and count > MOST_CROSS_VALIDATED:
         held, rest = hold_out(train, min(round(HELD_OUT * count), MOST_HELD_OUT), recipe.seed)
         return Splits("split", ((0, rest, held),), 1, 1), train
-    smallest = min(np.unique(np.array(train.labels), return_counts=True)[1])
     wanted = recipe.validation.folds if recipe.validation else 5
-    n_folds = max(min(wanted, int(smallest)), 2)
+    n_folds = max(min(wanted, _smallest_class(train)), 2)
     repeats = recipe.validation.repeats if recipe.validation else 1
     dealt = folds(train.labels or (), train.groups, n_folds, repeats, recipe.seed)
     return Splits("cross-validation", tuple((f.repeat, f.train, f.validation) for f in dealt), n_folds, repeats), train
+
+
+def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    return None if first is None or second is None else np.concatenate([first, second])
+
+
+def _smallest_class(train: Examples) -> int:
+    """In how many rows, or groups, the rarest label stands."""
+    units: tuple[object, ...] = train.groups or tuple(range(len(train)))
+    pairs = set(zip(train.labels or (), units, strict=True))
+    return min(sum(label == own for own, _ in pairs) for label in train.classes())
 
 
 def _check(train: Examples, test: Examples, sources: Mapping[str, Examples], splits: Splits) -> list[Finding]:

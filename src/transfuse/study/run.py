@@ -124,7 +124,7 @@ def run(
     Args:
         recipe: a `Recipe` or the path of one.
         out: the folder of the results; ``runs/NAME`` by default.
-        lang: language of the model card, ``en`` or ``zh``.
+        lang: language of the report, ``en`` or ``zh``.
         progress: told what happens.
 
     Returns:
@@ -141,7 +141,13 @@ def run(
     folder = Path(out) if out is not None else Path("runs") / recipe.name
     _refuse_foreign(folder)
     data = prepare(recipe)
-    ledger = Ledger(folder)
+    with contextlib.closing(Ledger(folder)) as ledger:
+        return _run(recipe, data, ledger, lang, progress)
+
+
+def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: Progress) -> Study:
+    """`run` in a folder that is ours."""
+    folder = ledger.folder
     decided = ledger.plan
     if decided is not None:
         check_owner(decided, recipe, data, folder)

@@ -44,7 +44,8 @@ def test_tfidf_equals_the_scikit_learn_pipeline(bench, classes, weighted):
 
 def test_tfidf_reads_chinese_without_spaces(bench):
     bench.task = Classify(labels=("bad", "good"))
-    rows = Examples(("很好的书", "真的很好", "不好用", "真的太差", "质量好很好", "太差了"), ("good", "good", "bad", "bad", "good", "bad"))
+    good, bad = ("很好的书", "真的很好", "质量好很好"), ("不好用", "真的太差", "太差了")
+    rows = Examples(good + bad, ("good",) * 3 + ("bad",) * 3)
     path = bench.path("tfidf", None, rows)
     assert path.log_probabilities(["很好", "太差"]).argmax(1).tolist() == [1, 0]
     assert "很 好" in path.vocabulary

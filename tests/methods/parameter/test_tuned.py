@@ -72,7 +72,7 @@ def test_source_first_needs_no_target_label_before_its_last_stage(name):
     for stage in job.stages[: job.shared]:
         assert not set(stage.rows.texts) & set(TARGET.texts)
         assert not stage.rows.target.any()
-    assert isinstance(job.stages[-1], Train)
+    assert isinstance(job.stages[-1], Train | FitHead)
     assert set(TARGET.texts) <= set(job.stages[-1].rows.texts)
 
 
@@ -104,7 +104,11 @@ def test_it_starts_from_a_fitted_head(name):
 @both
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"train_layers": 4}, "from 1 to 3"), ({"train_layers": 0}, "from 1 to 3"), ({"train_layers": "most"}, "train_layers")],
+    [
+        ({"train_layers": 4}, "from 1 to 3"),
+        ({"train_layers": 0}, "from 1 to 3"),
+        ({"train_layers": "most"}, "train_layers: 'most'"),
+    ],
 )
 def test_layers_that_are_not_there_are_refused(name, settings, message):
     with pytest.raises(RecipeError) as error:

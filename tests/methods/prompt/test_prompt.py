@@ -5,8 +5,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import toy
 import torch
+import toy
 
 from transfuse.data.examples import Examples
 from transfuse.engine.jobs import TransferData

@@ -13,20 +13,21 @@ from transfuse.tasks.classify import Classify
 class Defaults(NamedTuple):
     """What depends on the kind of backbone, where a recipe says nothing."""
 
-    train_layers: int | str
+    train_share: float
     learning_rate: float
     layer_decay: float
     batch_size: int
     epochs: int
+    steps: int
     contrastive: float
     cosine: bool
     c: float
     target_epochs: int
 
 
-ENCODER = Defaults("all", 5e-4, 0.8, 64, 6, 1.0, True, 0.1, 6)
+ENCODER = Defaults(2 / 3, 5e-4, 0.8, 32, 6, 36, 1.0, True, 0.1, 6)
 """A sentence encoder is small, compares by direction, and takes large steps."""
-DECODER = Defaults(6, 1e-4, 0.9, 16, 4, 0.0, False, 0.003, 0)
+DECODER = Defaults(1 / 5, 1e-4, 0.9, 16, 4, 24, 0.0, False, 0.003, 0)
 """A decoder's upper layers take small steps; after a source stage a new head is enough for few target rows."""
 
 
@@ -75,7 +76,8 @@ class Finetune:
         """Choose the readout, fit the head, train.
 
         Args:
-            train_layers: how many layers below the readout train, or ``all``.
+            train_layers: how many layers below the readout train, or ``all``; by default two thirds of an encoder's
+                and a fifth of a decoder's.
             train_embeddings: train the embeddings too; needs ``train_layers: all`` and caches nothing.
             layer: the layer that is read; by default an encoder's last, and a decoder's best by leave-one-out.
             pooling: ``mean``, ``first`` or ``last``; by default mean for encoders, last for decoders.
@@ -83,7 +85,8 @@ class Finetune:
             learning_rate: of the uppermost layer, at its peak.
             head_learning_rate: of the head.
             layer_decay: learning rate of a layer as a share of that of the layer above (Howard and Ruder 2018).
-            epochs: passes over the target's rows without a source, or over all rows together.
+            epochs: passes over the target's rows without a source, or over all rows together; by default more for
+                few rows, so that there are enough steps.
             batch_size: rows a step.
             warmup: share of the steps with a rising learning rate.
             weight_decay: AdamW's.
@@ -103,21 +106,22 @@ class Finetune:
         """
         assert backbone is not None
         default = DECODER if backbone.decoder else ENCODER
+        size = default.batch_size if batch_size is None else batch_size
+        rows = len(data.target)
         schedule = Schedule(
             learning_rate=default.learning_rate if learning_rate is None else learning_rate,
             head_learning_rate=head_learning_rate,
             layer_decay=default.layer_decay if layer_decay is None else layer_decay,
-            epochs=default.epochs if epochs is None else epochs,
-            batch_size=default.batch_size if batch_size is None else batch_size,
+            epochs=tuning.enough(default.epochs, default.steps, rows, size) if epochs is None else epochs,
+            batch_size=size,
             warmup=warmup,
             weight_decay=weight_decay,
             anchor=l2_sp,
             contrastive=default.contrastive if contrastive is None else contrastive,
             average_from=average_from,
         )
-        after = default.target_epochs if target_epochs is None else target_epochs
         chosen = tuning.Tuning(
-            layers=tuning.count(default.train_layers if train_layers is None else train_layers, backbone),
+            layers=tuning.count(train_layers, backbone, default.train_share),
             embeddings=train_embeddings,
             adapter=None,
             layer=layer,
@@ -131,6 +135,8 @@ class Finetune:
             source_limit=source_limit,
             target_share=target_share,
             sources=sources,
-            **tuning.two_stages(schedule, source_epochs, after, target_learning_rate),
+            source_epochs=source_epochs,
+            target_epochs=default.target_epochs if target_epochs is None else target_epochs,
+            target_learning_rate=target_learning_rate,
         )
         return tuning.plan(task, backbone, data, seed, chosen)

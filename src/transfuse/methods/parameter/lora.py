@@ -14,15 +14,17 @@ from transfuse.tasks.classify import Classify
 class Defaults(NamedTuple):
     """What depends on the kind of backbone, where a recipe says nothing."""
 
-    train_layers: int | str
+    train_share: float
     learning_rate: float
     batch_size: int
+    epochs: int
+    steps: int
     c: float
     target_epochs: int
 
 
-ENCODER = Defaults("all", 1e-3, 32, 0.1, 6)
-DECODER = Defaults(6, 5e-4, 16, 0.003, 0)
+ENCODER = Defaults(2 / 3, 1e-3, 32, 6, 36, 0.1, 6)
+DECODER = Defaults(1 / 5, 5e-4, 16, 4, 24, 0.003, 0)
 
 
 class Lora:
@@ -50,7 +52,7 @@ class Lora:
         template: str = "auto",
         learning_rate: float | None = None,
         head_learning_rate: float = 1e-3,
-        epochs: int = 6,
+        epochs: int | None = None,
         batch_size: int | None = None,
         warmup: float = 0.1,
         average_from: float = 0.3,
@@ -70,30 +72,30 @@ class Lora:
             rank: r.
             alpha: the updates are scaled by alpha / rank; by default twice the rank.
             dropout: on the adapters' input.
-            train_layers: how many layers below the readout are adapted, or ``all``.
+            train_layers: how many layers below the readout are adapted, or ``all``; by default as in `Finetune`.
             layer, pooling, template, learning_rate, head_learning_rate, epochs, batch_size, warmup, average_from, c,
-            label_words, sources, source_limit, source_epochs, target_epochs, target_learning_rate, target_c, target_share: as
-                in `Finetune`.
+            label_words, sources, source_limit, source_epochs, target_epochs, target_learning_rate, target_c,
+                target_share: as in `Finetune`.
         """
         assert backbone is not None
         if rank < 1:
             raise RecipeError(f"lora.rank: {rank}", expected="1 or more", remedy="8 is a good start.")
         default = DECODER if backbone.decoder else ENCODER
+        size = default.batch_size if batch_size is None else batch_size
         schedule = Schedule(
             learning_rate=default.learning_rate if learning_rate is None else learning_rate,
             head_learning_rate=head_learning_rate,
             layer_decay=1.0,
-            epochs=epochs,
-            batch_size=default.batch_size if batch_size is None else batch_size,
+            epochs=tuning.enough(default.epochs, default.steps, len(data.target), size) if epochs is None else epochs,
+            batch_size=size,
             warmup=warmup,
             weight_decay=0.0,
             anchor=0.0,
             contrastive=0.0,
             average_from=average_from,
         )
-        after = default.target_epochs if target_epochs is None else target_epochs
         chosen = tuning.Tuning(
-            layers=tuning.count(default.train_layers if train_layers is None else train_layers, backbone),
+            layers=tuning.count(train_layers, backbone, default.train_share),
             embeddings=False,
             adapter={"rank": rank, "alpha": 2 * rank if alpha is None else alpha, "dropout": dropout},
             layer=layer,
@@ -107,6 +109,8 @@ class Lora:
             source_limit=source_limit,
             target_share=target_share,
             sources=sources,
-            **tuning.two_stages(schedule, source_epochs, after, target_learning_rate),
+            source_epochs=source_epochs,
+            target_epochs=default.target_epochs if target_epochs is None else target_epochs,
+            target_learning_rate=target_learning_rate,
         )
         return tuning.plan(task, backbone, data, seed, chosen)

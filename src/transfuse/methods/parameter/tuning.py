@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from transfuse.backbones.huggingface import Backbone
-from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Rows, Schedule, Stage, TransferData, Train
+from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Rows, Schedule, Stage, Train, TransferData
 from transfuse.errors import RecipeError
 from transfuse.methods.feature.probe import joined, templates
 from transfuse.methods.rows import label_names, source_rows, target_rows
@@ -34,8 +34,9 @@ class Tuning:
         cosine: a head on features of unit length.
         label_words: add the labels' words as rows.
         schedule: for the target's rows without a source, or together with it.
-        source_schedule: for the source stage.
-        target_schedule: for the target stage after a source stage; None fits only a head there.
+        source_epochs: of the source stage, which has the same schedule otherwise.
+        target_epochs: of the target stage after it; 0 fits only a head there.
+        target_learning_rate: of that stage; None for a third of the schedule's.
         target_c: penalty of that head.
         sources: ``first`` or ``together``.
         source_limit: most rows of each source.
@@ -52,8 +53,9 @@ class Tuning:
     cosine: bool
     label_words: bool
     schedule: Schedule
-    source_schedule: Schedule
-    target_schedule: Schedule | None
+    source_epochs: int
+    target_epochs: int
+    target_learning_rate: float | None
     target_c: float
     sources: str
     source_limit: int
@@ -80,10 +82,12 @@ def plan(task: Classify, backbone: Backbone, data: TransferData, seed: int, tuni
         )
     evidence = source_rows(task, data.sources, READOUT_ROWS)
     scale = source_rows(task, data.sources, SCALE_ROWS)
-    assert evidence is not None and scale is not None
-    shared = [*_start(task, backbone, evidence, source, tuning), _train(source, tuning, tuning.source_schedule)]
-    if tuning.target_schedule is not None:
-        return Job((*shared, _train(target, tuning, tuning.target_schedule)), len(shared), seed)
+    assert evidence is not None
+    assert scale is not None
+    on_source = dataclasses.replace(tuning.schedule, epochs=tuning.source_epochs)
+    shared = [*_start(task, backbone, evidence, source, tuning), _train(source, tuning, on_source)]
+    if tuning.target_epochs:
+        return Job((*shared, _train(target, tuning, _gentler(tuning))), len(shared), seed)
     shared.append(FitHead(scale, (tuning.target_c,), tuning.cosine))
     return Job((*shared, FitHead(target, (tuning.target_c,), tuning.cosine, keep_scale=True)), len(shared), seed)
 
@@ -101,12 +105,19 @@ def _train(rows: Rows, tuning: Tuning, schedule: Schedule) -> Train:
     return Train(rows, tuning.layers, tuning.embeddings, tuning.adapter, schedule)
 
 
-def count(train_layers: int | str, backbone: Backbone) -> int:
-    """The setting ``train_layers`` as a number: ``all`` is 0, which stands for all.
+def enough(epochs: int, steps: int, rows: int, batch_size: int) -> int:
+    """Epochs that make at least ``steps`` steps: a pass over few rows has few of them (Zhang et al. 2021)."""
+    return max(epochs, -(-steps // max(-(-rows // batch_size), 1)))
+
+
+def count(train_layers: int | str | None, backbone: Backbone, share: float) -> int:
+    """The setting ``train_layers`` as a number: ``all`` is 0, which stands for all; None is a share of the layers.
 
     Raises:
         RecipeError: neither a positive number nor ``all``.
     """
+    if train_layers is None:
+        return max(round(share * backbone.layers), 1)
     if train_layers == "all":
         return 0
     if not isinstance(train_layers, int) or isinstance(train_layers, bool) or not 0 < train_layers <= backbone.layers:
@@ -118,18 +129,13 @@ def count(train_layers: int | str, backbone: Backbone) -> int:
     return train_layers
 
 
-def two_stages(
-    schedule: Schedule, source_epochs: int, target_epochs: int, target_learning_rate: float | None
-) -> dict[str, Schedule | None]:
-    """The schedules of a source stage and of the gentler target stage after it, which is None without epochs."""
-    gentle = schedule.learning_rate / 3 if target_learning_rate is None else target_learning_rate
-    after = dataclasses.replace(
-        schedule,
-        epochs=target_epochs,
-        learning_rate=gentle,
-        head_learning_rate=schedule.head_learning_rate * gentle / schedule.learning_rate,
+def _gentler(tuning: Tuning) -> Schedule:
+    """The schedule of a target stage that follows a source stage: all rates fall alike."""
+    before = tuning.schedule.learning_rate
+    after = before / 3 if tuning.target_learning_rate is None else tuning.target_learning_rate
+    return dataclasses.replace(
+        tuning.schedule,
+        epochs=tuning.target_epochs,
+        learning_rate=after,
+        head_learning_rate=tuning.schedule.head_learning_rate * after / before,
     )
-    return {
-        "source_schedule": dataclasses.replace(schedule, epochs=source_epochs),
-        "target_schedule": after if target_epochs else None,
-    }

@@ -1,0 +1,65 @@
+"""What all benchmarks share: where data are, what the machine is, how a result is kept."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def keep(name: str, command: str, started: float, **figures: Any) -> None:
+    """Write a result with what is needed to judge it: machine, versions, command, date, duration."""
+    from transfuse.study.decide import machine
+
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    record = {
+        "command": command,
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "machine": machine({}),
+        "seconds": round(time.perf_counter() - started, 1),
+        **figures,
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def commit() -> str:
+    """The commit that was measured, marked where the tree had changes."""
+    shown = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return shown.stdout.strip() or platform.node()
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Mean, standard deviation, least and most of some draws."""
+    array = np.array(values, dtype=float)
+    deviation = float(array.std(ddof=1)) if len(array) > 1 else 0.0
+    return {
+        "mean": float(array.mean()),
+        "sd": deviation,
+        "low": float(array.min()),
+        "high": float(array.max()),
+        "values": [round(float(v), 4) for v in array],
+    }
+
+
+def shared(*parts: str) -> Path:
+    """A file of ../shared/data.
+
+    Raises:
+        SystemExit: the folder is not there.
+    """
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        raise SystemExit(f"{path.relative_to(ROOT.parent)} is missing: this benchmark needs it beside the repository")
+    return path

@@ -1,0 +1,96 @@
+"""Which candidates a study has, what they are called, and what each is measured against."""
+
+from __future__ import annotations
+
+import pytest
+
+from transfuse.advice.candidates import LONGEST_ID, counterparts, expand, short
+
+
+def made(methods=None, backbones=("enc", "dec"), sources=()):
+    return expand(methods, backbones, sources, lambda reference: reference == "dec")
+
+
+def ids(candidates):
+    return [candidate.id for candidate in candidates]
+
+
+def test_auto_without_a_backbone_is_the_baselines():
+    assert ids(made(backbones=())) == ["majority", "tfidf"]
+
+
+def test_auto_prompts_decoders_only_and_tries_the_cheap_first():
+    found = ids(made())
+    assert {"probe@enc", "probe@dec", "finetune@enc", "lora@dec", "prompt@dec~shots=8", "prompt@dec~shots=0"} < set(found)
+    assert not any(name.startswith("prompt@enc") for name in found)
+    assert found.index("probe@dec") < found.index("finetune@enc") < found.index("lora@enc")
+
+
+def test_each_source_alone_all_together_and_none():
+    found = ids(made([("probe", {})], ["enc"], ["a", "b"]))
+    assert found == ["tfidf", "probe@enc", "probe@enc+a", "probe@enc+b", "probe@enc+a+b"]
+    assert ids(made([("probe", {})], ["enc"], ["a"])) == ["tfidf", "probe@enc", "probe@enc+a"]
+
+
+def test_methods_that_use_no_source_stand_once():
+    assert ids(made([("prompt", {}), ("majority", {})], sources=["a"])) == ["tfidf", "prompt@dec", "majority"]
+
+
+def test_the_baseline_is_always_there_as_it_is_meant():
+    assert ids(made([("probe", {})], ["enc"])) == ["tfidf", "probe@enc"]
+    assert ids(made([("probe", {}), ("tfidf", {})], ["enc"])) == ["probe@enc", "tfidf"]
+    found = made([("tfidf", {"c": 1.0}), ("probe", {})], ["enc"])
+    plain = next(c for c in found if c.method == "tfidf" and not c.settings)
+    assert ("no transfer", plain.id) in counterparts(found[-1], found)
+
+
+def test_ids_differ_and_are_file_names():
+    methods = [("probe", {}), ("probe", {"layers": 1}), ("probe", {"layers": 1}), ("probe", {"template": "a/b: {text}"})]
+    found = ids(made(methods, ["enc"]))
+    assert len(set(found)) == 5
+    assert found[1:4] == ["probe@enc", "probe@enc~layers=1", "probe@enc~layers=1~2"]
+    assert all("/" not in name and ":" not in name for name in found)
+
+
+def test_long_settings_and_names_make_no_file_name_that_is_too_long():
+    long = [("prompt", {"template": "很长的模板" * 60 + str(n) + "{text}"}) for n in range(2)]
+    found = ids(made(long, ["dec"]))
+    assert len(set(found)) == 3
+    assert all(len(name.encode()) <= LONGEST_ID + 4 for name in found)
+    assert len(ids(made([("probe", {})], ["enc"], ["s" * 300]))[-1].encode()) <= LONGEST_ID
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("catalog:minilm-l6", "minilm-l6"),
+        ("hub:google-bert/bert-base-uncased@86b5e0", "bert-base-uncased"),
+        ("models/mine/", "mine"),
+        ("../a b", "a-b"),
+    ],
+)
+def test_short_names(reference, name):
+    assert short(reference) == name
+
+
+def test_backbones_that_read_alike_keep_their_whole_reference():
+    assert ids(made([("probe", {})], ["x/bert", "y/bert"])) == ["tfidf", "probe@x-bert", "probe@y-bert"]
+
+
+def test_counterparts_by_kind():
+    found = made([("probe", {}), ("finetune", {}), ("finetune", {"epochs": 1}), ("majority", {})], ["enc"], ["a", "b"])
+    by_id = {candidate.id: candidate for candidate in found}
+
+    def against(identifier):
+        return dict(counterparts(by_id[identifier], found))
+
+    assert against("tfidf") == against("majority") == {}
+    assert against("probe@enc") == {"no transfer": "tfidf"}
+    assert against("probe@enc+a") == {"no transfer": "tfidf", "without source": "probe@enc"}
+    assert against("finetune@enc") == {"no transfer": "tfidf", "frozen probe": "probe@enc"}
+    assert against("finetune@enc+a+b") == {
+        "no transfer": "tfidf",
+        "without source": "finetune@enc",
+        "frozen probe": "probe@enc+a+b",
+    }
+    assert against("finetune@enc+a~epochs=1")["without source"] == "finetune@enc~epochs=1", "the same settings"

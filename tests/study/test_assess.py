@@ -1,0 +1,120 @@
+"""Comparison and choice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from transfuse.advice.candidates import Candidate
+from transfuse.errors import StudyError
+from transfuse.study.assess import assess, choose
+
+LABELS = np.arange(200) % 2
+BASELINE = Candidate("tfidf", "baseline", "tfidf", "", (), {})
+PROBE = Candidate("probe@b", "feature", "probe", "b", (), {})
+SOURCE = Candidate("probe@b+s", "feature", "probe", "b", ("s",), {})
+TUNED = Candidate("finetune@b", "parameter", "finetune", "b", (), {})
+
+
+def right(share: float, seed: int = 0, repeats: int = 2) -> np.ndarray:
+    """Log-probabilities [R, N, 2] of which a share is right."""
+    generator = np.random.default_rng(seed)
+    hit = np.stack([generator.permutation(len(LABELS)) < share * len(LABELS) for _ in range(repeats)])
+    says = np.where(hit, LABELS, 1 - LABELS)
+    return np.log(np.where(says[..., None] == np.arange(2), 0.8, 0.2))
+
+
+def done(candidate, share, fit=1.0, seed=0):
+    record = {"status": "done", "reason": "", "seconds": {"fit": fit, "predict_per_1000": 1.0}}
+    return candidate, record, right(share, seed)
+
+
+def judged(*candidates):
+    return assess(candidates, LABELS, "accuracy", 0)
+
+
+def test_figures_and_comparisons():
+    assessed = judged(done(BASELINE, 0.6), done(PROBE, 0.9), done(SOURCE, 0.905), done(TUNED, 0.75))
+    records = {one.candidate.id: one.record for one in assessed}
+    for record in records.values():
+        figure = record["validation"]["accuracy"]
+        assert figure["low"] < figure["value"] < figure["high"]
+    assert records["probe@b"]["validation"]["accuracy"]["value"] == pytest.approx(0.9)
+    assert records["tfidf"]["transfer"] == []
+
+    def verdicts(name):
+        return {t["kind"]: (t["against"], t["verdict"]) for t in records[name]["transfer"]}
+
+    assert verdicts("probe@b") == {"no transfer": ("tfidf", "helps")}
+    assert verdicts("probe@b+s") == {"no transfer": ("tfidf", "helps"), "without source": ("probe@b", "no evidence")}
+    assert verdicts("finetune@b") == {"no transfer": ("tfidf", "helps"), "frozen probe": ("probe@b", "hurts")}
+    (one,) = records["probe@b"]["transfer"]
+    assert one["split"] == "validation"
+    assert one["n"] == len(LABELS)
+    assert one["difference"]["low"] < one["difference"]["value"] < one["difference"]["high"]
+    assert one["difference"]["value"] == pytest.approx(0.3)
+
+
+def test_what_was_not_fitted_has_no_figures_and_is_no_counterpart():
+    skipped = (PROBE, {"status": "skipped", "reason": "too long", "seconds": None}, None)
+    assessed = judged(done(BASELINE, 0.6), skipped, done(TUNED, 0.9))
+    assert assessed[1].record["validation"] == {}
+    assert [t["kind"] for t in assessed[2].record["transfer"]] == ["no transfer"]
+
+
+def test_the_best_mean_is_chosen():
+    chosen, barred = choose(judged(done(BASELINE, 0.6), done(PROBE, 0.8), done(TUNED, 0.85)), "accuracy", "default")
+    assert (chosen.candidate.id, barred) == ("finetune@b", [])
+
+
+def test_no_evidence_bars_nobody():
+    assessed = judged(done(BASELINE, 0.8), done(PROBE, 0.81, seed=1))
+    assert assessed[1].record["transfer"][0]["verdict"] == "no evidence"
+    assert choose(assessed, "accuracy", "default")[0].candidate.id == "probe@b"
+
+
+def test_what_hurts_is_barred_even_if_its_mean_is_best():
+    assessed = judged(done(BASELINE, 0.6), done(PROBE, 0.7), done(SOURCE, 0.9))
+    assessed[2].record["transfer"][1]["verdict"] = "hurts"
+    chosen, barred = choose(assessed, "accuracy", "default")
+    assert chosen.candidate.id == "probe@b"
+    assert barred == [{"id": "probe@b+s", "reason": "hurts: without source (probe@b)"}]
+
+
+def test_all_transfer_hurts_and_the_baseline_is_chosen():
+    chosen, barred = choose(judged(done(BASELINE, 0.9), done(PROBE, 0.6), done(TUNED, 0.5)), "accuracy", "default")
+    assert chosen.candidate.id == "tfidf"
+    assert [b["id"] for b in barred] == ["probe@b", "finetune@b"]
+
+
+def test_the_strict_gate_asks_for_a_gain_over_both_counterparts():
+    assessed = judged(done(BASELINE, 0.6), done(PROBE, 0.85), done(SOURCE, 0.86))
+    assert choose(assessed, "accuracy", "default")[0].candidate.id == "probe@b+s"
+    chosen, barred = choose(assessed, "accuracy", "strict")
+    assert chosen.candidate.id == "probe@b"
+    assert barred == [{"id": "probe@b+s", "reason": "gate strict: not shown to help: without source (probe@b)"}]
+    weak = judged(done(BASELINE, 0.8), done(PROBE, 0.81, seed=1))
+    assert choose(weak, "accuracy", "strict")[0].candidate.id == "tfidf"
+
+
+def test_a_tie_goes_to_the_cheaper():
+    assessed = judged(done(BASELINE, 0.6), done(PROBE, 0.8, fit=5.0), done(TUNED, 0.8, fit=3.0))
+    assert choose(assessed, "accuracy", "default")[0].candidate.id == "finetune@b"
+    assessed = judged(done(BASELINE, 0.6), done(PROBE, 0.8, fit=2.0), done(TUNED, 0.8, fit=3.0))
+    assert choose(assessed, "accuracy", "default")[0].candidate.id == "probe@b"
+
+
+def test_a_lower_metric_is_better_where_it_is_an_error():
+    surer = np.log(np.exp(right(0.8)) ** 2)
+    surer -= np.log(np.exp(surer).sum(-1, keepdims=True))
+    record = {"status": "done", "reason": "", "seconds": {"fit": 1.0}}
+    assessed = assess([done(BASELINE, 0.8), (PROBE, record, surer)], LABELS, "log_loss", 0)
+    losses = [one.record["validation"]["log_loss"]["value"] for one in assessed]
+    assert choose(assessed, "log_loss", "default")[0].candidate.id == ("probe@b" if losses[1] < losses[0] else "tfidf")
+    assert losses[0] != losses[1]
+
+
+def test_nothing_fitted_lists_the_reasons():
+    failed = {"status": "failed", "reason": "not enough memory", "seconds": None}
+    with pytest.raises(StudyError, match="tfidf: not enough memory"):
+        choose(judged((BASELINE, failed, None)), "accuracy", "default")

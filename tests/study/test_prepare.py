@@ -1,0 +1,256 @@
+"""From a recipe to data: what is held out stays out, whatever else is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from study.place import rows, write_csv
+from transfuse.errors import DataError, RecipeError, StudyError
+from transfuse.study.prepare import SealedTest, prepare
+from transfuse.study.recipe import Recipe
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """``prepared(text)`` prepares a recipe in a folder of its own, in which the test has written files."""
+
+    def make(target: str, more: str = "", task: str = "input: text, label: label"):
+        text = f"task: {{kind: classify, {task}}}\ntarget: {target}\nmethods: [tfidf]\n{more}"
+        return prepare(Recipe.from_text(text, base=tmp_path))
+
+    return make
+
+
+def write(folder, name, lines, header=("text", "label")):
+    return write_csv(folder / name, header, lines)
+
+
+def folded(examples):
+    return {" ".join(text.lower().split()) for text in examples.texts}
+
+
+def test_the_test_is_held_out_first_and_stands_nowhere_else(prepared, tmp_path):
+    lines = rows(100, 0)
+    write(tmp_path, "d.csv", lines)
+    write(tmp_path, "extra.csv", [(text.upper(),) for text, _ in lines], ("text",))
+    write(tmp_path, "s.csv", [*((f"  {text} ", label) for text, label in lines[:50]), *rows(900, 1, "s")])
+    data = prepared(
+        "{data: d.csv, test: {rows: 30}, unlabelled: extra.csv, shots: 10}",
+        "sources: [{name: s, data: s.csv}]\nallow_overlap: true",
+    )
+    sealed = folded(data.test.open())
+    assert len(sealed) == 30
+    assert len(data.unlabelled) == 70
+    assert len(data.sources["s"]) == 950 - len(sealed & {text for text, _ in lines[:50]})
+    for part in (data.train, data.unlabelled, data.sources["s"]):
+        assert not folded(part) & sealed
+    copies = {finding.part: finding for finding in data.findings if finding.kind == "copies"}
+    assert {"s", "unlabelled"} <= set(copies)
+    assert "also stand in the test data; left out" in copies["s"].message
+
+
+def test_the_test_does_not_depend_on_what_is_drawn_later(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(100, 0))
+    write(tmp_path, "s.csv", rows(50, 1, "s"))
+    tests = [
+        prepared("{data: d.csv, test: {rows: 30}" + rest, more).test.open().texts
+        for rest, more in (
+            ("}", ""),
+            (", shots: 5}", "seed: 7"),
+            (", validation: {rows: 20}}", ""),
+            ("}", "sources: [{name: s, data: s.csv}]"),
+        )
+    ]
+    assert len(set(tests)) == 1
+    assert prepared("{data: d.csv, test: {rows: 30, seed: 1}}").test.open().texts != tests[0]
+
+
+def test_the_seal_breaks_once():
+    data = SealedTest("rows")
+    assert data.open() == "rows"
+    with pytest.raises(StudyError, match="read once"):
+        data.open()
+
+
+def test_the_same_seed_draws_the_same_shots(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(100, 0))
+    target = "{data: d.csv, test: {rows: 30}, shots: 8}"
+    first, again, other = (prepared(target, more) for more in ("", "", "seed: 1"))
+    assert first.train.texts == again.train.texts != other.train.texts
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    assert sorted(first.train.labels) == ["cold"] * 8 + ["warm"] * 8
+    own = prepared("{data: d.csv, test: {rows: 30}, shots: 8, seed: 1}")
+    assert own.train.texts == other.train.texts, "target.seed draws the shots where it is given"
+
+
+def test_what_the_shots_leave_is_unlabelled_text(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(100, 0))
+    data = prepared("{data: d.csv, test: {rows: 30}, shots: 8}")
+    assert len(data.train) == 16
+    assert len(data.unlabelled) == 54
+    assert data.unlabelled.labels is None
+    assert not set(data.train.texts) & set(data.unlabelled.texts)
+    assert prepared("{data: d.csv, test: {rows: 30}}").unlabelled is None
+
+
+def test_cross_validation_predicts_every_row_once_a_repeat(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(80, 0))
+    data = prepared("{data: d.csv, test: {rows: 20}}", "validation: {folds: 4, repeats: 3}")
+    assert (data.splits.kind, data.splits.folds, data.splits.repeats, len(data.splits.fits)) == (
+        "cross-validation",
+        4,
+        3,
+        12,
+    )
+    for repeat in range(3):
+        left_out = np.concatenate([out for r, _, out in data.splits.fits if r == repeat])
+        assert sorted(left_out) == list(range(60))
+    for _, trained, left_out in data.splits.fits:
+        assert not set(trained) & set(left_out)
+        assert len(trained) + len(left_out) == 60
+
+
+def test_validation_held_out_of_the_training_rows(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(100, 0))
+    data = prepared("{data: d.csv, test: {rows: 30}, validation: {rows: 20}, shots: 6}")
+    ((repeat, trained, validated),) = data.splits.fits
+    assert (data.splits.kind, repeat, len(trained), len(validated)) == ("split", 0, 12, 20)
+    assert not set(trained) & set(validated)
+    sealed = set(data.test.open().texts)
+    assert not {data.train.texts[i] for i in (*trained, *validated)} & sealed
+
+
+def test_validation_of_its_own_file_keeps_copies_out_on_both_sides(prepared, tmp_path):
+    lines, test = rows(60, 0), rows(20, 1, "t")
+    write(tmp_path, "train.csv", lines)
+    write(tmp_path, "test.csv", test)
+    write(tmp_path, "v.csv", [lines[0], test[0], *rows(30, 2, "v")])
+    data = prepared("{train: train.csv, validation: v.csv, test: test.csv}")
+    ((_, trained, validated),) = data.splits.fits
+    train_texts = {data.train.texts[i] for i in trained}
+    texts = {data.train.texts[i] for i in validated}
+    assert (len(trained), len(validated)) == (59, 31)
+    assert lines[0][0] in texts
+    assert lines[0][0] not in train_texts
+    assert test[0][0] not in texts
+
+
+def test_many_rows_are_split_once(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr("transfuse.study.prepare.MOST_CROSS_VALIDATED", 50)
+    write(tmp_path, "d.csv", rows(100, 0))
+    data = prepared("{data: d.csv, test: {rows: 20}}")
+    ((_, trained, validated),) = data.splits.fits
+    assert (data.splits.kind, len(trained), len(validated)) == ("split", 64, 16)
+
+
+def test_weights_reach_the_training_rows_whichever_way_is_validated(prepared, tmp_path):
+    lines = [(text, label, i % 3 + 1) for i, (text, label) in enumerate(rows(80, 0))]
+    weight = {text: float(value) for text, _, value in lines}
+    write(tmp_path, "d.csv", lines, ("text", "label", "trust"))
+    task = "input: text, label: label, weight: trust"
+    for target in ("{data: d.csv, test: {rows: 20}}", "{data: d.csv, test: {rows: 20}, validation: {rows: 20}}"):
+        train = prepared(target, task=task).train
+        assert list(train.weights) == [weight[text] for text in train.texts]
+
+
+def test_groups_stay_on_one_side(prepared, tmp_path):
+    lines = [(text, label, f"g{i // 4}") for i, (text, label) in enumerate(rows(120, 0))]
+    group = {text: name for text, _, name in lines}
+    write(tmp_path, "d.csv", lines, ("text", "label", "author"))
+    data = prepared("{data: d.csv, test: {rows: 30}, group: author}")
+    held = {group[text] for text in data.test.open().texts}
+    assert not held & {group[text] for text in data.train.texts}
+    for _, trained, left_out in data.splits.fits:
+        assert not {data.train.groups[i] for i in trained} & {data.train.groups[i] for i in left_out}
+
+
+def test_few_groups_make_few_folds(prepared, tmp_path):
+    lines = [(text, label, f"g{i // 25}") for i, (text, label) in enumerate(rows(100, 0))]
+    write(tmp_path, "d.csv", lines, ("text", "label", "author"))
+    assert prepared("{data: d.csv, test: {rows: 25}, group: author}").splits.folds == 3
+
+
+def test_few_rows_a_class_make_few_folds(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(40, 0))
+    assert prepared("{data: d.csv, test: {rows: 20}, shots: 3}").splits.folds == 3
+
+
+def test_foreign_labels_of_a_source_are_left_out_and_told(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(60, 0))
+    write(tmp_path, "s.csv", [*rows(40, 1, "s"), ("lukewarm words", "tepid")])
+    data = prepared("{data: d.csv, test: {rows: 20}}", "sources: [{name: s, data: s.csv}]")
+    assert len(data.sources["s"]) == 40
+    assert set(data.sources["s"].labels) == {"warm", "cold"}
+    (finding,) = [f for f in data.findings if f.part == "s" and f.kind == "unknown-labels"]
+    assert "1 rows of s.csv" in finding.message
+    assert "tepid" in finding.message
+
+
+def test_a_source_that_shares_no_label_is_refused_by_its_line(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(60, 0))
+    write(tmp_path, "s.csv", [("one", "up"), ("two", "down")])
+    with pytest.raises(RecipeError, match=r"line 5.*source 's' shares no label with the target: it has down, up") as e:
+        prepared("{data: d.csv, test: {rows: 20}}", "sources:\n- {name: s, data: s.csv}")
+    assert "task: {label: ..., bins: ...}" in str(e.value)
+
+
+def test_a_source_with_columns_and_bins_of_its_own(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(60, 0))
+    lines = [(5 if label == "warm" else 1, text) for text, label in rows(40, 1, "s")] + [(3, "in no bin")]
+    write(tmp_path, "s.csv", lines, ("stars", "review"))
+    source = '{name: s, data: s.csv, task: {input: review, label: stars, bins: {warm: "> 3", cold: "< 3"}}}'
+    data = prepared("{data: d.csv, test: {rows: 20}}", f"sources: [{source}]")
+    words = dict(zip(data.sources["s"].texts, data.sources["s"].labels, strict=True))
+    assert words == dict(rows(40, 1, "s"))
+
+
+def test_a_source_is_shuffled_by_the_seed(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(60, 0))
+    lines = sorted(rows(60, 1, "s"), key=lambda line: line[1])
+    write(tmp_path, "s.csv", lines)
+    target, source = "{data: d.csv, test: {rows: 20}}", "sources: [{name: s, data: s.csv}]\n"
+    first, again, other = (prepared(target, source + more).sources["s"].texts for more in ("", "", "seed: 1"))
+    assert first == again != other
+    assert sorted(first) == sorted(text for text, _ in lines)
+    assert len(set(prepared(target, source).sources["s"].labels[:20])) == 2, "the first rows are a draw from all"
+
+
+@pytest.mark.parametrize("where", ["train", "source"])
+def test_a_test_that_is_known_already_is_an_error_unless_allowed(prepared, tmp_path, where):
+    train, test, source = rows(60, 0), rows(40, 1, "t"), rows(50, 2, "s")
+    known = train if where == "train" else source
+    known += test[:3]
+    write(tmp_path, "train.csv", train)
+    write(tmp_path, "test.csv", test)
+    write(tmp_path, "s.csv", source)
+    target, more = "{train: train.csv, test: test.csv}", "sources: [{name: s, data: s.csv}]\n"
+    with pytest.raises(DataError, match=r"test.csv: 7.5% of the test texts .rows 1, 2, 3. also stand in") as error:
+        prepared(target, more)
+    assert "allow_overlap: true" in str(error.value)
+    data = prepared(target, more + "allow_overlap: true")
+    assert len(data.train) == 60
+    assert len(data.sources["s"]) == 50
+    known.remove(test[0])
+    write(tmp_path, "train.csv", train)
+    write(tmp_path, "s.csv", source)
+    assert [f.kind for f in prepared(target, more).findings if f.kind == "copies"] == ["copies"], "5 % is a warning"
+
+
+def test_one_class_is_no_task(prepared, tmp_path):
+    write(tmp_path, "d.csv", [(text, "warm") for text, _ in rows(60, 0)])
+    with pytest.raises(DataError, match="every row has the label 'warm'"):
+        prepared("{data: d.csv, test: {rows: 20}}")
+
+
+def test_parts_are_described_for_the_report(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(60, 0))
+    write(tmp_path, "s.csv", rows(40, 1, "s"))
+    data = prepared("{data: d.csv, test: {rows: 20}, shots: 5}", "sources: [{name: s, data: s.csv}]")
+    assert [(part["name"], part["origin"], part["rows"]) for part in data.parts] == [
+        ("target train", "d.csv", 10),
+        ("test", "d.csv", 20),
+        ("unlabelled", "d.csv", 30),
+        ("s", "s.csv", 40),
+    ]
+    assert data.parts[0]["per_label"] == {"cold": 5, "warm": 5}
