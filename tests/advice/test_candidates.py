@@ -7,8 +7,11 @@ import pytest
 from transfuse.advice.candidates import LONGEST_ID, counterparts, expand, short
 
 
+SIZES = {"enc": 20, "dec": 100, "x/bert": 1, "y/bert": 1}
+
+
 def made(methods=None, backbones=("enc", "dec"), sources=()):
-    return expand(methods, backbones, sources, lambda reference: reference == "dec")
+    return expand(methods, backbones, sources, lambda reference: reference == "dec", SIZES.__getitem__)
 
 
 def ids(candidates):
@@ -42,6 +45,10 @@ def test_the_baseline_is_always_there_as_it_is_meant():
     found = made([("tfidf", {"c": 1.0}), ("probe", {})], ["enc"])
     plain = next(c for c in found if c.method == "tfidf" and not c.settings)
     assert ("no transfer", plain.id) in counterparts(found[-1], found)
+
+
+def test_of_the_backbones_that_train_the_larger_comes_first():
+    assert ids(made([("probe", {}), ("finetune", {})]))[1:] == ["probe@enc", "probe@dec", "finetune@dec", "finetune@enc"]
 
 
 def test_ids_differ_and_are_file_names():

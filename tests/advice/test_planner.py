@@ -20,7 +20,7 @@ def decide(candidates, each, budget, *, fits=1, finals=None, trunk=None, shared=
 
 @pytest.fixture
 def candidates():
-    return expand([("probe", {}), ("finetune", {}), ("majority", {})], ["enc"], ["a"], lambda _: False)
+    return expand([("probe", {}), ("finetune", {}), ("majority", {})], ["enc"], ["a"], lambda _: False, lambda _: 1)
 
 
 def test_everything_runs_where_there_is_room(candidates):

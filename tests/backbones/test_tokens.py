@@ -7,7 +7,7 @@ import torch
 
 from transfuse.backbones.tokens import States, batches, fill, pad, tokenize
 
-LONG = "the good and the bad " * 30
+LONG = {"words": "the good and the bad " * 30, "three bytes a character": "好的东西" * 30}
 TEMPLATE = "Review: {text}\nSentiment:"
 
 
@@ -27,14 +27,15 @@ def test_a_text_that_fits_is_what_the_tokenizer_gives(family):
 @pytest.mark.parametrize("special", [True, False])
 @pytest.mark.parametrize("family", ["bert", "llama", "gpt2"])
 @pytest.mark.parametrize("limit", [40, 33, 26])
-def test_truncation_cuts_the_text_and_spares_the_template(family, special, limit):
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+def test_truncation_cuts_the_text_and_spares_the_template(family, special, limit, text):
     tokenizer = tiny.tokenizer(family)
-    (row,) = tokenize(tokenizer, [LONG], TEMPLATE, limit, special=special)
+    (row,) = tokenize(tokenizer, [text], TEMPLATE, limit, special=special)
     assert limit - 3 <= len(row) <= limit
     shown = tokenizer.decode(row, skip_special_tokens=True)
-    assert shown.startswith("Review: the")
+    assert shown.startswith(f"Review: {text[0]}")
     assert shown.endswith("\nSentiment:")
-    assert shown.removeprefix("Review: ").removesuffix("\nSentiment:") in LONG
+    assert text.startswith(shown.removeprefix("Review: ").removesuffix("\nSentiment:"))
     if special and family == "bert":
         assert row[-1] == tokenizer.eos_token_id
 

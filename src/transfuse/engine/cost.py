@@ -15,6 +15,8 @@ from transfuse.engine.training import train
 from transfuse.engine.trunk import Trunk
 from transfuse.fitted.head import Head
 
+TIMED_ROWS = 256
+
 
 @dataclasses.dataclass(frozen=True)
 class Prices:
@@ -27,7 +29,7 @@ class Prices:
         step: seconds a training step and layer that do not depend on the tokens: the optimizer.
         scoring: seconds a token of a prompted query, whole model.
         head: seconds for a logistic head, a row and class.
-        ridge: seconds for one leave-one-out ridge, a row.
+        ridge: seconds for one leave-one-out ridge on `TIMED_ROWS` rows.
         tokens: mean tokens a text.
     """
 
@@ -70,17 +72,17 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int) -> Prices:
     slow = _timed(lambda: backbone.features(tokens[:16], [backbone.layers], "fp32"))
     training, step = _training(trunk, sample, classes)
     generator = np.random.default_rng(0)
-    features = generator.normal(size=(256, backbone.width)).astype(np.float32)
-    labels = np.arange(256) % classes
-    ones = np.ones(256)
+    features = generator.normal(size=(TIMED_ROWS, backbone.width)).astype(np.float32)
+    labels = np.arange(TIMED_ROWS) % classes
+    ones = np.ones(TIMED_ROWS)
     return Prices(
         forward=forward,
         forward_fp32=slow / (sum(len(row) for row in tokens[:16]) * backbone.layers),
         training=training,
         step=step,
         scoring=forward * backbone.layers * 1.6,
-        head=_timed(lambda: fit_head(features, labels, classes, c=0.1)) / (256 * classes),
-        ridge=_timed(lambda: ridge_loo(features, labels, classes, ones, ones > 0)) / 256,
+        head=_timed(lambda: fit_head(features, labels, classes, c=0.1)) / (TIMED_ROWS * classes),
+        ridge=_timed(lambda: ridge_loo(features, labels, classes, ones, ones > 0)),
         tokens=count / len(sample),
     )
 
@@ -129,8 +131,9 @@ def cost(job: Job, backbone: Backbone | None, prices: Prices | None, validation:
     out = Cost({}, 0.0, 0.2)
     if backbone is None or prices is None:
         return out
+    pricer = _Pricer(backbone, prices, validation, out.trunk)
     for i, stage in enumerate(job.stages):
-        seconds = _stage(stage, backbone, prices, validation, out.trunk)
+        seconds = pricer.seconds(stage)
         if i < job.shared:
             out.shared += seconds
         else:
@@ -138,41 +141,73 @@ def cost(job: Job, backbone: Backbone | None, prices: Prices | None, validation:
     return out
 
 
-def _stage(
-    stage: Stage, backbone: Backbone, prices: Prices, validation: int, trunk: dict[tuple[object, ...], float]
-) -> float:
-    if isinstance(stage, Prompt):
-        shown = sum(len(text.split()) for text, _ in stage.demonstrations) * 1.6 + 8 * len(stage.demonstrations)
+@dataclasses.dataclass
+class _Pricer:
+    """Seconds of one stage after another; ``trained`` is how many layers have been trained so far."""
+
+    backbone: Backbone
+    prices: Prices
+    validation: int
+    trunk: dict[tuple[object, ...], float]
+    trained: int = 0
+
+    def seconds(self, stage: Stage) -> float:
+        """Seconds of a stage; passes over frozen layers go to ``trunk`` instead, since others may share them."""
+        if isinstance(stage, Prompt):
+            return self._prompt(stage)
+        if isinstance(stage, ChooseReadout):
+            return self._choose(stage)
+        if isinstance(stage, FitHead):
+            return self._head(stage)
+        return self._train(stage) if isinstance(stage, Train) else 0.2
+
+    def _pass(self, rows: int, layers: int, template: str | None = None) -> float:
+        return rows * (self.prices.tokens + _extra(template)) * layers * self.prices.forward
+
+    def _prompt(self, stage: Prompt) -> float:
+        shown = sum(len(text.split()) * 1.6 + 8 for text, _ in stage.demonstrations)
         longest = max(len(word.split()) for word in stage.words)
         passes = 1 if longest == 1 else len(stage.words)
-        return prices.scoring * (shown + passes * (validation + 3) * (prices.tokens + 12))
-    if isinstance(stage, ChooseReadout):
-        readouts = len(stage.layers or range(backbone.layers)) * len(stage.poolings or backbone.poolings)
-        options = readouts * len(stage.templates)
+        queries = passes * (self.validation + 3) * (self.prices.tokens + _extra(stage.template))
+        return self.prices.scoring * (shown + queries)
+
+    def _choose(self, stage: ChooseReadout) -> float:
+        layers = len(stage.layers or range(self.backbone.layers))
+        options = layers * len(stage.poolings or self.backbone.poolings) * len(stage.templates)
         if options == 1:
             return 0.0
         for template in stage.templates:
             for source, rows in _by_origin(stage.rows):
                 key = ("features", template, source)
-                passes = rows * (prices.tokens + _extra(template)) * backbone.layers * prices.forward
-                trunk[key] = max(trunk.get(key, 0.0), passes)
-        return options * len(stage.rows) * prices.ridge
-    if isinstance(stage, FitHead):
+                self.trunk[key] = max(self.trunk.get(key, 0.0), self._pass(rows, self.backbone.layers, template))
+        return options * self.prices.ridge * _decomposition(len(stage.rows), self.backbone.width)
+
+    def _head(self, stage: FitHead) -> float:
         fits = 1 if len(stage.grid) == 1 else 4 * len(stage.grid) + 1
+        seconds = fits * len(stage.rows) * self.prices.head * 2
+        if self.trained:
+            return seconds + self._pass(len(stage.rows), self.trained)
         for source, rows in _by_origin(stage.rows):
-            trunk.setdefault(
-                ("features", "head", source), rows * prices.tokens * backbone.layers * prices.forward * 0.5
-            )
-        return fits * len(stage.rows) * prices.head * 2
-    assert isinstance(stage, Train)
-    layers = stage.layers or backbone.layers
-    tokens = len(stage.rows) * (prices.tokens + 4)
-    for source, rows in _by_origin(stage.rows):
-        below = max(backbone.layers - layers, 1)
-        trunk[("states", layers, source)] = rows * (prices.tokens + 4) * below * prices.forward
-    steps = stage.schedule.epochs * -(-len(stage.rows) // stage.schedule.batch_size)
-    seconds = layers * (stage.schedule.epochs * tokens * prices.training + steps * prices.step)
-    return seconds + validation * prices.tokens * layers * prices.forward
+            known = [key for key in self.trunk if key[0] == "features" and key[2] == source]
+            key = known[0] if known else ("features", None, source)
+            self.trunk[key] = max(self.trunk.get(key, 0.0), self._pass(rows, self.backbone.layers))
+        return seconds
+
+    def _train(self, stage: Train) -> float:
+        layers = self.trained = stage.layers or self.backbone.layers
+        for source, rows in _by_origin(stage.rows):
+            below = max(self.backbone.layers - layers, 1)
+            self.trunk[("states", layers, source)] = self._pass(rows, below)
+        schedule = stage.schedule
+        steps = schedule.epochs * -(-len(stage.rows) // schedule.batch_size)
+        tokens = schedule.epochs * len(stage.rows) * self.prices.tokens
+        seconds = layers * (tokens * self.prices.training + steps * self.prices.step)
+        return seconds + self._pass(self.validation, layers)
+
+
+def _decomposition(rows: int, width: int) -> float:
+    """Work of one ridge decomposition, as a multiple of the one that was timed."""
+    return rows * min(rows, width) ** 2 / (TIMED_ROWS * min(TIMED_ROWS, width) ** 2)
 
 
 def _by_origin(rows: Rows) -> list[tuple[str, int]]:

@@ -134,11 +134,14 @@ class HeadPath:
             out[chosen] = pool(backbone.normed(hidden), mask, self.pooling).cpu().numpy()
         return out
 
+    def logits(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """The head's logits [N, C] of N texts, by the whole path."""
+        tokens = self.backbone.tokens(texts, self.template, self.limit)
+        return self.head.logits(self.pooled(self.whole(precision), States.of_ids(tokens), precision))
+
     def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Log-probabilities [N, C] of N texts, by the whole path."""
-        tokens = self.backbone.tokens(texts, self.template, self.limit)
-        features = self.pooled(self.whole(precision), States.of_ids(tokens), precision)
-        return log_softmax(self.head.logits(features) / self.temperature)
+        return log_softmax(self.logits(texts, precision) / self.temperature)
 
     def whole(self, precision: str = "fp32") -> Segment:
         """All layers up to the one that is read, the trained ones in their places."""

@@ -76,15 +76,7 @@ class FittedModel:
         Raises:
             ModelError: an item is not a string.
         """
-        if isinstance(texts, str):
-            raise ModelError("predict got one string", expected="a list of texts", remedy="Write predict([text]).")
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise ModelError(
-                    f"text {i + 1} is {text!r}, of type {type(text).__name__}",
-                    expected="a string",
-                    remedy="Convert it, or drop it before predicting.",
-                )
+        _refuse_what_is_no_text(texts)
         if not len(texts):
             return np.empty((0, len(self.labels)))
         probabilities: np.ndarray = np.exp(self.path.log_probabilities(texts, precision))
@@ -94,6 +86,22 @@ class FittedModel:
         """The most probable class of each text."""
         probabilities = self.predict_proba(texts, precision=precision)
         return [self.labels[i] for i in probabilities.argmax(1)] if len(probabilities) else []
+
+    def confidence(self, texts: Sequence[str], *, precision: str = "fp32") -> np.ndarray:
+        """How sure the model is that a text belongs to any of its classes: the largest logit, float64 [N].
+
+        Choose a threshold on texts of your own; below it a text is out of scope. For a head on features of unit length
+        it is the similarity to the nearest class, which tells foreign texts better than the largest probability does,
+        since probabilities forget how far all classes are (Vaze et al. 2022).
+
+        Raises:
+            ModelError: an item is not a string.
+        """
+        _refuse_what_is_no_text(texts)
+        if not len(texts):
+            return np.empty(0)
+        largest: np.ndarray = self.path.logits(texts, precision).max(1)
+        return largest
 
     def save(self, folder: str | Path) -> Path:
         """Write manifest.json, the difference in safetensors and the card; the folder appears whole or not at all.
@@ -113,6 +121,18 @@ class FittedModel:
         from transfuse.fitted.bundle import write
 
         return write(self, Path(folder))
+
+
+def _refuse_what_is_no_text(texts: Sequence[object]) -> None:
+    if isinstance(texts, str):
+        raise ModelError("predict got one string", expected="a list of texts", remedy="Write predict([text]).")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ModelError(
+                f"text {i + 1} is {text!r}, of type {type(text).__name__}",
+                expected="a string",
+                remedy="Convert it, or drop it before predicting.",
+            )
 
 
 def load(folder: str | Path) -> FittedModel:

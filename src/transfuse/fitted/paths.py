@@ -37,8 +37,12 @@ class Path(Protocol):
         """Numbers that were fitted."""
         ...
 
+    def logits(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """What the classes score before the temperature, float64 [N, C] of N texts."""
+        ...
+
     def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
-        """float64 [N, C] of N texts."""
+        """Logits by the temperature, normalised over the classes: float64 [N, C] of N texts."""
         ...
 
     def describe(self) -> dict[str, Any]:

@@ -68,10 +68,14 @@ class PromptPath:
             )
         return self._scorers[precision]
 
+    def logits(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """Log-likelihoods of the label words less the prompt's own bias, [N, C]."""
+        scores: np.ndarray = self._scorer(precision).score(texts) - self.bias
+        return scores
+
     def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Log-probabilities [N, C] of N texts."""
-        scores = self._scorer(precision).score(texts)
-        return log_softmax((scores - self.bias) / self.temperature)
+        return log_softmax(self.logits(texts, precision) / self.temperature)
 
     def describe(self) -> dict[str, Any]:
         """The prompt, word by word."""

@@ -30,9 +30,13 @@ class Majority:
     def __init__(self, log_priors: np.ndarray, temperature: float = 1.0) -> None:
         self.log_priors, self.temperature = np.asarray(log_priors, dtype=np.float64), temperature
 
+    def logits(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """The same row [C] for each of the N texts."""
+        return np.tile(self.log_priors, (len(texts), 1))
+
     def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """The same row [C] for each of the N texts."""
-        return np.tile(log_softmax(self.log_priors[None] / self.temperature), (len(texts), 1))
+        return log_softmax(self.logits(texts) / self.temperature)
 
     def describe(self) -> dict[str, Any]:
         """The kind and the temperature."""
@@ -76,10 +80,14 @@ class Tfidf:
         self._vectorizer = vectorizer(self.vocabulary)
         self._vectorizer.idf_ = self.idf
 
+    def logits(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """The regression's logits [N, C]."""
+        logits: np.ndarray = self._vectorizer.transform(list(texts)) @ self.weight.T + self.bias
+        return logits
+
     def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Log-probabilities [N, C]."""
-        logits = self._vectorizer.transform(list(texts)) @ self.weight.T + self.bias
-        return log_softmax(logits / self.temperature)
+        return log_softmax(self.logits(texts) / self.temperature)
 
     def describe(self) -> dict[str, Any]:
         """The kind, the temperature, and the vocabulary in the order of its columns."""

@@ -80,15 +80,13 @@ def plan(task: Classify, backbone: Backbone, data: TransferData, seed: int, tuni
         raise RecipeError(
             f"sources: '{tuning.sources}'", expected="first or together", remedy="Correct the setting of the method."
         )
-    evidence = source_rows(task, data.sources, READOUT_ROWS)
-    scale = source_rows(task, data.sources, SCALE_ROWS)
-    assert evidence is not None
-    assert scale is not None
+    some = source_rows(task, data.sources, EVIDENCE)
+    assert some is not None
     on_source = dataclasses.replace(tuning.schedule, epochs=tuning.source_epochs)
-    shared = [*_start(task, backbone, evidence, source, tuning), _train(source, tuning, on_source)]
+    shared = [*_start(task, backbone, some, some, tuning), _train(source, tuning, on_source)]
     if tuning.target_epochs:
         return Job((*shared, _train(target, tuning, _gentler(tuning))), len(shared), seed)
-    shared.append(FitHead(scale, (tuning.target_c,), tuning.cosine))
+    shared.append(FitHead(some, (tuning.target_c,), tuning.cosine))
     return Job((*shared, FitHead(target, (tuning.target_c,), tuning.cosine, keep_scale=True)), len(shared), seed)
 
 
