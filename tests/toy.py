@@ -1,7 +1,7 @@
 """Toy tasks on which a model that has learnt nothing is at chance, and decoders for them.
 
 toy.backbone("encoder")    # tiny's BERT
-toy.backbone("decoder")    # a random Llama of six layers
+toy.backbone("decoder")    # a random Llama of five layers
 toy.backbone("taught")     # a Llama of two layers that was taught to answer the toy task: it can be prompted
 """
 
@@ -62,7 +62,7 @@ def backbone(kind: str) -> Backbone:
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
-        num_hidden_layers={"decoder": 6, "taught": 2}[kind],
+        num_hidden_layers={"decoder": 5, "taught": 2}[kind],
         num_attention_heads=2,
         num_key_value_heads=1,
         intermediate_size=64,

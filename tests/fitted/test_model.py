@@ -218,3 +218,18 @@ def test_a_place_that_cannot_be_written(model, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be written: Not a directory\nExpected: a folder that can be written"):
         model("tfidf").save(tmp_path / "file" / "model")
+
+
+@KINDS
+def test_logits_by_the_temperature_are_the_probabilities(model, name):
+    fitted = model(name)
+    logits = fitted.path.logits(TEXTS)
+    expected = np.exp(logits / fitted.path.temperature)
+    np.testing.assert_allclose(fitted.predict_proba(TEXTS), expected / expected.sum(1, keepdims=True), atol=1e-9)
+    np.testing.assert_array_equal(fitted.confidence(TEXTS), logits.max(1))
+
+
+def test_confidence_in_no_texts_and_in_no_strings(model):
+    assert model("encoder probe").confidence([]).shape == (0,)
+    with pytest.raises(ModelError, match="text 1 is 3, of type int"):
+        model("encoder probe").confidence([3])

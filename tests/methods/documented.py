@@ -15,7 +15,7 @@ def word(value: Any) -> str:
         return "`true`" if value else "`false`"
     if value is None:
         return "`none`"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+    return f"`{value:.3g}`" if isinstance(value, float) else f"`{value}`"
 
 
 def by_kind(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -35,3 +35,9 @@ def cells(name: str) -> dict[str, str]:
         else word(default)
         for setting, default in settings(name).items()
     }
+
+
+def constants(name: str) -> list[str]:
+    """What stands in a method's tables of defaults and is no setting: how a setting that is left out is decided."""
+    encoder, decoder = by_kind(name)
+    return [f"`{key}` {word(encoder[key])} / {word(decoder[key])}" for key in encoder if key not in settings(name)]

@@ -53,6 +53,7 @@ def test_settings_and_defaults_are_those_of_the_code(page, name):
             changes.append(f"add     | `{setting}` | {cell} | ... |")
         elif found[setting][0] != cell:
             changes.append(f"change  | `{setting}` | {found[setting][0]} |  to  | `{setting}` | {cell} |")
+    changes += [f"say     {what}" for what in documented.constants(name) if what not in text]
     changes += [f"remove  | `{setting}` |" for setting in found if setting not in documented.cells(name)]
     assert not changes, "\n".join([f"docs/{page}, section {name}:", *changes])
     assert list(found) == list(documented.cells(name)), f"docs/{page}, {name}: the order of plan's settings"

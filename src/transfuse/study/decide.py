@@ -13,7 +13,7 @@ import numpy as np
 import transfuse
 from transfuse.advice.candidates import Candidate, expand
 from transfuse.advice.planner import plan
-from transfuse.engine.cost import Prices, cost, price
+from transfuse.engine.cost import Cost, Prices, cost, price
 from transfuse.engine.ledger import Ledger
 from transfuse.errors import OutputError, RecipeError
 from transfuse.methods.catalogue import METHODS, settings
@@ -50,9 +50,7 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
     costs, finals = {}, {}
     each = max(len(left_out) for _, _, left_out in data.splits.fits)
     for candidate in candidates:
-        job = workshop.job(candidate, whole)
-        backbone = workshop.backbone(candidate.backbone)
-        about = cost(job, backbone, prices.get(candidate.backbone), each)
+        about = _cost(candidate, recipe, workshop, whole, prices, each)
         costs[candidate.id] = about
         finals[candidate.id] = about.each + _test_seconds(candidate, workshop, prices, len(data.test))
     budget = recipe.budget.minutes * 60
@@ -122,6 +120,24 @@ def _refuse_unused(recipe: Recipe, candidates: list[Candidate]) -> None:
                 expected="a backbone that suits the method (`prompt` needs a decoder)",
                 remedy="Add one to `backbones`, or remove the method.",
             )
+
+
+def _cost(
+    candidate: Candidate,
+    recipe: Recipe,
+    workshop: Workshop,
+    whole: np.ndarray,
+    prices: Mapping[str, Prices],
+    validation: int,
+) -> Cost:
+    """What a candidate costs: nothing where it cannot even be planned, for it will fail at once and be reported."""
+    try:
+        job = workshop.job(candidate, whole)
+    except Exception as error:
+        if isinstance(error, RecipeError) and recipe.methods != "auto":
+            raise
+        return Cost({}, 0.0, 0.0)
+    return cost(job, workshop.backbone(candidate.backbone), prices.get(candidate.backbone), validation)
 
 
 def _test_seconds(candidate: Candidate, workshop: Workshop, prices: Mapping[str, Prices], rows: int) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from transfuse.advice.candidates import Candidate
 from transfuse.engine.ledger import LEDGER, PLAN, Ledger, read_json
-from transfuse.errors import OutputError, RecipeError, TransfuseError
+from transfuse.errors import OutputError, TransfuseError
 from transfuse.study.assess import assess, choose
 from transfuse.study.decide import check_owner, decide, known_methods, obey
 from transfuse.study.finish import MODEL, finish
@@ -223,7 +223,7 @@ def _attempt(candidate: Candidate, data: StudyData, workshop: Workshop, ledger: 
     """Fit one candidate; what goes wrong with it is its own affair, unless nothing can be written at all."""
     try:
         outcome = workshop.validate(candidate)
-    except (OutputError, RecipeError):
+    except OutputError:
         raise
     except TransfuseError as error:
         record = _record("failed", str(error).replace("\n", " "))

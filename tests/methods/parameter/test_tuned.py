@@ -157,5 +157,5 @@ def test_weights_of_the_target_matter(bench):
         rows=None,
     )
     for name, settings in STRONG.items():
-        path = bench.path(name, "encoder", both_ways, label_words=False, epochs=10, **settings)
+        path = bench.path(name, "encoder", both_ways, label_words=False, epochs=20, train_layers="all", **settings)
         assert bench.accuracy(path, TARGET) > 0.8

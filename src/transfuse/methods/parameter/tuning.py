@@ -13,12 +13,8 @@ from transfuse.methods.feature.probe import joined, templates
 from transfuse.methods.rows import label_names, source_rows, target_rows
 from transfuse.tasks.classify import Classify
 
-READOUT_ROWS = 512
-"""Source rows that are enough to tell a good layer from a bad one."""
-
-
-SCALE_ROWS = 512
-"""Source rows by which the features of trained layers are standardised."""
+EVIDENCE = 512
+"""Source rows that are enough to choose a layer, to start a head, and to standardise the features of trained layers."""
 
 
 @dataclasses.dataclass(frozen=True)
