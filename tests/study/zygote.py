@@ -1,8 +1,9 @@
 """Runs the command line in forked processes that have torch loaded already, and kills some of them where it is told.
 
 Each line of the standard input is JSON: ``arguments``, ``log`` (a file for what the command prints) and ``kill``, None
-or ``{"before": "step" or "replace", "ending": ..., "call": n}``: the process sends SIGKILL to itself before the n-th
-step of an optimizer, or before the n-th file whose name ends so is put in its place. The answer is the exit status.
+or ``{"step": n, "ending": ..., "call": m}``: the process sends SIGKILL to itself before the n-th step of an optimizer
+that follows the m-th file with such an ending, or with ``step: 0`` just before that file is put in its place. The
+answer is the exit code.
 """
 
 from __future__ import annotations
@@ -25,19 +26,26 @@ HEAVY = (
 """What the command would import when it needs it."""
 
 
-def kill_before(what: str, ending: str, call: int) -> None:
-    """Install the end of this process."""
-    owner, name = (torch.optim.AdamW, "step") if what == "step" else (os, "replace")
-    real, seen = getattr(owner, name), []
+def kill_at(step: int, ending: str, call: int) -> None:
+    """Install the end of this process: before that step, or else that file, once ``call`` such files are there."""
+    real_step, real_replace = torch.optim.AdamW.step, os.replace
+    steps, files = [], []
 
-    def fatal(*arguments, **named):
-        if what == "step" or os.fspath(arguments[1]).endswith(ending):
-            seen.append(1)
-        if len(seen) == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments, **named)
+    def optimizer_step(*arguments, **named):
+        if step and len(files) == call:
+            steps.append(1)
+            if len(steps) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return real_step(*arguments, **named)
 
-    setattr(owner, name, fatal)
+    def replace(source, target):
+        if os.fspath(target).endswith(ending):
+            files.append(1)
+            if not step and len(files) == call:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return real_replace(source, target)
+
+    torch.optim.AdamW.step, os.replace = optimizer_step, replace
 
 
 def child(order: dict) -> None:
@@ -46,7 +54,7 @@ def child(order: dict) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     if order["kill"]:
-        kill_before(order["kill"]["before"], order["kill"].get("ending", ""), order["kill"]["call"])
+        kill_at(**order["kill"])
     code = main(order["arguments"])
     sys.stdout.flush()
     os._exit(code)

@@ -67,7 +67,8 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     """The candidate with the best validation mean whose verdicts bar it from nothing.
 
     A verdict *hurts* bars always; ``gate: strict`` also bars what is not shown to help against no transfer and, with a
-    source, against the same without it. Equal means go to the cheaper one.
+    source, against the same without it. Equal means go to the cheaper one, by the plan's estimate:
+    measured times differ from run to run, and the choice must not.
 
     Returns:
         The choice, and the barred candidates as ``{id, reason}``.
@@ -94,7 +95,7 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     sign = 1.0 if METRICS[metric][1] else -1.0
 
     def rank(one: Assessed) -> tuple[float, float]:
-        return round(sign * one.record["validation"][metric]["value"], 9), -one.record["seconds"]["fit"]
+        return round(sign * one.record["validation"][metric]["value"], 9), -one.record["estimate"]
 
     return max(allowed, key=rank), barred
 

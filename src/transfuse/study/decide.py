@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import platform
 import time
 from collections.abc import Mapping
@@ -154,7 +155,6 @@ def machine(precisions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
     import psutil
     import torch
-    import transformers
 
     return {
         "cpu": _processor(),
@@ -165,7 +165,7 @@ def machine(precisions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "precision": {r: p["precision"] for r, p in precisions.items()},
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        "transformers": importlib.metadata.version("transformers"),
         "transfuse": transfuse.__version__,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,9 +90,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         path = Engine(trunk, len(task.labels)).fit(job)
         fields = {}
         if backbone is not None:
+            resolved = loading.resolved(self.backbone or "")
             fields = {
                 "reference": self.backbone,
-                "resolved": self.backbone,
+                "resolved": resolved if ":" in resolved else str(Path(resolved).resolve()),
                 "revision": backbone.revision,
                 "licence": backbone.licence,
                 "family": backbone.family,

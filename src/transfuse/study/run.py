@@ -204,8 +204,9 @@ def _fit_all(
     left = sum(seconds for _, seconds, reason in planned if not reason)
     out: list[tuple[Candidate, dict[str, Any], np.ndarray | None]] = []
     for candidate, seconds, reason in planned:
+        estimate = {"estimate": seconds}
         if reason:
-            out.append((candidate, _record("skipped", reason), None))
+            out.append((candidate, _record("skipped", reason) | estimate, None))
             continue
         record = ledger.read(candidate.id)
         if record is None or record["status"] != "done":
@@ -215,7 +216,7 @@ def _fit_all(
             progress.done(candidate.id, _line(record, data.task.metric))
         left -= seconds
         found = ledger.read_predictions(candidate.id) if record["status"] == "done" else None
-        out.append((candidate, {k: v for k, v in record.items() if k != "line"}, _probabilities(found, data)))
+        out.append((candidate, record | estimate, _probabilities(found, data)))
     return out
 
 

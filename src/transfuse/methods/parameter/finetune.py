@@ -7,6 +7,7 @@ from typing import NamedTuple
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Job, Schedule, TransferData
 from transfuse.methods.parameter import tuning
+from transfuse.methods.rows import target_rows
 from transfuse.tasks.classify import Classify
 
 
@@ -107,7 +108,7 @@ class Finetune:
         assert backbone is not None
         default = DECODER if backbone.decoder else ENCODER
         size = default.batch_size if batch_size is None else batch_size
-        rows = len(data.target)
+        rows = len(target_rows(task, data.target))
         schedule = Schedule(
             learning_rate=default.learning_rate if learning_rate is None else learning_rate,
             head_learning_rate=head_learning_rate,

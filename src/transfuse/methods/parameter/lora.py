@@ -8,6 +8,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Job, Schedule, TransferData
 from transfuse.errors import RecipeError
 from transfuse.methods.parameter import tuning
+from transfuse.methods.rows import target_rows
 from transfuse.tasks.classify import Classify
 
 
@@ -86,7 +87,9 @@ class Lora:
             learning_rate=default.learning_rate if learning_rate is None else learning_rate,
             head_learning_rate=head_learning_rate,
             layer_decay=1.0,
-            epochs=tuning.enough(default.epochs, default.steps, len(data.target), size) if epochs is None else epochs,
+            epochs=tuning.enough(default.epochs, default.steps, len(target_rows(task, data.target)), size)
+            if epochs is None
+            else epochs,
             batch_size=size,
             warmup=warmup,
             weight_decay=0.0,
