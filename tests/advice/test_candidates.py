@@ -6,7 +6,6 @@ import pytest
 
 from transfuse.advice.candidates import LONGEST_ID, counterparts, expand, short
 
-
 SIZES = {"enc": 20, "dec": 100, "x/bert": 1, "y/bert": 1}
 
 
@@ -24,7 +23,9 @@ def test_auto_without_a_backbone_is_the_baselines():
 
 def test_auto_prompts_decoders_only_and_tries_the_cheap_first():
     found = ids(made())
-    assert {"probe@enc", "probe@dec", "finetune@enc", "lora@dec", "prompt@dec~shots=8", "prompt@dec~shots=0"} < set(found)
+    assert {"probe@enc", "probe@dec", "finetune@enc", "lora@dec", "prompt@dec~shots=8", "prompt@dec~shots=0"} < set(
+        found
+    )
     assert not any(name.startswith("prompt@enc") for name in found)
     assert found.index("probe@dec") < found.index("finetune@enc") < found.index("lora@enc")
 
@@ -48,11 +49,21 @@ def test_the_baseline_is_always_there_as_it_is_meant():
 
 
 def test_of_the_backbones_that_train_the_larger_comes_first():
-    assert ids(made([("probe", {}), ("finetune", {})]))[1:] == ["probe@enc", "probe@dec", "finetune@dec", "finetune@enc"]
+    assert ids(made([("probe", {}), ("finetune", {})]))[1:] == [
+        "probe@enc",
+        "probe@dec",
+        "finetune@dec",
+        "finetune@enc",
+    ]
 
 
 def test_ids_differ_and_are_file_names():
-    methods = [("probe", {}), ("probe", {"layers": 1}), ("probe", {"layers": 1}), ("probe", {"template": "a/b: {text}"})]
+    methods = [
+        ("probe", {}),
+        ("probe", {"layers": 1}),
+        ("probe", {"layers": 1}),
+        ("probe", {"template": "a/b: {text}"}),
+    ]
     found = ids(made(methods, ["enc"]))
     assert len(set(found)) == 5
     assert found[1:4] == ["probe@enc", "probe@enc~layers=1", "probe@enc~layers=1~2"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import tiny
-
 from study.place import Told, recipe_text, write_data
+
 from transfuse.study.recipe import Recipe
 
 

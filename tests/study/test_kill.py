@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from study.place import recipe_text, same
 
 ZYGOTE = Path(__file__).with_name("zygote.py")
@@ -48,7 +47,8 @@ def command(place, tmp_path_factory):
         zygote.stdin.write(json.dumps(order) + "\n")
         zygote.stdin.flush()
         code = int(zygote.stdout.readline())
-        assert code in (0, -signal.SIGKILL), log.read_text()
+        assert code in (0, 130, -signal.SIGKILL), log.read_text()
+        call.said = log.read_text()
         return code
 
     with zygote:
@@ -84,6 +84,20 @@ def test_killed_and_run_again(command, undisturbed, tmp_path, moment):
     assert {name: (out / "ledger" / f"{name}.json").read_bytes() for name in done} == records, "not fitted again"
     for name in ("difference.safetensors", "manifest.json", "README.md"):
         assert (out / "model" / name).read_bytes() == (undisturbed / "model" / name).read_bytes()
+
+
+def test_control_c_in_training(command, undisturbed, tmp_path):
+    out = tmp_path / "o"
+    out.mkdir()
+    shutil.copy(undisturbed / "plan.json", out / "plan.json")
+    kill, done = MOMENTS["training in a fold"]
+    assert command(out, {**kill, "number": signal.SIGINT}) == 130
+    assert command.said.endswith("Stopped. The same command goes on where it stopped.\n")
+    assert "Traceback" not in command.said
+    assert {path.stem for path in (out / "ledger").glob("[!.]*.json")} - {"spent"} == done
+    assert not list(out.rglob(".*"))
+    assert command(out) == 0
+    assert report(out) == report(undisturbed)
 
 
 def test_the_report_holds_figures_that_could_differ(undisturbed):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from study.place import rows, write_csv
+
 from transfuse.errors import DataError, RecipeError, StudyError
 from transfuse.study.prepare import SealedTest, prepare
 from transfuse.study.recipe import Recipe

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 import torch
-
 from study.place import recipe_text, same
+
 from transfuse.engine.ledger import Ledger, read_json
 from transfuse.errors import OutputError
 from transfuse.study import finish as finish_module

@@ -3,7 +3,7 @@
 Each line of the standard input is JSON: ``arguments``, ``log`` (a file for what the command prints) and ``kill``, None
 or ``{"step": n, "ending": ..., "call": m}``: the process sends SIGKILL to itself before the n-th step of an optimizer
 that follows the m-th file with such an ending, or with ``step: 0`` just before that file is put in its place. The
-answer is the exit code.
+answer is the exit code. ``number`` is another signal to send.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from transfuse.backbones import loading
 from transfuse.cli import main
 
 HEAVY = (
-    *("sklearn.linear_model", "pyarrow.parquet", "pandas", "psutil", "filelock", "datasketch", "jinja2", "torch._dynamo"),
+    *("sklearn.linear_model", "pyarrow.parquet", "psutil", "filelock", "datasketch", "jinja2", "torch._dynamo"),
     *("transfuse.cli.app", "transfuse.fitted", "transfuse.report.html", "transfuse.study.run"),
 )
 """What the command would import when it needs it."""
 
 
-def kill_at(step: int, ending: str, call: int) -> None:
+def kill_at(step: int, ending: str, call: int, number: int = signal.SIGKILL) -> None:
     """Install the end of this process: before that step, or else that file, once ``call`` such files are there."""
     real_step, real_replace = torch.optim.AdamW.step, os.replace
     steps, files = [], []
@@ -35,14 +35,14 @@ def kill_at(step: int, ending: str, call: int) -> None:
         if step and len(files) == call:
             steps.append(1)
             if len(steps) == step:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
         return real_step(*arguments, **named)
 
     def replace(source, target):
         if os.fspath(target).endswith(ending):
             files.append(1)
             if not step and len(files) == call:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
         return real_replace(source, target)
 
     torch.optim.AdamW.step, os.replace = optimizer_step, replace
@@ -69,4 +69,5 @@ for line in sys.stdin:
     if not pid:
         child(json.loads(line))
     _, status = os.waitpid(pid, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
+    sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+    sys.stdout.flush()

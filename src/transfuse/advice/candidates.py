@@ -92,7 +92,11 @@ def short(reference: str, others: Sequence[str] = ()) -> str:
 
 
 def _file_name(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in text).strip("-.")
+    return _safe(text).strip("-.")
+
+
+def _safe(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
 
 
 def _with_unique_ids(candidates: list[Candidate]) -> list[Candidate]:
@@ -102,7 +106,7 @@ def _with_unique_ids(candidates: list[Candidate]) -> list[Candidate]:
         alike = [c for c in candidates if c.id == candidate.id]
         identifier = candidate.id
         if len(alike) > 1 and candidate.settings:
-            told = ",".join(f"{k}={_file_name(str(v))}" for k, v in candidate.settings.items())
+            told = ",".join(f"{k}={_safe(str(v))}" for k, v in candidate.settings.items())
             identifier = f"{candidate.id}~{told}"
         base = identifier = identifier.encode()[:LONGEST_ID].decode(errors="ignore")
         number = 2

@@ -11,6 +11,7 @@ import numpy as np
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Prompt, Rows, Schedule, Stage, Train
 from transfuse.engine.logistic import fit_head, ridge_loo
+from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import train
 from transfuse.engine.trunk import Trunk
 from transfuse.fitted.head import Head
@@ -30,7 +31,7 @@ class Prices:
         scoring: seconds a token of a prompted query, whole model.
         head: seconds for a logistic head, a row and class.
         ridge: seconds for one leave-one-out ridge on `TIMED_ROWS` rows.
-        tokens: mean tokens a text.
+        tokens: mean tokens a text, its template included.
     """
 
     forward: float
@@ -58,14 +59,14 @@ class Cost:
     each: float
 
 
-def price(trunk: Trunk, texts: Sequence[str], classes: int) -> Prices:
-    """Time a few batches of real texts.
+def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None) -> Prices:
+    """Time a few batches of real texts, shown in a template.
 
     Cost: a few seconds.
     """
     backbone = trunk.backbone
     sample = list(texts[:48])
-    tokens = backbone.tokens(sample, None, trunk.limit)
+    tokens = backbone.tokens(sample, template, trunk.limit)
     count = sum(len(row) for row in tokens)
     layers = list(range(backbone.layers + 1))
     forward = _timed(lambda: backbone.features(tokens, layers, trunk.precision)) / (count * backbone.layers)
@@ -75,14 +76,17 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int) -> Prices:
     features = generator.normal(size=(TIMED_ROWS, backbone.width)).astype(np.float32)
     labels = np.arange(TIMED_ROWS) % classes
     ones = np.ones(TIMED_ROWS)
+    with one_blas_thread():
+        head = _timed(lambda: fit_head(features, labels, classes, c=0.1))
+        ridge = _timed(lambda: ridge_loo(features, labels, classes, ones, ones > 0))
     return Prices(
         forward=forward,
         forward_fp32=slow / (sum(len(row) for row in tokens[:16]) * backbone.layers),
         training=training,
         step=step,
         scoring=forward * backbone.layers * 1.6,
-        head=_timed(lambda: fit_head(features, labels, classes, c=0.1)) / (TIMED_ROWS * classes),
-        ridge=_timed(lambda: ridge_loo(features, labels, classes, ones, ones > 0)),
+        head=head / (TIMED_ROWS * classes),
+        ridge=ridge,
         tokens=count / len(sample),
     )
 
@@ -161,14 +165,14 @@ class _Pricer:
             return self._head(stage)
         return self._train(stage) if isinstance(stage, Train) else 0.2
 
-    def _pass(self, rows: int, layers: int, template: str | None = None) -> float:
-        return rows * (self.prices.tokens + _extra(template)) * layers * self.prices.forward
+    def _pass(self, rows: int, layers: int) -> float:
+        return rows * self.prices.tokens * layers * self.prices.forward
 
     def _prompt(self, stage: Prompt) -> float:
         shown = sum(len(text.split()) * 1.6 + 8 for text, _ in stage.demonstrations)
         longest = max(len(word.split()) for word in stage.words)
         passes = 1 if longest == 1 else len(stage.words)
-        queries = passes * (self.validation + 3) * (self.prices.tokens + _extra(stage.template))
+        queries = passes * (self.validation + 3) * self.prices.tokens
         return self.prices.scoring * (shown + queries)
 
     def _choose(self, stage: ChooseReadout) -> float:
@@ -179,7 +183,7 @@ class _Pricer:
         for template in stage.templates:
             for source, rows in _by_origin(stage.rows):
                 key = ("features", template, source)
-                self.trunk[key] = max(self.trunk.get(key, 0.0), self._pass(rows, self.backbone.layers, template))
+                self.trunk[key] = max(self.trunk.get(key, 0.0), self._pass(rows, self.backbone.layers))
         return options * self.prices.ridge * _decomposition(len(stage.rows), self.backbone.width)
 
     def _head(self, stage: FitHead) -> float:
@@ -213,8 +217,3 @@ def _decomposition(rows: int, width: int) -> float:
 def _by_origin(rows: Rows) -> list[tuple[str, int]]:
     target = int(rows.target.sum())
     return [(name, count) for name, count in (("target", target), ("source", len(rows) - target)) if count]
-
-
-def _extra(template: str | None) -> int:
-    """Tokens that a template adds, roughly."""
-    return 0 if template is None else len(template.split()) * 2

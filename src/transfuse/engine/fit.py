@@ -13,6 +13,7 @@ from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.tokens import States
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Prompt, Rows, Solve, Stage, Train
 from transfuse.engine.logistic import choose_c, fit_head, ridge_loo
+from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Tick, train
 from transfuse.engine.trunk import Trunk
 from transfuse.fitted.head import Head, HeadPath, unit
@@ -133,8 +134,9 @@ class Engine:
             features = self._trunk.features(rows.texts, template)
             for pooling in poolings:
                 x = features[:, :, backbone.poolings.index(pooling)]
-                found = [ridge_loo(x[:, n], rows.labels, self.classes, rows.weights, judged) for n in layers]
-                errors += list(_smoothed(np.array(found)))
+                with one_blas_thread():
+                    found = [ridge_loo(x[:, n], rows.labels, self.classes, rows.weights, judged) for n in layers]
+                errors += found if stage.layers else list(_smoothed(np.array(found)))
         branch.template, branch.pooling, branch.layer = options[int(np.argmin(errors))]
 
     def _head(self, stage: FitHead, branch: Branch, seed: int) -> Head:
@@ -149,19 +151,20 @@ class Engine:
         if stage.normalise:
             features = unit(features).astype(np.float32)
         scaling = (branch.head.mean, branch.head.scale) if stage.keep_scale and branch.head else None
-        c = stage.grid[0]
-        if len(stage.grid) > 1:
-            folds = _inner_folds(rows, seed)
-            c = choose_c(features, rows.labels, self.classes, folds, stage.grid, weights=rows.weights)
-        head = fit_head(
-            features,
-            rows.labels,
-            self.classes,
-            c=c,
-            weights=rows.weights,
-            scalar_scale=stage.normalise,
-            scaling=scaling,
-        )
+        with one_blas_thread():
+            c = stage.grid[0]
+            if len(stage.grid) > 1:
+                folds = _inner_folds(rows, seed)
+                c = choose_c(features, rows.labels, self.classes, folds, stage.grid, weights=rows.weights)
+            head = fit_head(
+                features,
+                rows.labels,
+                self.classes,
+                c=c,
+                weights=rows.weights,
+                scalar_scale=stage.normalise,
+                scaling=scaling,
+            )
         return dataclasses.replace(head, normalise=stage.normalise)
 
     def _states(self, rows: Rows, branch: Branch) -> States:
@@ -222,9 +225,9 @@ class Engine:
 
 
 def _smoothed(errors: np.ndarray) -> np.ndarray:
-    """Each layer's error averaged with its neighbours': layers change slowly, leave-one-out on few rows does not."""
+    """Each layer's error averaged with its neighbours', itself twice: layers change slowly, noise does not."""
     padded = np.pad(errors, 1, mode="edge")
-    smooth: np.ndarray = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+    smooth: np.ndarray = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
     return smooth
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from transfuse.data import Finding
-from transfuse.methods.catalogue import METHODS, settings
 from transfuse.study.prepare import prepare
-from transfuse.study.recipe import Recipe, check_methods
+from transfuse.study.recipe import Recipe
+from transfuse.study.settings import known_methods
 
 
 def check_recipe(recipe: Recipe) -> list[Finding]:
@@ -15,5 +15,5 @@ def check_recipe(recipe: Recipe) -> list[Finding]:
         RecipeError: a method or a setting that does not exist.
         DataError: data that no study could use.
     """
-    check_methods(recipe, {name: settings(name) for name in METHODS})
+    known_methods(recipe)
     return list(prepare(recipe).findings)

@@ -17,9 +17,8 @@ from transfuse.advice.planner import plan
 from transfuse.engine.cost import Cost, Prices, cost, price
 from transfuse.engine.ledger import Ledger
 from transfuse.errors import OutputError, RecipeError
-from transfuse.methods.catalogue import METHODS, settings
 from transfuse.study.prepare import StudyData
-from transfuse.study.recipe import Recipe, check_methods
+from transfuse.study.recipe import Recipe
 from transfuse.study.workshop import Workshop
 
 AFTER = 6.0
@@ -47,7 +46,9 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
     whole = np.arange(len(data.train))
     prices: dict[str, Prices] = {}
     for reference in dict.fromkeys(c.backbone for c in candidates if c.backbone):
-        prices[reference] = price(workshop.trunk(reference), data.train.texts, len(data.task.labels))
+        backbone = loaded[reference]
+        template = data.task.shown() if backbone and backbone.decoder else None
+        prices[reference] = price(workshop.trunk(reference), data.train.texts, len(data.task.labels), template)
     costs, finals = {}, {}
     each = max(len(left_out) for _, _, left_out in data.splits.fits)
     for candidate in candidates:
@@ -104,11 +105,6 @@ def check_owner(decided: Mapping[str, Any], recipe: Recipe, data: StudyData, fol
             )
 
 
-def known_methods(recipe: Recipe) -> None:
-    """Refuse methods and settings that do not exist, before any data is read."""
-    check_methods(recipe, {name: settings(name) for name in METHODS})
-
-
 def _refuse_unused(recipe: Recipe, candidates: list[Candidate]) -> None:
     """Each method that the recipe names must have led to a candidate."""
     if isinstance(recipe.methods, str):
@@ -134,9 +130,14 @@ def _cost(
     """What a candidate costs: nothing where it cannot even be planned, for it will fail at once and be reported."""
     try:
         job = workshop.job(candidate, whole)
-    except Exception as error:
-        if isinstance(error, RecipeError) and recipe.methods != "auto":
-            raise
+    except RecipeError as error:
+        if isinstance(recipe.methods, str):
+            return Cost({}, 0.0, 0.0)
+        named = [(m.name, dict(m.settings)) for m in recipe.methods]
+        where = (candidate.method, dict(candidate.settings))
+        at = recipe.at("methods", named.index(where)) if where in named else recipe.origin
+        raise RecipeError(f"{at}: {error.found}", expected=error.expected, remedy=error.remedy) from error
+    except Exception:  # noqa: BLE001 - the same happens when it is fitted, and is reported there
         return Cost({}, 0.0, 0.0)
     return cost(job, workshop.backbone(candidate.backbone), prices.get(candidate.backbone), validation)
 
@@ -146,7 +147,7 @@ def _test_seconds(candidate: Candidate, workshop: Workshop, prices: Mapping[str,
         return 0.1
     backbone, p = workshop.backbone(candidate.backbone), prices[candidate.backbone]
     assert backbone is not None
-    return rows * (p.tokens + 4) * backbone.layers * p.forward_fp32
+    return rows * p.tokens * backbone.layers * p.forward_fp32
 
 
 def machine(precisions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

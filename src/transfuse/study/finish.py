@@ -121,12 +121,21 @@ def _about(candidate: Candidate, workshop: Workshop, data: StudyData) -> dict[st
 
 
 def _temperature(chosen: Assessed, data: StudyData) -> float:
-    """One number that makes the chosen candidate's validation probabilities as likely as can be."""
+    """One number that makes the chosen candidate's validation probabilities as likely as can be.
+
+    One mistake on a row of median margin is added to the N rows, as Laplace adds one to a count: where every validated
+    row is right, the most likely confidence would be 1, and a few dozen rows are no ground for that.
+    """
     assert chosen.probabilities is not None
     rows = np.unique(np.concatenate([left_out for _, _, left_out in data.splits.fits]))
     labels = data.task.encode([(data.train.labels or ())[i] for i in rows])
-    scores = np.log(np.maximum(chosen.probabilities, 1e-30))
-    return round(temperature(scores.reshape(-1, scores.shape[-1]), np.tile(labels, len(scores))), 4)
+    scores = np.log(np.maximum(chosen.probabilities, 1e-30))  # [R, N, C]
+    flat, repeats = scores.reshape(-1, scores.shape[-1]), len(scores)
+    ranked = np.sort(flat, axis=1)
+    typical = np.argsort(ranked[:, -1] - ranked[:, -2], kind="stable")[len(flat) // 2]
+    runner_up = np.argsort(flat[typical], kind="stable")[-2]
+    flat = np.concatenate([flat, np.repeat(flat[[typical]], repeats, axis=0)])
+    return round(temperature(flat, np.concatenate([np.tile(labels, repeats), np.full(repeats, runner_up)])), 4)
 
 
 def _keep(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from transfuse.data import (
     require_classes,
     share_error,
 )
+from transfuse.data.labels import is_number
 from transfuse.errors import DataError, RecipeError, StudyError
 from transfuse.study.recipe import Recipe, Split, Task
 from transfuse.tasks.classify import MAX_TOKENS, Classify
@@ -26,6 +28,9 @@ from transfuse.tasks.classify import MAX_TOKENS, Classify
 MOST_CROSS_VALIDATED = 4000
 """More labelled rows than this are split once instead of cross-validated."""
 HELD_OUT = 0.2
+MOST_NUMBERS = 20
+"""Numbers as labels are taken for measurements if there are more different ones than this and than a tenth of the rows.
+"""
 MOST_HELD_OUT = 2000
 
 
@@ -152,12 +157,24 @@ def _target(recipe: Recipe) -> tuple[Examples, Examples]:
     target = recipe.target
     columns = _columns(recipe.task, target.group_column)
     whole = read(target.reference, columns=columns, base=recipe.base)
+    _refuse_measurements(whole, recipe.task)
     if len(whole) == 0:
         raise DataError(f"{target.reference}: no rows are left after `bins`", expected="rows", remedy="Widen the bins.")
     if isinstance(target.test, Split):
         held, rest = hold_out(whole, target.test.rows, target.test.seed)
         return whole.take(rest), whole.take(held)
     return whole, read(target.test, columns=_columns(recipe.task), base=recipe.base)
+
+
+def _refuse_measurements(examples: Examples, task: Task) -> None:
+    """A column of ratings or prices is no column of labels: nearly every row would be a class of its own."""
+    classes = examples.classes()
+    if len(classes) > max(MOST_NUMBERS, len(examples) // 10) and all(is_number(label) for label in classes):
+        raise DataError(
+            f"{examples.origin}, column '{task.label}': {len(classes)} different numbers in {len(examples)} rows",
+            expected="labels, each in many rows",
+            remedy='Make labels of the numbers: task: {bins: {low: "< 2", high: ">= 2"}}, or name another column.',
+        )
 
 
 def _validation(
@@ -185,7 +202,8 @@ def _shots(recipe: Recipe, train: Examples) -> tuple[Examples, Examples | None]:
     if recipe.target.shots is None:
         return train, None
     seed = recipe.seed if recipe.target.seed is None else recipe.target.seed
-    drawn = draw_shots(train.labels or (), recipe.target.shots, seed)
+    with _naming(train):
+        drawn = draw_shots(train.labels or (), recipe.target.shots, seed)
     others = np.setdiff1d(np.arange(len(train)), drawn)
     return train.take(drawn), train.take(others).unlabelled()
 
@@ -254,8 +272,18 @@ def _splits(recipe: Recipe, train: Examples, validation: Examples | None) -> tup
     wanted = recipe.validation.folds if recipe.validation else 5
     n_folds = max(min(wanted, _smallest_class(train)), 2)
     repeats = recipe.validation.repeats if recipe.validation else 1
-    dealt = folds(train.labels or (), train.groups, n_folds, repeats, recipe.seed)
+    with _naming(train):
+        dealt = folds(train.labels or (), train.groups, n_folds, repeats, recipe.seed)
     return Splits("cross-validation", tuple((f.repeat, f.train, f.validation) for f in dealt), n_folds, repeats), train
+
+
+@contextlib.contextmanager
+def _naming(examples: Examples) -> Iterator[None]:
+    """Put the name of the data before what is wrong with their labels."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{examples.origin}: {error.found}", expected=error.expected, remedy=error.remedy) from None
 
 
 def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:

@@ -13,17 +13,35 @@ from transfuse.advice.candidates import Candidate
 from transfuse.engine.ledger import LEDGER, PLAN, Ledger, read_json
 from transfuse.errors import OutputError, TransfuseError
 from transfuse.study.assess import assess, choose
-from transfuse.study.decide import check_owner, decide, known_methods, obey
+from transfuse.study.decide import check_owner, decide, obey
 from transfuse.study.finish import MODEL, finish
 from transfuse.study.prepare import StudyData, prepare
 from transfuse.study.recipe import Recipe
 from transfuse.study.record import REPORT, report_of
+from transfuse.study.settings import known_methods
 from transfuse.study.workshop import Outcome, Workshop, validation_rows
 
 if TYPE_CHECKING:
     import pandas
 
     from transfuse.fitted import FittedModel
+
+
+NOTES = {
+    "en": {
+        "finished": "{folder}: finished before; --fresh starts again",
+        "going on": "{folder}: going on after {seconds:.0f} s",
+        "timing": "timing a few batches of each backbone",
+        "chosen": "chosen: {id}; reading the test once",
+    },
+    "zh": {
+        "finished": "{folder}：此前已完成；--fresh 可重新开始",
+        "going on": "{folder}：在 {seconds:.0f} 秒之后继续",
+        "timing": "先对每个骨干模型试跑几批以估计时间",
+        "chosen": "选定：{id}；测试集只读这一次",
+    },
+}
+"""What a study says while it runs, by language."""
 
 
 class Progress(Protocol):
@@ -147,20 +165,20 @@ def run(
 
 def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: Progress) -> Study:
     """`run` in a folder that is ours."""
-    folder = ledger.folder
+    folder, say = ledger.folder, NOTES.get(lang, NOTES["en"])
     decided = ledger.plan
     if decided is not None:
         check_owner(decided, recipe, data, folder)
         finished = read_json(folder / REPORT)
         if finished is not None and (folder / MODEL).is_dir():
-            progress.note(f"{folder}: finished before; --fresh starts again")
+            progress.note(say["finished"].format(folder=folder))
             return Study(finished, folder)
-        progress.note(f"{folder}: going on after {ledger.seconds:.0f} s")
+        progress.note(say["going on"].format(folder=folder, seconds=ledger.seconds))
     workshop = Workshop(
         recipe, data, lambda name, done, total: progress.update(f"download {name}", _share(done, total))
     )
     if decided is None:
-        progress.note("timing a few batches of each backbone")
+        progress.note(say["timing"])
         decided = decide(recipe, data, workshop, ledger)
     planned = obey(decided, workshop)
     progress.start(recipe.budget.minutes * 60, [c.id for c, _, reason in planned if not reason])
@@ -168,7 +186,7 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     labels = data.task.encode([(data.train.labels or ())[i] for i in validation_rows(data)])
     assessed = assess(fitted, labels, data.task.metric, recipe.seed)
     chosen, barred = choose(assessed, data.task.metric, recipe.gate)
-    progress.note(f"chosen: {chosen.candidate.id}; reading the test once")
+    progress.note(say["chosen"].format(id=chosen.candidate.id))
     ending = finish(chosen, assessed, data, workshop, ledger, progress)
     report = report_of(recipe, data, workshop, ledger, decided, assessed, chosen, barred, ending, lang)
     ledger.write_json(folder / REPORT, report)

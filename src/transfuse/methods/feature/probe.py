@@ -43,7 +43,7 @@ class Probe:
             layers: the layer or layers to try (0 is the embeddings' output); 1 and above by default.
             poolings: ``mean``, ``first`` or ``last`` among those that suit the backbone; all of them by default.
             template: ``auto`` (the task's template for decoders, none for encoders), ``none``, ``task`` or ``both``.
-            c: inverse strength of the penalty; chosen by cross-validation by default.
+            c: inverse strength of the penalty; by default chosen by cross-validation, with a source 0.003.
             label_words: add each label's word as a row of its class (encoders only).
             source_limit: most rows of each source.
             target_share: what the target's rows together count, as a share of what the source's rows count.
@@ -55,10 +55,11 @@ class Probe:
         rows = joined(task, data, source_limit, target_share)
         names = label_names(task) if label_words and not backbone.decoder else None
         fitted_on = Rows.join(rows, names) if names is not None else rows
+        grid = GRID if rows.target.all() else GRID[:1]  # with a source there are rows enough for the strongest penalty
         return Job(
             (
                 ChooseReadout(rows, some_layers, some_poolings, templates(task, backbone, template)),
-                FitHead(fitted_on, GRID if c is None else (c,)),
+                FitHead(fitted_on, grid if c is None else (c,)),
             ),
             0,
             seed,

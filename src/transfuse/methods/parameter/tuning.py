@@ -9,7 +9,7 @@ from typing import Any
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Rows, Schedule, Stage, Train, TransferData
 from transfuse.errors import RecipeError
-from transfuse.methods.feature.probe import joined, templates
+from transfuse.methods.feature.probe import check_readout, joined, templates
 from transfuse.methods.rows import label_names, source_rows, target_rows
 from transfuse.tasks.classify import Classify
 
@@ -63,6 +63,7 @@ def plan(task: Classify, backbone: Backbone, data: TransferData, seed: int, tuni
 
     With ``sources: first`` everything up to the end of the source stage needs no target label and is shared.
     """
+    _refuse_contradictions(tuning)
     names = label_names(task) if tuning.label_words and not backbone.decoder else None
     source = source_rows(task, data.sources, tuning.source_limit)
     target = target_rows(task, data.target)
@@ -72,10 +73,6 @@ def plan(task: Classify, backbone: Backbone, data: TransferData, seed: int, tuni
     if tuning.sources == "together":
         rows = joined(task, data, tuning.source_limit, tuning.target_share)
         return Job((*_start(task, backbone, rows, rows, tuning), _train(rows, tuning, tuning.schedule)), 0, seed)
-    if tuning.sources != "first":
-        raise RecipeError(
-            f"sources: '{tuning.sources}'", expected="first or together", remedy="Correct the setting of the method."
-        )
     some = source_rows(task, data.sources, EVIDENCE)
     assert some is not None
     on_source = dataclasses.replace(tuning.schedule, epochs=tuning.source_epochs)
@@ -86,11 +83,25 @@ def plan(task: Classify, backbone: Backbone, data: TransferData, seed: int, tuni
     return Job((*shared, FitHead(target, (tuning.target_c,), tuning.cosine, keep_scale=True)), len(shared), seed)
 
 
+def _refuse_contradictions(tuning: Tuning) -> None:
+    if tuning.sources not in ("first", "together"):
+        raise RecipeError(
+            f"sources: '{tuning.sources}'", expected="first or together", remedy="Correct the setting of the method."
+        )
+    if tuning.embeddings and tuning.layers:
+        raise RecipeError(
+            f"train_embeddings: true with train_layers: {tuning.layers}",
+            expected="train_layers: all, since what is below a trained layer must train too or be frozen whole",
+            remedy="Set train_layers: all, or leave train_embeddings out.",
+        )
+
+
 def _start(task: Classify, backbone: Backbone, evidence: Rows, rows: Rows, tuning: Tuning) -> tuple[Stage, ...]:
     layers = (backbone.layers,) if tuning.layer is None and not backbone.decoder else ()
     if tuning.layer is not None:
         layers = (tuning.layer,)
     pooling = tuning.pooling or backbone.poolings[0]
+    check_readout(backbone, layers, (pooling,))
     readout = ChooseReadout(evidence, layers, (pooling,), templates(task, backbone, tuning.template))
     return readout, FitHead(rows, (tuning.c,), tuning.cosine)
 
@@ -131,5 +142,5 @@ def _gentler(tuning: Tuning) -> Schedule:
         tuning.schedule,
         epochs=tuning.target_epochs,
         learning_rate=after,
-        head_learning_rate=tuning.schedule.head_learning_rate * after / before,
+        head_learning_rate=tuning.schedule.head_learning_rate * (after / before if before else 1.0),
     )

@@ -1,0 +1,63 @@
+"""The settings of a recipe's methods against the signatures of the methods, before any data is read."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transfuse.errors import RecipeError
+from transfuse.methods.catalogue import METHODS, method, settings
+from transfuse.study.problems import shown
+from transfuse.study.recipe import Recipe, check_methods
+
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+
+
+def known_methods(recipe: Recipe) -> None:
+    """Refuse methods and settings that do not exist, and values of the wrong kind.
+
+    Raises:
+        RecipeError: all of them at once, each with its line.
+    """
+    check_methods(recipe, {name: settings(name) for name in METHODS})
+    if isinstance(recipe.methods, str):
+        return
+    problems = [
+        f"{recipe.at('methods', index, named.name, key)}: found {shown(value)}. Expected: {wanted}."
+        for index, named in enumerate(recipe.methods)
+        for key, value in named.settings.items()
+        if (wanted := expected(named.name, key, value))
+    ]
+    if problems:
+        raise RecipeError("\n".join(problems), remedy="Correct the settings; docs/methods.md lists them.")
+
+
+def expected(name: str, key: str, value: object) -> str:
+    """What a setting of a method takes, in words; empty where the value is that."""
+    from pydantic import TypeAdapter, ValidationError
+
+    hint = typing.get_type_hints(method(name).plan, include_extras=True)[key]
+    try:
+        TypeAdapter(hint).validate_python(value, strict=True)
+    except ValidationError:
+        return in_words(hint)
+    negative = isinstance(value, int | float) and value < 0
+    return f"{in_words(hint)}, not below 0" if negative else ""
+
+
+def in_words(hint: Any) -> str:
+    """``int | str | None`` as *a whole number, text or null*."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        limits = ", ".join(str(limit) for limit in arguments[1:])
+        return f"{in_words(arguments[0])} ({limits})"
+    if origin in (typing.Union, types.UnionType):
+        *most, last = (in_words(argument) for argument in arguments)
+        return f"{', '.join(most)} or {last}"
+    if origin is Sequence:
+        return f"a list of {'whole numbers' if arguments[0] is int else 'texts'}"
+    if origin is Mapping:
+        return "keys and values"
+    return _WORDS.get(hint, str(hint))
