@@ -88,7 +88,7 @@ class Workshop:
             backbone = self.backbone(reference)
             assert backbone is not None
             if reference not in self.precisions:
-                sample = list(self.data.train.texts[:32])
+                sample = list(self.data.train.texts[:16])
                 self.precisions[reference] = precision.choose(backbone, sample, self.data.task.max_tokens)
             chosen = str(self.precisions[reference]["precision"])
             trunk = Trunk(backbone, chosen, self.data.task.max_tokens)

@@ -13,11 +13,16 @@ from transfuse.tasks.classify import Classify
 GRID = (0.003, 0.01, 0.1, 1.0)
 
 
+EVIDENCE = 512
+"""Source rows that are enough to choose a layer, to start a head, and to standardise the features of trained layers."""
+
+
 class Probe:
     """Logistic regression on standardised pooled states: min Σ w CE(W z, y) + ‖W‖² / 2C (Alain and Bengio 2016).
 
     Choose it first: it costs one pass, cannot forget, and tells which layer knows the task. Sources join the target's
-    rows with weights, so that all source rows together count as much as ``1 / target_share`` times the target's.
+    rows with weights, so that all source rows together count as much as ``1 / target_share`` times the target's, and
+    choose the layer, once for all folds.
     """
 
     family, reads, uses_sources, counterpart = "feature", "any", True, None
@@ -55,13 +60,14 @@ class Probe:
         rows = joined(task, data, source_limit, target_share)
         names = label_names(task) if label_words and not backbone.decoder else None
         fitted_on = Rows.join(rows, names) if names is not None else rows
-        grid = GRID if rows.target.all() else GRID[:1]  # with a source there are rows enough for the strongest penalty
+        some = source_rows(task, data.sources, min(EVIDENCE, source_limit))
+        grid = GRID if some is None else GRID[:1]  # with a source there are rows enough for the strongest penalty
         return Job(
             (
-                ChooseReadout(rows, some_layers, some_poolings, templates(task, backbone, template)),
+                ChooseReadout(some or rows, some_layers, some_poolings, templates(task, backbone, template)),
                 FitHead(fitted_on, grid if c is None else (c,)),
             ),
-            0,
+            0 if some is None else 1,
             seed,
         )
 

@@ -9,12 +9,9 @@ from typing import Any
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Rows, Schedule, Stage, Train, TransferData
 from transfuse.errors import RecipeError
-from transfuse.methods.feature.probe import check_readout, joined, templates
+from transfuse.methods.feature.probe import EVIDENCE, check_readout, joined, templates
 from transfuse.methods.rows import label_names, source_rows, target_rows
 from transfuse.tasks.classify import Classify
-
-EVIDENCE = 512
-"""Source rows that are enough to choose a layer, to start a head, and to standardise the features of trained layers."""
 
 
 @dataclasses.dataclass(frozen=True)
