@@ -39,6 +39,7 @@ test: check assets  ## all checks and all tests
 	$(BIN)/python -m pytest
 
 bench: assets  ## the figures of docs/benchmarks.md, measured again
+	rm -rf runs/benchmarks
 	$(BIN)/python -m benchmarks
 
 clean:  ## remove the environment and the caches of the tools; runs/ stays

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 
 import transfuse
@@ -11,17 +10,19 @@ from benchmarks.common import ROOT, keep, spread
 DRAWS = 5
 
 
-def run() -> None:
-    """Run examples/reviews.yaml with five seeds of the draw; keep every study's choice and figures."""
+def run(draws: int = DRAWS) -> None:
+    """Run examples/reviews.yaml with five seeds of the draw; keep every study's choice and figures.
+
+    A study that has ended is not run again: remove runs/benchmarks to measure anew.
+    """
     started = time.perf_counter()
     text = (ROOT / "examples" / "reviews.yaml").read_text(encoding="utf-8")
     studies = []
-    for draw in range(DRAWS):
+    for draw in range(draws):
         drawn = text.replace("  shots: 32 ", f"  seed: {draw}\n  shots: 32 ", 1)
         assert drawn != text
         recipe = transfuse.Recipe.from_text(drawn, ROOT / "examples", f"reviews.yaml, draw {draw}")
         out = ROOT / "runs" / "benchmarks" / f"reviews-{draw}"
-        shutil.rmtree(out, ignore_errors=True)
         study = transfuse.run(recipe, out=out)
         report = study.report
         chosen = next(c for c in report["candidates"] if c["id"] == report["chosen"])

@@ -118,7 +118,7 @@ class LabelScorer:
         rows = [[*query, *given] for query in queries]
         lengths = np.array([len(row) for row in rows])
         out = np.empty((len(rows), len(wanted)), dtype=np.float64)
-        for chosen in batches(lengths, BATCH_TOKENS // 2, MOST_ROWS):
+        for chosen in batches(lengths, BATCH_TOKENS, MOST_ROWS):
             ids, mask = (x.to(self.backbone.device) for x in pad([rows[i] for i in chosen], 0))
             past: dict[str, Any] = {"use_cache": False}
             if self._cache is not None:

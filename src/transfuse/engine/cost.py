@@ -65,7 +65,7 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None
     Cost: a few seconds.
     """
     backbone = trunk.backbone
-    sample = list(texts[:32])
+    sample = list(texts[:48])
     tokens = backbone.tokens(sample, template, trunk.limit)
     count = sum(len(row) for row in tokens)
     layers = list(range(backbone.layers + 1))
