@@ -25,7 +25,6 @@ class Prices:
 
     Args:
         forward: seconds a token and layer, in the study's precision.
-        forward_fp32: the same in float32, in which fitted models predict.
         training: seconds a token and layer, forward, backward and the optimizer's share.
         step: seconds a training step and layer that do not depend on the tokens: the optimizer.
         scoring: seconds a token of a prompted query, whole model.
@@ -35,7 +34,6 @@ class Prices:
     """
 
     forward: float
-    forward_fp32: float
     training: float
     step: float
     scoring: float
@@ -70,7 +68,6 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None
     count = sum(len(row) for row in tokens)
     layers = list(range(backbone.layers + 1))
     forward = _timed(lambda: backbone.features(tokens, layers, trunk.precision)) / (count * backbone.layers)
-    slow = _timed(lambda: backbone.features(tokens[:16], [backbone.layers], "fp32"))
     training, step = _training(trunk, sample, classes)
     generator = np.random.default_rng(0)
     features = generator.normal(size=(TIMED_ROWS, backbone.width)).astype(np.float32)
@@ -81,7 +78,6 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None
         ridge = _timed(lambda: ridge_loo(features, labels, classes, ones, ones > 0))
     return Prices(
         forward=forward,
-        forward_fp32=slow / (sum(len(row) for row in tokens[:16]) * backbone.layers),
         training=training,
         step=step,
         scoring=forward * backbone.layers * 1.6,

@@ -147,7 +147,7 @@ def _test_seconds(candidate: Candidate, workshop: Workshop, prices: Mapping[str,
         return 0.1
     backbone, p = workshop.backbone(candidate.backbone), prices[candidate.backbone]
     assert backbone is not None
-    return rows * p.tokens * backbone.layers * p.forward_fp32
+    return rows * p.tokens * backbone.layers * p.forward
 
 
 def machine(precisions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

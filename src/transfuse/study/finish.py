@@ -62,7 +62,8 @@ def finish(
     folder = ledger.folder / MODEL
     model.save(folder)
     progress.update("test", 0.0)
-    log_probabilities = load(folder).path.log_probabilities(test.texts)
+    precision = workshop.precision(chosen.candidate.backbone)
+    log_probabilities = load(folder).path.log_probabilities(test.texts, precision)
     against = workshop.final(baseline.candidate).log_probabilities(test.texts)
     _keep(chosen.candidate.id, data, test.rows, test.labels or (), log_probabilities, ledger)
     if baseline is not chosen:

@@ -59,6 +59,7 @@ def report_of(
         "no_transfer": ending.no_transfer,
         "test_comparison": ending.comparison,
         "test_rows": len(data.test),
+        "test_precision": workshop.precision(chosen.candidate.backbone),
         "temperature": ending.temperature,
         "confusion": ending.confusion,
         "mistakes": ending.mistakes,

@@ -76,6 +76,10 @@ class Workshop:
             )
         return self._backbones[reference]
 
+    def precision(self, reference: str) -> str:
+        """The arithmetic that was chosen for a backbone; without one there is only fp32."""
+        return str(self.precisions[reference]["precision"]) if reference else "fp32"
+
     def trunk(self, reference: str) -> Trunk:
         """The trunk of a backbone; it knows the study's texts in one fixed order."""
         trunk = self.engine(reference).trunk
@@ -90,8 +94,7 @@ class Workshop:
             if reference not in self.precisions:
                 sample = list(self.data.train.texts[:16])
                 self.precisions[reference] = precision.choose(backbone, sample, self.data.task.max_tokens)
-            chosen = str(self.precisions[reference]["precision"])
-            trunk = Trunk(backbone, chosen, self.data.task.max_tokens)
+            trunk = Trunk(backbone, self.precision(reference), self.data.task.max_tokens)
             for texts in (self.data.train.texts, *(source.texts for source in self.data.sources.values())):
                 trunk.register(texts)
             self._engines[reference] = Engine(trunk, len(self.data.task.labels))

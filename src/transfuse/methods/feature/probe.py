@@ -39,7 +39,7 @@ class Probe:
         template: str = "auto",
         c: float | None = None,
         label_words: bool = True,
-        source_limit: int = 2000,
+        source_limit: int = 1024,
         target_share: float = 0.25,
     ) -> Job:
         """Choose the readout, then fit the head.

@@ -60,7 +60,7 @@ class Lora:
         c: float | None = None,
         label_words: bool = True,
         sources: str = "first",
-        source_limit: int = 2000,
+        source_limit: int = 2048,
         source_epochs: int = 1,
         target_epochs: int | None = None,
         target_learning_rate: float | None = None,
