@@ -78,10 +78,15 @@ def expand(
             fitting = sorted(fitting, key=parameters, reverse=True)
         mixes = [(), *((s,) for s in sources), *((tuple(sources),) if len(sources) > 1 else ())]
         for backbone in fitting:
-            for mix in mixes if about.uses_sources else [()]:
+            for mix in _order(mixes, about.family) if about.uses_sources else [()]:
                 label = name + (f"@{short(backbone, backbones)}" if backbone else "") + "".join(f"+{s}" for s in mix)
                 found.append(Candidate(label, about.family, name, backbone, mix, dict(settings)))
     return _with_unique_ids(found)
+
+
+def _order(mixes: list[tuple[str, ...]], family: str) -> list[tuple[str, ...]]:
+    """What is trained is tried with its sources first, if the budget has room for both; the other then comes along."""
+    return [*mixes[1:], mixes[0]] if family == "parameter" else mixes
 
 
 def short(reference: str, others: Sequence[str] = ()) -> str:

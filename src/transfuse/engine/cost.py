@@ -16,7 +16,9 @@ from transfuse.engine.training import train
 from transfuse.engine.trunk import Trunk
 from transfuse.fitted.head import Head
 
-TIMED_ROWS = 256
+TIMED_ROWS, TIMED_BATCH = 256, 16
+USUAL_DEPTH = 0.75
+"""Where the best layer of a decoder is usually found, as a share of its layers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +27,7 @@ class Prices:
 
     Args:
         forward: seconds a token and layer, in the study's precision.
-        training: seconds a token and layer, forward, backward and the optimizer's share.
-        step: seconds a training step and layer that do not depend on the tokens: the optimizer.
+        training: seconds a token and layer, forward, backward and optimizer.
         scoring: seconds a token of a prompted query, whole model.
         head: seconds for a logistic head, a row and class.
         ridge: seconds for one leave-one-out ridge on `TIMED_ROWS` rows.
@@ -35,7 +36,6 @@ class Prices:
 
     forward: float
     training: float
-    step: float
     scoring: float
     head: float
     ridge: float
@@ -68,7 +68,7 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None
     count = sum(len(row) for row in tokens)
     layers = list(range(backbone.layers + 1))
     forward = _timed(lambda: backbone.features(tokens, layers, trunk.precision)) / (count * backbone.layers)
-    training, step = _training(trunk, sample, classes)
+    training = _training(trunk, sample, classes, template)
     generator = np.random.default_rng(0)
     features = generator.normal(size=(TIMED_ROWS, backbone.width)).astype(np.float32)
     labels = np.arange(TIMED_ROWS) % classes
@@ -79,7 +79,6 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None
     return Prices(
         forward=forward,
         training=training,
-        step=step,
         scoring=forward * backbone.layers * 1.6,
         head=head / (TIMED_ROWS * classes),
         ridge=ridge,
@@ -97,26 +96,20 @@ def _timed(work: Callable[[], object]) -> float:
     return min(times[1:])
 
 
-def _training(trunk: Trunk, texts: list[str], classes: int) -> tuple[float, float]:
-    """Seconds a token and layer, and seconds a step and layer, of training the last two layers."""
+def _training(trunk: Trunk, texts: list[str], classes: int, template: str | None) -> float:
+    """Seconds a token and layer of training the last two layers in batches of `TIMED_BATCH` rows."""
     backbone = trunk.backbone
     top, cut = backbone.layers, max(backbone.layers - 2, 0)
-    states = backbone.states(backbone.tokens(texts, None, trunk.limit), cut, trunk.precision)
+    states = backbone.states(backbone.tokens(texts, template, trunk.limit), cut, trunk.precision)
     head = Head.empty(backbone.width, classes)
     rows = Rows(tuple(texts), np.arange(len(texts)) % classes, np.ones(len(texts)), np.ones(len(texts), dtype=bool))
+    schedule = Schedule(1e-4, 1e-3, 1.0, 1, TIMED_BATCH, 0.1, 0.0, 0.0, 0.0, 1.0)
 
-    def run(batch: int) -> float:
+    def run() -> None:
         segment = backbone.segment(cut, top, own=True, states=True)
-        schedule = Schedule(1e-4, 1e-3, 1.0, 2, batch, 0.1, 0.0, 0.0, 0.0, 1.0)
-        start = time.perf_counter()
         train(backbone, segment, head, backbone.poolings[0], states, rows, schedule, precision=trunk.precision, seed=0)
-        return time.perf_counter() - start
 
-    run(len(texts))
-    large, small = run(len(texts)), run(max(len(texts) // 4, 1))
-    step = max(small - large, 0.0) / (2 * 3) / (top - cut)
-    tokens = 2 * int(states.lengths.sum())
-    return max(large / (top - cut) - 2 * step, large / (top - cut) / 2) / tokens, step
+    return _timed(run) / (int(states.lengths.sum()) * (top - cut))
 
 
 def cost(job: Job, backbone: Backbone | None, prices: Prices | None, validation: int) -> Cost:
@@ -143,13 +136,17 @@ def cost(job: Job, backbone: Backbone | None, prices: Prices | None, validation:
 
 @dataclasses.dataclass
 class _Pricer:
-    """Seconds of one stage after another; ``trained`` is how many layers have been trained so far."""
+    """Seconds of one stage after another.
+
+    ``trained`` is how many layers have been trained so far, ``depth`` the layer that is probably read.
+    """
 
     backbone: Backbone
     prices: Prices
     validation: int
     trunk: dict[tuple[object, ...], float]
     trained: int = 0
+    depth: int = 0
 
     def seconds(self, stage: Stage) -> float:
         """Seconds of a stage; passes over frozen layers go to ``trunk`` instead, since others may share them."""
@@ -173,6 +170,7 @@ class _Pricer:
 
     def _choose(self, stage: ChooseReadout) -> float:
         layers = len(stage.layers or range(self.backbone.layers))
+        self.depth = max(stage.layers) if stage.layers else round(USUAL_DEPTH * self.backbone.layers)
         options = layers * len(stage.poolings or self.backbone.poolings) * len(stage.templates)
         if options == 1:
             return 0.0
@@ -196,13 +194,10 @@ class _Pricer:
     def _train(self, stage: Train) -> float:
         layers = self.trained = stage.layers or self.backbone.layers
         for source, rows in _by_origin(stage.rows):
-            below = max(self.backbone.layers - layers, 1)
+            below = max(self.depth - layers, 1)
             self.trunk[("states", layers, source)] = self._pass(rows, below)
-        schedule = stage.schedule
-        steps = schedule.epochs * -(-len(stage.rows) // schedule.batch_size)
-        tokens = schedule.epochs * len(stage.rows) * self.prices.tokens
-        seconds = layers * (tokens * self.prices.training + steps * self.prices.step)
-        return seconds + self._pass(self.validation, layers)
+        tokens = stage.schedule.epochs * len(stage.rows) * self.prices.tokens
+        return layers * tokens * self.prices.training + self._pass(self.validation, layers)
 
 
 def _decomposition(rows: int, width: int) -> float:
