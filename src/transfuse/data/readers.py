@@ -137,11 +137,11 @@ def _read_folder(folder: Path, split: str | None, origin: str) -> Table:
 def _missing(reference: str, path: Path) -> DataError:
     folder = path.parent
     if not folder.is_dir():
-        return DataError(f"{reference}: there is no folder {folder}", remedy="Paths are relative to the recipe.")
+        return DataError(f"{reference}: there is no folder {folder}", remedy="Paths are relative to the recipe, on the command line to the current folder.")
     known = sorted(item.name for item in folder.iterdir() if item.is_dir() or item.suffix.lower() in SUFFIXES)
     return DataError(
         f"{reference}: there is no such file in {folder.resolve()}.{nearest(path.name, known)}",
-        expected="a path relative to the recipe, catalog:NAME or hub:OWNER/NAME",
+        expected="a path relative to the recipe (on the command line: to the current folder), catalog:NAME or hub:OWNER/NAME",
     )
 
 

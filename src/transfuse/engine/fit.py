@@ -85,7 +85,7 @@ class Engine:
         if job.shared:
             key = job.shared_key()
             if key not in self._shared:
-                self._shared = {key: self._run(job.stages[: job.shared], branch, job.seed)}  # the last one only
+                self._shared[key] = self._run(job.stages[: job.shared], branch, job.seed)
             branch = self._shared[key].copy()
         return self._path(self._run(job.stages[job.shared :], branch, job.seed))
 

@@ -24,7 +24,7 @@ from transfuse.study.recipe import Recipe
 
 Report = Callable[[str, float], None]
 """Told what a candidate does now and the share of it that is done."""
-TIMED = 24
+TIMED = 12
 """Texts by which the speed of a prediction from scratch is taken."""
 
 

@@ -108,7 +108,13 @@ def _train(rows: Rows, tuning: Tuning, schedule: Schedule) -> Train:
 
 
 def enough(epochs: int, steps: int, rows: int, batch_size: int) -> int:
-    """Epochs that make at least ``steps`` steps: a pass over few rows has few of them (Zhang et al. 2021)."""
+    """Epochs that make at least ``steps`` steps: a pass over few rows has few of them (Zhang et al. 2021).
+
+    Raises:
+        RecipeError: a batch without rows.
+    """
+    if batch_size < 1:
+        raise RecipeError(f"batch_size: {batch_size}", expected="1 or more", remedy="Correct the setting.")
     return max(epochs, -(-steps // max(-(-rows // batch_size), 1)))
 
 
