@@ -20,6 +20,8 @@ from transfuse.errors import DataError, nearest
 INPUT_NAMES = ("text", "sentence", "review", "content", "utterance", "query")
 #: A text of more characters is a broken file and no text.
 MOST_CHARACTERS = 1_000_000
+#: What a path is relative to, for messages.
+RELATIVE = "to the recipe, on the command line to the current folder"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,11 +139,11 @@ def _read_folder(folder: Path, split: str | None, origin: str) -> Table:
 def _missing(reference: str, path: Path) -> DataError:
     folder = path.parent
     if not folder.is_dir():
-        return DataError(f"{reference}: there is no folder {folder}", remedy="Paths are relative to the recipe, on the command line to the current folder.")
+        return DataError(f"{reference}: there is no folder {folder}", remedy=f"Paths are relative {RELATIVE}.")
     known = sorted(item.name for item in folder.iterdir() if item.is_dir() or item.suffix.lower() in SUFFIXES)
     return DataError(
         f"{reference}: there is no such file in {folder.resolve()}.{nearest(path.name, known)}",
-        expected="a path relative to the recipe (on the command line: to the current folder), catalog:NAME or hub:OWNER/NAME",
+        expected=f"a path (relative {RELATIVE}), catalog:NAME or hub:OWNER/NAME",
     )
 
 
