@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from transfuse.backbones.huggingface import Backbone
+from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
+from transfuse.backbones.tokens import batches
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Prompt, Rows, Schedule, Stage, Train
 from transfuse.engine.logistic import fit_head, ridge_loo
 from transfuse.engine.threads import one_blas_thread
@@ -26,7 +27,8 @@ class Prices:
     """Measured on real texts, on this machine.
 
     Args:
-        forward: seconds a token and layer, in the study's precision.
+        forward: seconds a token and layer, in the study's precision; padding counts here, for in a few texts there is
+            more of it than in many.
         training: seconds a token and layer, forward, backward and optimizer.
         scoring: seconds a token of a prompted query, whole model.
         head: seconds for a logistic head, a row and class.
@@ -65,9 +67,10 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None
     backbone = trunk.backbone
     sample = list(texts[:48])
     tokens = backbone.tokens(sample, template, trunk.limit)
-    count = sum(len(row) for row in tokens)
     layers = list(range(backbone.layers + 1))
-    forward = _timed(lambda: backbone.features(tokens, layers, trunk.precision)) / (count * backbone.layers)
+    lengths = np.array([len(row) for row in tokens])
+    padded = sum(len(chosen) * int(lengths[chosen].max()) for chosen in batches(lengths, BATCH_TOKENS))
+    forward = _timed(lambda: backbone.features(tokens, layers, trunk.precision)) / (padded * backbone.layers)
     training = _training(trunk, sample, classes, template)
     generator = np.random.default_rng(0)
     features = generator.normal(size=(TIMED_ROWS, backbone.width)).astype(np.float32)
@@ -82,7 +85,7 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None
         scoring=forward * backbone.layers * 1.6,
         head=head / (TIMED_ROWS * classes),
         ridge=ridge,
-        tokens=count / len(sample),
+        tokens=float(lengths.mean()),
     )
 
 
