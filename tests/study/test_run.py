@@ -127,10 +127,11 @@ def test_the_saved_model_is_the_one_that_was_measured(study, report, place):
     whole = read("target.csv", columns=Columns("text", "label"), base=place)
     texts = [whole.texts[row - 1] for row in table["row"]]
     model = transfuse.load(study.out / "model")
-    hits = np.array(model.predict(texts)) == np.array(table["label"])
+    precision = report["test_precision"]
+    hits = np.array(model.predict(texts, precision=precision)) == np.array(table["label"])
     assert hits.mean() == pytest.approx(report["test"]["accuracy"]["value"])
     expected = np.exp(np.stack([table[f"log_p {label}"] for label in model.labels], axis=1))
-    assert np.abs(model.predict_proba(texts) - expected).max() < 1e-6
+    assert np.abs(model.predict_proba(texts, precision=precision) - expected).max() < 1e-6
     assert study.model.predict(texts[:3]) == model.predict(texts[:3])
 
 
