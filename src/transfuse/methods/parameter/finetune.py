@@ -16,6 +16,7 @@ class Defaults(NamedTuple):
 
     train_share: float
     learning_rate: float
+    head_learning_rate: float
     layer_decay: float
     batch_size: int
     epochs: int
@@ -23,12 +24,13 @@ class Defaults(NamedTuple):
     contrastive: float
     cosine: bool
     c: float
+    average_from: float
     target_epochs: int
 
 
-ENCODER = Defaults(2 / 3, 5e-4, 0.8, 32, 6, 36, 1.0, True, 0.1, 6)
+ENCODER = Defaults(2 / 3, 5e-4, 1e-3, 0.8, 32, 6, 36, 1.0, True, 0.1, 0.3, 6)
 """A sentence encoder is small, compares by direction, and takes large steps."""
-DECODER = Defaults(1 / 5, 1e-4, 0.9, 16, 4, 24, 0.0, False, 0.003, 0)
+DECODER = Defaults(1 / 5, 1e-4, 3e-4, 0.9, 16, 4, 24, 0.0, False, 0.003, 1.0, 0)
 """A decoder's upper layers take small steps; after a source stage a new head is enough for few target rows."""
 
 
@@ -54,7 +56,7 @@ class Finetune:
         pooling: str | None = None,
         template: str = "auto",
         learning_rate: float | None = None,
-        head_learning_rate: float = 1e-3,
+        head_learning_rate: float | None = None,
         layer_decay: float | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
@@ -62,7 +64,7 @@ class Finetune:
         weight_decay: float = 0.01,
         l2_sp: float = 0.0,
         contrastive: float | None = None,
-        average_from: float = 0.3,
+        average_from: float | None = None,
         cosine: bool | None = None,
         c: float | None = None,
         label_words: bool = True,
@@ -111,7 +113,7 @@ class Finetune:
         rows = len(target_rows(task, data.target))
         schedule = Schedule(
             learning_rate=default.learning_rate if learning_rate is None else learning_rate,
-            head_learning_rate=head_learning_rate,
+            head_learning_rate=default.head_learning_rate if head_learning_rate is None else head_learning_rate,
             layer_decay=default.layer_decay if layer_decay is None else layer_decay,
             epochs=tuning.enough(default.epochs, default.steps, rows, size) if epochs is None else epochs,
             batch_size=size,
@@ -119,7 +121,7 @@ class Finetune:
             weight_decay=weight_decay,
             anchor=l2_sp,
             contrastive=default.contrastive if contrastive is None else contrastive,
-            average_from=average_from,
+            average_from=default.average_from if average_from is None else average_from,
         )
         chosen = tuning.Tuning(
             layers=tuning.count(train_layers, backbone, default.train_share),

@@ -17,15 +17,17 @@ class Defaults(NamedTuple):
 
     train_share: float
     learning_rate: float
+    head_learning_rate: float
     batch_size: int
     epochs: int
     steps: int
     c: float
+    average_from: float
     target_epochs: int
 
 
-ENCODER = Defaults(2 / 3, 1e-3, 32, 6, 36, 0.1, 6)
-DECODER = Defaults(1 / 5, 5e-4, 16, 4, 24, 0.003, 0)
+ENCODER = Defaults(2 / 3, 1e-3, 1e-3, 32, 6, 36, 0.1, 0.3, 6)
+DECODER = Defaults(1 / 5, 5e-4, 3e-4, 16, 4, 24, 0.003, 1.0, 0)
 
 
 class Lora:
@@ -52,11 +54,11 @@ class Lora:
         pooling: str | None = None,
         template: str = "auto",
         learning_rate: float | None = None,
-        head_learning_rate: float = 1e-3,
+        head_learning_rate: float | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         warmup: float = 0.1,
-        average_from: float = 0.3,
+        average_from: float | None = None,
         c: float | None = None,
         label_words: bool = True,
         sources: str = "first",
@@ -85,7 +87,7 @@ class Lora:
         size = default.batch_size if batch_size is None else batch_size
         schedule = Schedule(
             learning_rate=default.learning_rate if learning_rate is None else learning_rate,
-            head_learning_rate=head_learning_rate,
+            head_learning_rate=default.head_learning_rate if head_learning_rate is None else head_learning_rate,
             layer_decay=1.0,
             epochs=tuning.enough(default.epochs, default.steps, len(target_rows(task, data.target)), size)
             if epochs is None
@@ -95,7 +97,7 @@ class Lora:
             weight_decay=0.0,
             anchor=0.0,
             contrastive=0.0,
-            average_from=average_from,
+            average_from=default.average_from if average_from is None else average_from,
         )
         chosen = tuning.Tuning(
             layers=tuning.count(train_layers, backbone, default.train_share),
