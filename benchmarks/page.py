@@ -13,7 +13,7 @@ HEAD = """# Benchmarks
 
 Measured figures, written by `python -m benchmarks page` from `benchmarks/results/`; nothing here is typed by hand.
 `make bench` measures all of them again. Intervals are 95 % bootstrap intervals over test rows; a spread over draws is
-the sample standard deviation.
+the sample standard deviation. What is not reached yet, and why, stands in [log.md](log.md).
 """
 
 
@@ -62,7 +62,8 @@ def _reviews(record: Mapping[str, Any]) -> list[str]:
     return [
         f"""## The main job: Amazon reviews with 64 labels, movie reviews as the source
 
-Five draws of the 64 labels, a whole study each (`examples/reviews.yaml`). Test accuracy of the chosen model:
+Draws of the 64 labels so far: {len(record["studies"])}, a whole study each (`examples/reviews.yaml`). Test accuracy of
+the chosen model:
 **{_spread(record["accuracy"])}**; no transfer: {_spread(record["no_transfer"])};
 seconds a study: {_spread(record["study_seconds"], 0)}.
 
