@@ -6,7 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from transfuse.engine import logistic
-from transfuse.engine.logistic import choose_c, fit_head, ridge_loo, standardise
+from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo, standardise
+from transfuse.fitted.head import Head
 from transfuse.fitted.paths import log_softmax
 
 CLOSE = 0.02
@@ -84,6 +85,65 @@ def test_fit_head_scalar_scale_keeps_the_proportions_of_columns():
     z = (x - x.mean(0)) / np.sqrt(x.astype(float).var(0).mean())
     peer = LogisticRegression(C=0.1, tol=1e-9, max_iter=5000).fit(z, y)
     assert np.abs(np.exp(log_softmax(head.logits(x))) - peer.predict_proba(z)).max() < CLOSE
+
+
+def ones(rows: int) -> np.ndarray:
+    return np.ones(rows)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_correcting_an_empty_head_is_fitting_one(classes):
+    """Against scikit-learn with as many rows of weights as classes: for two, its single row has half the penalty."""
+    x, y = blobs(60, 6, classes, spread=2.0)
+    mean, scale = standardise(x, ones(60))
+    empty = Head(mean, scale, np.zeros((classes, 6), dtype=np.float32), np.zeros(classes, dtype=np.float32))
+    ours = np.exp(log_softmax(correct_head(empty, x, y, c=0.05, weights=ones(60)).logits(x)))
+    peer = LogisticRegression(C=0.1 if classes == 2 else 0.05, tol=1e-9, max_iter=5000)
+    assert np.abs(ours - peer.fit((x - mean) / scale, y).predict_proba((x - mean) / scale)).max() < 1e-3
+
+
+def test_a_strong_pull_leaves_the_head_and_moves_its_intercepts():
+    x, y = blobs(60, 6, 3)
+    before = fit_head(x, y, 3, c=1.0)
+    shifted = correct_head(before, x, np.where(y == 0, 1, y), c=1e-9, weights=ones(60))
+    np.testing.assert_allclose(shifted.weight, before.weight, atol=1e-5)
+    share = np.exp(log_softmax(shifted.logits(x))).mean(0)
+    assert share[2] == pytest.approx(1 / 3, abs=0.01), "intercepts are free: mean probability is the share of a class"
+
+
+def test_a_corrected_head_keeps_what_the_rows_do_not_speak_of():
+    x, y = blobs(60, 6, 3)
+    before = fit_head(x, y, 3, c=1.0)
+    seen = y != 2
+    after = correct_head(before, x[seen], y[seen], c=1.0, weights=ones(int(seen.sum())))
+    np.testing.assert_array_equal(after.weight[2], before.weight[2])
+    assert after.bias[2] == before.bias[2]
+    np.testing.assert_array_equal(after.scale, before.scale)
+
+
+def test_a_correction_adapts_where_a_head_of_few_rows_cannot():
+    """Source and target share their direction but for one shifted column; eight target rows find the shift."""
+    generator = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    x = (generator.normal(size=(400, 50)) + 1.2 * np.where(y == 1, 1, -1)[:, None] * (np.arange(50) < 5)).astype("f4")
+    source = fit_head(x, y, 2, c=0.01)
+    target = x + 3 * (np.arange(50) == 0)
+    few, rest = np.arange(8), np.arange(8, 400)
+    corrected = correct_head(source, target[few], y[few], c=0.01, weights=ones(8))
+    alone = fit_head(target[few], y[few], 2, c=0.01)
+
+    def accuracy(head: Head) -> float:
+        return float((head.logits(target[rest]).argmax(1) == y[rest]).mean())
+
+    assert accuracy(corrected) > accuracy(source)
+    assert accuracy(corrected) > accuracy(alone)
+
+
+def test_corrections_know_weights_by_their_proportions_alone():
+    x, y = blobs(40, 6, 3)
+    before, weights = fit_head(x, y, 3, c=0.1), np.random.default_rng(0).uniform(0.5, 2, 40)
+    one, thousand = (correct_head(before, x, y[::-1], c=0.1, weights=k * weights) for k in (1.0, 1000.0))
+    np.testing.assert_allclose(one.weight, thousand.weight, atol=1e-4)
 
 
 def test_standardise_survives_a_constant_column():

@@ -111,6 +111,13 @@ def test_cross_validation_predicts_every_row_once_a_repeat(prepared, tmp_path):
         assert len(trained) + len(left_out) == 60
 
 
+@pytest.mark.parametrize(("count", "repeats"), [(90, 2), (260, 1)])
+def test_few_labels_are_cross_validated_repeatedly(prepared, tmp_path, count, repeats):
+    write(tmp_path, "d.csv", rows(count, 0))
+    assert prepared("{data: d.csv, test: {rows: 20}}").splits.repeats == repeats
+    assert prepared("{data: d.csv, test: {rows: 20}}", "validation: {folds: 4}").splits.repeats == repeats
+
+
 def test_validation_held_out_of_the_training_rows(prepared, tmp_path):
     write(tmp_path, "d.csv", rows(100, 0))
     data = prepared("{data: d.csv, test: {rows: 30}, validation: {rows: 20}, shots: 6}")

@@ -12,7 +12,7 @@ from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.tokens import States
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Prompt, Rows, Solve, Stage, Train
-from transfuse.engine.logistic import choose_c, fit_head, ridge_loo
+from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Tick, train
 from transfuse.engine.trunk import Trunk
@@ -150,20 +150,15 @@ class Engine:
             features = path.pooled(branch.segment, states, self._trunk.precision)
         if stage.normalise:
             features = unit(features).astype(np.float32)
-        scaling = (branch.head.mean, branch.head.scale) if stage.keep_scale and branch.head else None
         with one_blas_thread():
             c = stage.grid[0]
+            if stage.correct and branch.head is not None:
+                return correct_head(branch.head, features, rows.labels, c=c, weights=rows.weights)
             if len(stage.grid) > 1:
                 folds = _inner_folds(rows, seed)
                 c = choose_c(features, rows.labels, self.classes, folds, stage.grid, weights=rows.weights)
             head = fit_head(
-                features,
-                rows.labels,
-                self.classes,
-                c=c,
-                weights=rows.weights,
-                scalar_scale=stage.normalise,
-                scaling=scaling,
+                features, rows.labels, self.classes, c=c, weights=rows.weights, scalar_scale=stage.normalise
             )
         return dataclasses.replace(head, normalise=stage.normalise)
 

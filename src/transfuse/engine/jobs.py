@@ -108,13 +108,13 @@ class FitHead:
         rows: what it is fitted on.
         grid: penalties to choose from by cross-validation on the target rows (on all rows where there are none).
         normalise: divide each feature vector by its length first (a cosine head).
-        keep_scale: standardise as the head before it did, which saw more rows.
+        correct: move the head before it as little as these rows ask for, instead of a head of their own.
     """
 
     rows: Rows
     grid: tuple[float, ...]
     normalise: bool = False
-    keep_scale: bool = False
+    correct: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from transfuse.fitted.head import Head
+from transfuse.fitted.paths import log_softmax
 
 PENALTIES = np.array([0.01, 0.1, 1.0, 10.0, 100.0])
 """Ridge penalties, as multiples of the mean squared singular value."""
@@ -31,7 +33,6 @@ def fit_head(
     c: float,
     weights: np.ndarray | None = None,
     scalar_scale: bool = False,
-    scaling: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Head:
     """Multinomial logistic regression on standardised features; choose it wherever the backbone stays frozen.
 
@@ -44,7 +45,6 @@ def fit_head(
         c: inverse strength of the penalty.
         weights: float [N] or None for equal ones.
         scalar_scale: one deviation for all columns, which keeps their proportions (for features of unit length).
-        scaling: mean and deviation [D] to standardise with instead of the rows' own.
 
     Returns:
         A `Head`.
@@ -55,8 +55,8 @@ def fit_head(
     from sklearn.linear_model import LogisticRegression
 
     weights = np.ones(len(labels)) if weights is None else weights * (len(weights) / weights.sum())
-    mean, scale = scaling or standardise(features, weights)
-    if scalar_scale and scaling is None:
+    mean, scale = standardise(features, weights)
+    if scalar_scale:
         scale = np.full_like(scale, np.sqrt((scale**2).mean()))
     present = np.unique(labels)
     weight = np.zeros((classes, features.shape[1]), dtype=np.float32)
@@ -72,6 +72,52 @@ def fit_head(
     else:
         weight[present], bias[present] = model.coef_, model.intercept_
     return Head(mean, scale, weight, bias)
+
+
+def correct_head(head: Head, features: np.ndarray, labels: np.ndarray, *, c: float, weights: np.ndarray) -> Head:
+    """A head moved as little as a few rows of another domain ask for; choose it to adapt a source's head.
+
+    min over V, a of Σ_i w_i CE((W + V) z_i + b + a, y_i) + ‖V‖² / (2 c), with the head's own W, b and scaling and w
+    scaled to mean 1. As c falls the result tends to the head itself with new intercepts; classes without a row are
+    left as they are, since the rows say nothing of them.
+
+    Args:
+        head: W [C, D], b [C] and the scaling.
+        features: float [N, D], of unit length where the head normalises.
+        labels: int [N] in 0..C-1.
+        c: inverse strength of the pull towards ``head``.
+        weights: float [N], positive.
+
+    Returns:
+        A `Head` with the same scaling.
+
+    Cost: some tens of products [N, D] x [D, C].
+    Reference: Evgeniou and Pontil 2004 (regularised multi-task learning); Li et al. 2018 (L2-SP).
+    """
+    from scipy.optimize import minimize
+
+    weights = weights * (len(weights) / weights.sum())
+    z = (features.astype(np.float64) - head.mean) / head.scale
+    given = z @ head.weight.T.astype(np.float64) + head.bias
+    present = np.unique(labels)
+    shape, rows = (len(present), z.shape[1]), np.arange(len(labels))
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        moved, shift = flat[: -len(present)].reshape(shape), flat[-len(present) :]
+        logits = given.copy()
+        logits[:, present] += z @ moved.T + shift
+        log_p = log_softmax(logits)
+        slope = np.exp(log_p)
+        slope[rows, labels] -= 1.0
+        slope = slope[:, present] * weights[:, None]
+        value = -float(weights @ log_p[rows, labels]) + float((moved**2).sum()) / (2 * c)
+        return value, np.concatenate([(slope.T @ z + moved / c).ravel(), slope.sum(0)])
+
+    found = minimize(loss, np.zeros(shape[0] * (shape[1] + 1)), jac=True, method="L-BFGS-B").x
+    weight, bias = head.weight.copy(), head.bias.copy()
+    weight[present] += found[: -len(present)].reshape(shape).astype(np.float32)
+    bias[present] += found[-len(present) :].astype(np.float32)
+    return dataclasses.replace(head, weight=weight, bias=bias)
 
 
 def ridge_loo(features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray, judged: np.ndarray) -> float:

@@ -27,6 +27,8 @@ from transfuse.tasks.classify import MAX_TOKENS, Classify
 
 MOST_CROSS_VALIDATED = 4000
 """More labelled rows than this are split once instead of cross-validated."""
+REPEATED_BELOW = 200
+"""Fewer labelled rows than this are cross-validated twice: which rows share a fold moves a mean over few of them."""
 HELD_OUT = 0.2
 MOST_NUMBERS = 20
 """Numbers as labels are taken for measurements if there are more different ones than this and than a tenth of the rows.
@@ -271,7 +273,7 @@ def _splits(recipe: Recipe, train: Examples, validation: Examples | None) -> tup
         return Splits("split", ((0, rest, held),), 1, 1), train
     wanted = recipe.validation.folds if recipe.validation else 5
     n_folds = max(min(wanted, _smallest_class(train)), 2)
-    repeats = recipe.validation.repeats if recipe.validation else 1
+    repeats = (recipe.validation and recipe.validation.repeats) or (2 if count < REPEATED_BELOW else 1)
     with _naming(train):
         dealt = folds(train.labels or (), train.groups, n_folds, repeats, recipe.seed)
     return Splits("cross-validation", tuple((f.repeat, f.train, f.validation) for f in dealt), n_folds, repeats), train

@@ -310,4 +310,4 @@ class Validation(Section):
     """Repeated stratified cross-validation inside the target's labels."""
 
     folds: Annotated[int, Field(strict=True, ge=2)] = Field(5, description="folds, a whole number of at least 2")
-    repeats: Count = Field(1, description="repeats, a whole number of at least 1")
+    repeats: Count | None = Field(None, description="repeats, a whole number of at least 1")

@@ -31,7 +31,7 @@ class Defaults(NamedTuple):
 ENCODER = Defaults(2 / 3, 5e-4, 1e-3, 0.8, 32, 6, 36, 1.0, True, 0.1, 0.3, 6)
 """A sentence encoder is small, compares by direction, and takes large steps."""
 DECODER = Defaults(1 / 5, 1e-4, 3e-4, 0.9, 16, 4, 24, 0.0, False, 0.003, 1.0, 0)
-"""A decoder's upper layers take small steps; after a source stage a new head is enough for few target rows."""
+"""A decoder's upper layers take small steps; few target rows only correct the head of a source stage."""
 
 
 class Finetune:
@@ -73,7 +73,7 @@ class Finetune:
         source_epochs: int = 1,
         target_epochs: int | None = None,
         target_learning_rate: float | None = None,
-        target_c: float = 0.01,
+        target_c: float = 0.002,
         target_share: float = 0.25,
     ) -> Job:
         """Choose the readout, fit the head, train.
@@ -102,9 +102,9 @@ class Finetune:
             sources: ``first``, then the target; or ``together``, weighted.
             source_limit: most rows of each source.
             source_epochs: passes over the source's rows.
-            target_epochs: passes over the target's rows after a source stage; 0 fits only a new head on them.
+            target_epochs: passes over the target's rows after a source stage; 0 only corrects its head on them.
             target_learning_rate: of that stage; by default a third of ``learning_rate``.
-            target_c: penalty of that new head.
+            target_c: inverse strength of the pull towards the source's head there.
             target_share: weight of all target rows as a share of the source's, where they train together.
         """
         assert backbone is not None

@@ -66,7 +66,7 @@ class Lora:
         source_epochs: int = 1,
         target_epochs: int | None = None,
         target_learning_rate: float | None = None,
-        target_c: float = 0.01,
+        target_c: float = 0.002,
         target_share: float = 0.25,
     ) -> Job:
         """Choose the readout, fit the head, train the adapters and the head.

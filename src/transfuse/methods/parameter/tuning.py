@@ -13,6 +13,9 @@ from transfuse.methods.feature.probe import EVIDENCE, check_readout, joined, tem
 from transfuse.methods.rows import label_names, source_rows, target_rows
 from transfuse.tasks.classify import Classify
 
+SOURCE_C = 0.003
+"""Penalty of the source's head that the target corrects: a head less sure of the source moves more easily."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
@@ -28,9 +31,9 @@ class Tuning:
         label_words: add the labels' words as rows.
         schedule: for the target's rows without a source, or together with it.
         source_epochs: of the source stage, which has the same schedule otherwise.
-        target_epochs: of the target stage after it; 0 fits only a head there.
+        target_epochs: of the target stage after it; 0 only corrects the source's head.
         target_learning_rate: of that stage; None for a third of the schedule's.
-        target_c: penalty of that head.
+        target_c: inverse strength of the pull towards the source's head.
         sources: ``first`` or ``together``.
         source_limit: most rows of each source.
         target_share: weight of all target rows as a share of all source rows', where they train together.
@@ -76,8 +79,8 @@ def plan(task: Classify, backbone: Backbone, data: TransferData, seed: int, tuni
     shared = [*_start(task, backbone, some, some, tuning), _train(source, tuning, on_source)]
     if tuning.target_epochs:
         return Job((*shared, _train(target, tuning, _gentler(tuning))), len(shared), seed)
-    shared.append(FitHead(some, (tuning.target_c,), tuning.cosine))
-    return Job((*shared, FitHead(target, (tuning.target_c,), tuning.cosine, keep_scale=True)), len(shared), seed)
+    shared.append(FitHead(some, (SOURCE_C,), tuning.cosine))
+    return Job((*shared, FitHead(target, (tuning.target_c,), tuning.cosine, correct=True)), len(shared), seed)
 
 
 def _refuse_contradictions(tuning: Tuning) -> None:
