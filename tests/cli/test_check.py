@@ -50,11 +50,13 @@ def checked(monkeypatch):
 def test_a_recipe(command, tmp_path, checked):
     findings, given = checked
     (tmp_path / "r.yaml").write_text("task: {kind: classify, label: y}\ntarget: {train: a.csv, test: b.csv}\n")
-    findings.append(Finding("copies", "warning", "2 texts of a.csv also stand in the test data: rows 1, 2", "train"))
+    facts = {"origin": "a.csv", "count": 2, "sealed": "test"}
+    findings.append(Finding("copies", "warning", "train", facts, (1, 2)))
     outcome = command("check", tmp_path / "r.yaml")
     assert (outcome.code, given[0].name) == (0, "r")
     assert "warning: train: 2 texts of a.csv" in outcome.out
-    findings.append(Finding("copies", "error", "too many", "test"))
+    assert "a.csv 中有 2 条文本也出现在 test 数据中" in command("check", tmp_path / "r.yaml", "--lang", "zh").out
+    findings.append(Finding("copies", "error", "test", facts))
     assert command("check", tmp_path / "r.yaml").code == 4
 
 

@@ -1,11 +1,13 @@
 """What the checks find, and that they keep quiet about clean data."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from transfuse.data import Examples, Finding, check, drop_copies, require_classes, share_error
+from transfuse.data.findings import SENTENCES
 from transfuse.data.near import fold, near_pairs, shingles
 from transfuse.errors import DataError
 
@@ -62,10 +64,10 @@ def test_every_kind_of_finding_names_its_rows() -> None:
     )  # fmt: skip
     assert found(findings, "copies", "train").rows == (12, 13)
     assert found(findings, "copies", "movies").message == "1 text of movies.csv also stands in the test data: row 14"
-    near = found(findings, "near-duplicates", "movies")
+    near = found(findings, "near-copies", "movies")
     assert near.message == "1 text of movies.csv nearly equals test texts: row 12"
     assert near.level == "warning"
-    assert found(findings, "near-duplicates", "train").rows == (11,)
+    assert found(findings, "near-copies", "train").rows == (11,)
     assert found(findings, "duplicates", "train").rows == (13,)
     assert found(findings, "contradictions", "train").rows == (12, 13)
     assert found(findings, "contradictions", "test").rows == (12, 13)
@@ -92,6 +94,14 @@ def test_findings_become_json_with_a_bounded_list_of_rows() -> None:
     assert stored["count"] == 300
     assert len(stored["rows"]) == 100
     assert stored["message"] == "300 texts of a.csv are empty: rows 11, 12, 13, 14, 15 and 295 more"
+
+
+def test_every_kind_is_said_in_both_languages_with_the_same_facts() -> None:
+    for kind, said in SENTENCES.items():
+        english, chinese = (set(re.findall(r"{(\w+)}", said[lang])) - {"texts", "count"} for lang in ("en", "zh"))
+        assert english == chinese, kind
+    finding = found(check(made(["one"] * 8)), "duplicates", "train")
+    assert finding.said("zh") == "a.csv 中有 7 条文本在前面已经出现过：第 12、13、14、15、16 行等"
 
 
 def test_one_class_is_refused() -> None:

@@ -4,6 +4,8 @@ import math
 
 import pytest
 
+from transfuse.data import Finding
+
 RECIPE = """version: 1
 name: reviews
 task: {kind: classify, input: text, label: rating, bins: {negative: "< -0.5", positive: "> 0.5"}}
@@ -141,7 +143,10 @@ def full_report():
         "command": "transfuse run examples/reviews.yaml --out runs/reviews",
         "data": {
             "parts": [dict(zip(("name", "origin", "rows", "per_label"), part, strict=True)) for part in parts],
-            "findings": [dict(zip(("kind", "level", "message", "part", "rows"), f, strict=True)) for f in findings],
+            "findings": [
+                *(dict(zip(("kind", "level", "message", "part", "rows"), f, strict=True)) for f in findings),
+                Finding("empty", "warning", "movies", {"origin": "movies.csv", "count": 2}, (3, 9)).to_dict(),
+            ],
         },
         "validation": {"kind": "cross-validation", "folds": 4, "repeats": 3, "n": 64},
         "budget": {"minutes": 8, "spent_seconds": 431.2},

@@ -114,7 +114,7 @@ def test_the_test_rows_were_never_trained_or_validated_on(study, report):
     import pyarrow.parquet
 
     folder = study.out / "predictions"
-    sealed = set(pyarrow.parquet.read_table(folder / f"{report['chosen']}.test.parquet")["row"].to_pylist())
+    sealed = set(pyarrow.parquet.read_table(folder / f"test.{report['chosen']}.parquet")["row"].to_pylist())
     assert len(sealed) == report["test_rows"] == 60
     for c in report["candidates"]:
         assert not sealed & set(pyarrow.parquet.read_table(folder / f"{c['id']}.parquet")["row"].to_pylist())
@@ -123,7 +123,7 @@ def test_the_test_rows_were_never_trained_or_validated_on(study, report):
 def test_the_saved_model_is_the_one_that_was_measured(study, report, place):
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(study.out / "predictions" / f"{report['chosen']}.test.parquet").to_pydict()
+    table = pyarrow.parquet.read_table(study.out / "predictions" / f"test.{report['chosen']}.parquet").to_pydict()
     whole = read("target.csv", columns=Columns("text", "label"), base=place)
     texts = [whole.texts[row - 1] for row in table["row"]]
     model = transfuse.load(study.out / "model")
@@ -140,7 +140,7 @@ def test_a_few_right_answers_are_no_ground_for_certainty(study, report):
     import pyarrow.parquet
 
     assert candidate(report, report["chosen"])["validation"]["accuracy"]["value"] == 1
-    table = pyarrow.parquet.read_table(study.out / "predictions" / f"{report['chosen']}.test.parquet").to_pydict()
+    table = pyarrow.parquet.read_table(study.out / "predictions" / f"test.{report['chosen']}.parquet").to_pydict()
     confidence = np.exp(np.stack([table[f"log_p {label}"] for label in study.model.labels], axis=1)).max(axis=1)
     assert 0.9 < np.median(confidence) < 0.99
 

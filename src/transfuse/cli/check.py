@@ -23,6 +23,7 @@ def check(
     ],
     label: Annotated[str | None, typer.Option(help="The column of labels, for data.", show_default=False)] = None,
     input: Annotated[str | None, typer.Option(help="The column of texts, for data.", show_default=False)] = None,
+    lang: Annotated[str | None, typer.Option(help="Language, en or zh.", show_default="that of the locale")] = None,
 ) -> None:
     """Look for copies across train and test, contradictions, gaps and mistakes; nothing is trained.
 
@@ -36,7 +37,7 @@ def check(
         findings = _check_recipe(Path(what))
     else:
         findings = _check_data(what, label, input)
-    _show(what, findings)
+    _show(what, findings, terminal.language(lang))
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
         raise DataError(f"{what}: {len(errors)} of these must be mended before a study can use it")
@@ -60,13 +61,13 @@ def _check_data(reference: str, label: str | None, input: str | None) -> Sequenc
     return data.check(examples)
 
 
-def _show(what: str, findings: Sequence[Finding]) -> None:
+def _show(what: str, findings: Sequence[Finding], lang: str) -> None:
     from rich.text import Text
 
     console = terminal.stdout()
     if not findings:
-        console.print(f"{what}: nothing found.", soft_wrap=True)
+        console.print(f"{what}: nothing found." if lang == "en" else f"{what}：没有发现问题。", soft_wrap=True)
     for finding in findings:
         line = Text(f"{finding.level}: ", style=COLOURS.get(finding.level, ""))
-        line.append(f"{finding.part}: {finding.message}", style="not bold")
+        line.append(f"{finding.part}: {finding.said(lang)}", style="not bold")
         console.print(line, soft_wrap=True)

@@ -7,7 +7,7 @@
     table.py          a table with all its columns, and how it is written back
     labels.py         label columns into class names; bins
     splits.py         held-out parts, few-shot draws, folds
-    hygiene.py        findings about the data; near.py: near-duplicates
+    hygiene.py        findings about the data; findings.py says them; near.py: near-duplicates
     catalog.py        catalog.toml, the pinned assets; downloads.py fetches them, package_index.py knows pip's index,
                       archives.py unpacks
     hub.py            data of a model hub at a pinned revision
@@ -18,8 +18,9 @@ datasketch and unearth load when they are needed.
 
 from transfuse.data.catalog import Asset, Progress, cache_root, entry, names, pull, where
 from transfuse.data.examples import Examples
+from transfuse.data.findings import Finding, sentence
 from transfuse.data.hub import resolve
-from transfuse.data.hygiene import Finding, check, drop_copies, require_classes, share_error
+from transfuse.data.hygiene import check, drop_copies, require_classes, share_error
 from transfuse.data.readers import Columns, choose_input, read, read_table, to_examples
 from transfuse.data.splits import Fold, draw_shots, folds, hold_out
 from transfuse.data.table import Table, read_lines, write_table
@@ -47,6 +48,7 @@ __all__ = [
     "read_table",
     "require_classes",
     "resolve",
+    "sentence",
     "share_error",
     "to_examples",
     "where",

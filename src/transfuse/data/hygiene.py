@@ -6,14 +6,12 @@ A `Finding` says what was found in a few words, with the rows; what no honest st
 from __future__ import annotations
 
 import collections
-import dataclasses
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
 
 import numpy as np
 
 from transfuse.data.examples import Examples
+from transfuse.data.findings import Finding, Level
 from transfuse.data.labels import name_rows
 from transfuse.data.near import fold, near_pairs
 from transfuse.errors import DataError
@@ -22,30 +20,6 @@ from transfuse.errors import DataError
 MOST_OVERLAP = 0.05
 #: Near-duplicates are looked for among this many texts at most.
 MOST_COMPARED = 60_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """Something about the data that the user should know.
-
-    Args:
-        kind: "copies", "duplicates", "near-duplicates", "contradictions", "empty", "unknown-labels", "small-classes",
-            "truncated" or "not-compared".
-        level: how bad it is.
-        message: one sentence with the file and up to five rows.
-        part: "train", "validation", "test", or the name of a source.
-        rows: all rows concerned, counted from 1 in the file of that part.
-    """
-
-    kind: str
-    level: Literal["error", "warning", "info"]
-    message: str
-    part: str
-    rows: tuple[int, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for report.json; of many rows the first 100, and their number as ``count``."""
-        return {**dataclasses.asdict(self), "rows": list(self.rows[:100]), "count": len(self.rows)}
 
 
 def require_classes(examples: Examples) -> None:
@@ -71,10 +45,7 @@ def drop_copies(examples: Examples, test: Examples, part: str = "train") -> tupl
     if not copies:
         return examples, None
     kept = np.setdiff1d(np.arange(len(examples)), copies)
-    finding = _finding(
-        "copies", "warning", part, examples, copies, "{} of {} also [stands|stand] in the test data; left out"
-    )
-    return examples.take(kept), finding
+    return examples.take(kept), _finding("dropped-copies", "warning", part, examples, copies)
 
 
 def share_error(test: Examples, parts: Mapping[str, Examples], *, allow_overlap: bool = False) -> float:
@@ -138,16 +109,12 @@ def _rows(examples: Examples, positions: Sequence[int] | np.ndarray) -> str:
 
 
 def _finding(
-    kind: str, level: Literal["error", "warning", "info"], part: str, examples: Examples, positions: Iterable[int],
-    message: str,
-) -> Finding:  # fmt: skip
-    """A finding whose message has two gaps, for "3 texts" and the origin, and verbs as [singular|plural]."""
-    chosen = np.array(sorted(set(positions)), dtype=np.int64)
+    kind: str, level: Level, part: str, examples: Examples, positions: Iterable[int], **facts: str | int
+) -> Finding:
+    """A finding about some of a part's rows."""
     assert examples.rows is not None
-    count = f"{len(chosen)} text{'s' * (len(chosen) != 1)}"
-    sentence = re.sub(r"\[(\w+)\|(\w+)\]", r"\1" if len(chosen) == 1 else r"\2", message)
-    text = f"{sentence.format(count, examples.origin)}: {_rows(examples, chosen)}"
-    return Finding(kind, level, text, part, tuple(int(row) for row in examples.rows[chosen]))
+    rows = tuple(int(row) for row in examples.rows[sorted(set(positions))])
+    return Finding(kind, level, part, {"origin": examples.origin, "count": len(rows), **facts}, rows)
 
 
 def _copies(parts: Mapping[str, Examples], folded: Mapping[str, list[str]]) -> Iterator[Finding]:
@@ -157,8 +124,7 @@ def _copies(parts: Mapping[str, Examples], folded: Mapping[str, list[str]]) -> I
         for name in [name for name in parts if name in others]:
             same = [i for i, text in enumerate(folded[name]) if text in known]
             if same:
-                message = f"{{}} of {{}} also [stands|stand] in the {sealed} data"
-                yield _finding("copies", "warning", name, parts[name], same, message)
+                yield _finding("copies", "warning", name, parts[name], same, sealed=sealed)
 
 
 def _duplicates(name: str, part: Examples, folded: list[str]) -> Iterator[Finding]:
@@ -169,13 +135,13 @@ def _duplicates(name: str, part: Examples, folded: list[str]) -> Iterator[Findin
             again.append(i)
         seen.add(text)
     if again:
-        yield _finding("duplicates", "info", name, part, again, "{} of {} stood there before")
+        yield _finding("duplicates", "info", name, part, again)
 
 
 def _empty(name: str, part: Examples, folded: list[str]) -> Iterator[Finding]:
     empty = [i for i, text in enumerate(folded) if not text]
     if empty:
-        yield _finding("empty", "warning", name, part, empty, "{} of {} [is|are] empty")
+        yield _finding("empty", "warning", name, part, empty)
 
 
 def _contradictions(name: str, part: Examples, folded: list[str]) -> Iterator[Finding]:
@@ -186,7 +152,7 @@ def _contradictions(name: str, part: Examples, folded: list[str]) -> Iterator[Fi
         labels[text].add(label)
     torn = [i for i, text in enumerate(folded) if text and len(labels[text]) > 1]
     if torn:
-        yield _finding("contradictions", "warning", name, part, torn, "{} of {} [has|have] a twin with another label")
+        yield _finding("contradictions", "warning", name, part, torn)
 
 
 def _near_copies(parts: Mapping[str, Examples], folded: Mapping[str, list[str]]) -> Iterator[Finding]:
@@ -205,14 +171,12 @@ def _near_copies(parts: Mapping[str, Examples], folded: Mapping[str, list[str]])
             across[second].add(j)
     for name in order:
         if across[name]:
-            message = "{} of {} nearly [equals|equal] test texts"
-            yield _finding("near-duplicates", "warning", name, parts[name], across[name], message)
+            yield _finding("near-copies", "warning", name, parts[name], across[name])
         if within[name]:
-            message = "{} of {} nearly [equals|equal] another text there"
-            yield _finding("near-duplicates", "info", name, parts[name], within[name], message)
+            yield _finding("near-duplicates", "info", name, parts[name], within[name])
     if len(home) > MOST_COMPARED:
-        left = f"near-duplicates were looked for in the first {MOST_COMPARED:,} of {len(home):,} texts"
-        yield Finding("not-compared", "info", left, home[MOST_COMPARED][0])
+        facts = {"compared": f"{MOST_COMPARED:,}", "total": f"{len(home):,}"}
+        yield Finding("not-compared", "info", home[MOST_COMPARED][0], facts)
 
 
 def _unknown_labels(train: Examples, test: Examples | None) -> Iterator[Finding]:
@@ -221,21 +185,18 @@ def _unknown_labels(train: Examples, test: Examples | None) -> Iterator[Finding]
     known = set(train.labels)
     for label in sorted(set(test.labels) - known):
         rows = [i for i, found in enumerate(test.labels) if found == label]
-        message = f"{{}} of {{}} [has|have] the label '{label}', which no training row has"
-        yield _finding("unknown-labels", "warning", "test", test, rows, message)
+        yield _finding("unknown-labels", "warning", "test", test, rows, label=label)
 
 
 def _small_classes(train: Examples, n_folds: int) -> Iterator[Finding]:
     for label, count in sorted(collections.Counter(train.labels or ()).items()):
         if count < n_folds:
             rows = [i for i, found in enumerate(train.labels or ()) if found == label]
-            message = f"only {{}} of {{}} [has|have] the label '{label}', fewer than the {n_folds} folds"
-            yield _finding("small-classes", "warning", "train", train, rows, message)
+            yield _finding("small-classes", "warning", "train", train, rows, label=label, folds=n_folds)
 
 
 def _truncated(name: str, part: Examples, lengths: np.ndarray, max_tokens: int) -> Iterator[Finding]:
     long = np.flatnonzero(np.asarray(lengths) > max_tokens)
     if len(long):
         share = f"{len(long) / len(part):.1%}"
-        message = f"{{}} of {{}} ({share}) [is|are] longer than {max_tokens} tokens and will be cut"
-        yield _finding("truncated", "warning", name, part, long.tolist(), message)
+        yield _finding("truncated", "warning", name, part, long.tolist(), share=share, limit=max_tokens)

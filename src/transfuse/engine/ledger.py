@@ -34,7 +34,7 @@ class Ledger:
                 (folder / name).mkdir(parents=True, exist_ok=True)
         self._lock = _locked(folder / LEDGER / "lock")
         self._spent_before = float((self.read("spent") or {}).get("seconds", 0.0))
-        self._began = time.monotonic()
+        self._began = self._kept = time.monotonic()
 
     def close(self) -> None:
         """Let other processes, and later runs of this one, have the folder."""
@@ -52,7 +52,13 @@ class Ledger:
     def write(self, name: str, record: dict[str, Any]) -> None:
         """Keep a record, and the time spent so far."""
         self.write_json(self.folder / LEDGER / f"{name}.json", record)
-        self.write_json(self.folder / LEDGER / "spent.json", {"seconds": self.seconds})
+        self.tick(every=0.0)
+
+    def tick(self, every: float = 2.0) -> None:
+        """Keep the time spent so far, at most once in ``every`` seconds, so that a kill does not make it unspent."""
+        if time.monotonic() - self._kept >= every:
+            self._kept = time.monotonic()
+            self.write_json(self.folder / LEDGER / "spent.json", {"seconds": self.seconds})
 
     @property
     def plan(self) -> dict[str, Any] | None:

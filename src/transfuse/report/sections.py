@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from transfuse.data import sentence
 from transfuse.evaluation import METRICS, most_confused
 from transfuse.report import amounts, chart, reading
 from transfuse.report.reading import Report
@@ -173,7 +174,9 @@ def findings(report: Report, speak: Speaker) -> list[dict[str, str]]:
             "level_words": speak.name("level", level),
             "part": str(reading.at(entry, "part") or ""),
         }
-        words["message"] = str(reading.at(entry, "message") or reading.at(entry, "kind") or "")
+        kind, facts = str(reading.at(entry, "kind") or ""), reading.at(entry, "facts")
+        plain = str(reading.at(entry, "message") or kind)
+        words["message"] = sentence(kind, facts, speak.lang) if isinstance(facts, Mapping) else plain
         out.append(words | {"rows": speak("rows_named", rows=rows) if rows else ""})
     return out
 

@@ -116,7 +116,7 @@ def _why(report: Report, speak: Speaker) -> list[str]:
     equal = sum(value == figure.value for value in values.values())
     key = "say.why_gate"
     if values and figure.value == better(values.values()):
-        key = "say.why_equal" if equal > 1 else "say.why"
+        key = "say.why_only" if len(values) == 1 else "say.why_equal" if equal > 1 else "say.why"
     metric = speak.name("metric", reading.metric_of(report))
     n = equal if key == "say.why_equal" else len(values)
     out = [speak(key, metric=metric, figure=amounts.plain(figure.value), n=n)]

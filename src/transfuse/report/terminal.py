@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from transfuse.report import reading, rows, sentences
+from transfuse.report import reading, rows, sections, sentences
 from transfuse.report.words import Speaker
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def print_summary(report: Mapping[str, Any], lang: str, console: Console) -> Non
         console.print(Text(speak("say.more", n=ran - SHOWN), style="dim"))
     for sentence in sentences.reasons(report, lang):
         console.print(Text(sentence))
-    warnings = [f for f in reading.items(report, "data", "findings") if reading.at(f, "level") in ("warning", "error")]
+    warnings = [finding for finding in sections.findings(report, speak) if finding["level"] in ("warning", "error")]
     for finding in warnings[:3]:
-        part, message = (str(reading.at(finding, key) or "") for key in ("part", "message"))
-        console.print(Text(f"! {part}: {message}" if part else f"! {message}", style="yellow"))
+        told = f"{finding['message']} ({finding['rows']})" if finding["rows"] else finding["message"]
+        console.print(Text(f"! {finding['part']}: {told}" if finding["part"] else f"! {told}", style="yellow"))
     if len(warnings) > 3:
         console.print(Text("! " + speak("say.more", n=len(warnings) - 3), style="yellow"))

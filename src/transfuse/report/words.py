@@ -90,6 +90,7 @@ WORDS: dict[str, dict[str, str]] = {
         "say.probe": "Against a frozen probe of the same backbone it was worth {difference} on {split}: {verdict}.",
         "say.why": "Chosen because its mean {metric} on validation, {figure}, is the best of the {n} candidates "
         "that may be chosen.",
+        "say.why_only": "Chosen because no other candidate may be; its mean {metric} on validation is {figure}.",
         "say.why_equal": "Chosen because {n} candidates share the best mean {metric} on validation, {figure}, "
         "and it is the cheapest of them.",
         "say.why_gate": "Chosen among the candidates that may be chosen; its mean {metric} on validation is {figure}.",
@@ -262,6 +263,7 @@ WORDS: dict[str, dict[str, str]] = {
         "{helps} 组有帮助，{unclear} 组证据不足，{hurts} 组有害。",
         "say.probe": "与同一主干的冻结探针相比，它的价值（{split}）为 {difference}：{verdict}。",
         "say.why": "选它是因为：在可选的 {n} 个候选中，它的验证{metric}均值最好，为 {figure}。",
+        "say.why_only": "选它是因为：没有别的候选可选；它的验证{metric}均值为 {figure}。",
         "say.why_equal": "选它是因为：{n} 个候选的验证{metric}均值并列最好，为 {figure}，其中它的代价最小。",
         "say.why_gate": "选它是因为：它属于可选的候选，验证{metric}均值为 {figure}。",
         "say.next": "其次：{id}，为 {figure}。",

@@ -144,4 +144,4 @@ def _keep(
 ) -> None:
     columns: dict[str, Any] = {"split": ["test"] * len(labels), "row": rows, "label": list(labels)}
     columns |= {f"log_p {label}": log_probabilities[:, i] for i, label in enumerate(data.task.labels)}
-    ledger.write_predictions(f"{name}.test", columns)
+    ledger.write_predictions(f"test.{name}", columns)

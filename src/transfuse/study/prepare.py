@@ -238,11 +238,9 @@ def _source(recipe: Recipe, index: int, task: Classify, dropped: list[Finding]) 
         )
     if len(shared) < len(examples):
         foreign = sorted(set(examples.classes()) - set(task.labels))
-        message = (
-            f"{len(examples) - len(shared)} rows of {examples.origin} have labels that the target does not have "
-            f"({', '.join(foreign[:5])}); left out"
-        )
-        dropped.append(Finding("unknown-labels", "warning", message, source.name))
+        count = len(examples) - len(shared)
+        facts = {"origin": examples.origin, "count": count, "labels": ", ".join(foreign[:5])}
+        dropped.append(Finding("foreign-labels", "warning", source.name, facts))
     return examples.take(shared)
 
 

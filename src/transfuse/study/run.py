@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,12 +33,24 @@ NOTES = {
         "going on": "{folder}: going on after {seconds:.0f} s",
         "timing": "timing a few batches of each backbone",
         "chosen": "chosen: {id}; reading the test once",
+        "download": "download {name}",
+        "cross-validation": "cross-validation",
+        "split": "validation split",
+        "final fit": "final fit",
+        "done": "done",
+        "failed": "failed",
     },
     "zh": {
         "finished": "{folder}：此前已完成；--fresh 可重新开始",
         "going on": "{folder}：在 {seconds:.0f} 秒之后继续",
         "timing": "先对每个骨干模型试跑几批以估计时间",
         "chosen": "选定：{id}；测试集只读这一次",
+        "download": "下载 {name}",
+        "cross-validation": "交叉验证",
+        "split": "验证集",
+        "final fit": "最终训练",
+        "done": "完成",
+        "failed": "失败",
     },
 }
 """What a study says while it runs, by language."""
@@ -174,15 +186,17 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
             progress.note(say["finished"].format(folder=folder))
             return Study(finished, folder)
         progress.note(say["going on"].format(folder=folder, seconds=ledger.seconds))
-    workshop = Workshop(
-        recipe, data, lambda name, done, total: progress.update(f"download {name}", _share(done, total))
-    )
+
+    def pulled(name: str, done: int, total: int | None) -> None:
+        progress.update(say["download"].format(name=name), done / total if total else None)
+
+    workshop = Workshop(recipe, data, say, pulled)
     if decided is None:
         progress.note(say["timing"])
         decided = decide(recipe, data, workshop, ledger)
     planned = obey(decided, workshop)
     progress.start(recipe.budget.minutes * 60, [c.id for c, _, reason in planned if not reason])
-    fitted = _fit_all(planned, data, workshop, ledger, progress)
+    fitted = _fit_all(planned, data, workshop, ledger, progress, say)
     labels = data.task.encode([(data.train.labels or ())[i] for i in validation_rows(data)])
     assessed = assess(fitted, labels, data.task.metric, recipe.seed)
     chosen, barred = choose(assessed, data.task.metric, recipe.gate)
@@ -191,10 +205,6 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     report = report_of(recipe, data, workshop, ledger, decided, assessed, chosen, barred, ending, lang)
     ledger.write_json(folder / REPORT, report)
     return Study(report, folder)
-
-
-def _share(done: int, total: int | None) -> float | None:
-    return done / total if total else None
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -216,6 +226,7 @@ def _fit_all(
     workshop: Workshop,
     ledger: Ledger,
     progress: Progress,
+    say: Mapping[str, str],
 ) -> list[tuple[Candidate, dict[str, Any], np.ndarray | None]]:
     """Fit what is planned and not fitted yet, one candidate after another."""
     running = [c.id for c, _, reason in planned if not reason]
@@ -229,9 +240,14 @@ def _fit_all(
         record = ledger.read(candidate.id)
         if record is None or record["status"] != "done":
             progress.candidate(candidate.id, running.index(candidate.id) + 1, len(running))
-            workshop.report = lambda text, share, s=seconds, r=left: progress.update(text, share, r - s * share)  # type: ignore[misc]
+
+            def tell(text: str, share: float, seconds: float = seconds, left: float = left) -> None:
+                ledger.tick()
+                progress.update(text, share, left - seconds * share)
+
+            workshop.report = tell
             record = _attempt(candidate, data, workshop, ledger)
-            progress.done(candidate.id, _line(record, data.task.metric))
+            progress.done(candidate.id, ": ".join(filter(None, (say[record["status"]], record["reason"]))))
         left -= seconds
         found = ledger.read_predictions(candidate.id) if record["status"] == "done" else None
         out.append((candidate, record | estimate, _probabilities(found, data)))
@@ -278,10 +294,6 @@ def _record(status: str, reason: str, outcome: Outcome | None = None) -> dict[st
         "peak_memory_mib": round(outcome.peak_memory),
         "trainable_parameters": outcome.trainable_parameters,
     }
-
-
-def _line(record: dict[str, Any], metric: str) -> str:
-    return record["status"] if record["status"] == "done" else f"{record['status']}: {record['reason']}"
 
 
 def _keep(name: str, outcome: Outcome, data: StudyData, ledger: Ledger) -> None:

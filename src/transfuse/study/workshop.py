@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,11 +53,14 @@ class Workshop:
     Args:
         recipe: gives references, seed and the override for unsafe weights.
         data: of the study.
+        say: the words for what it does.
         pull: told of downloads.
     """
 
-    def __init__(self, recipe: Recipe, data: StudyData, pull: loading.Pull | None = None) -> None:
-        self.recipe, self.data, self._pull = recipe, data, pull
+    def __init__(
+        self, recipe: Recipe, data: StudyData, say: Mapping[str, str], pull: loading.Pull | None = None
+    ) -> None:
+        self.recipe, self.data, self._say, self._pull = recipe, data, say, pull
         self.precisions: dict[str, dict[str, Any]] = {}
         self.resolved: dict[str, str] = {}
         self._backbones: dict[str, Backbone] = {}
@@ -132,7 +135,7 @@ class Workshop:
         with MemoryWatch() as watch:
             for number, (repeat, trained, left_out) in enumerate(splits.fits):
                 base, count = number / len(splits.fits), len(splits.fits)
-                text = f"{splits.kind} {number + 1}/{count}"
+                text = f"{self._say[splits.kind]} {number + 1}/{count}"
                 engine.tick = lambda share, b=base, c=count, t=text: self.report(t, b + share / c)  # type: ignore[misc]
                 self.report(text, base)
                 start = time.perf_counter()
@@ -152,7 +155,7 @@ class Workshop:
         splits = self.data.splits
         whole = splits.fits[0][1] if splits.kind == "split" else np.arange(len(self.data.train))
         engine = self.engine(candidate.backbone)
-        engine.tick = lambda share: self.report("final fit", share)
+        engine.tick = lambda share: self.report(self._say["final fit"], share)
         return engine.fit(self.job(candidate, whole))
 
 
