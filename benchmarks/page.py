@@ -1,9 +1,10 @@
-"""docs/benchmarks.md from the results that were kept; nothing on it is typed."""
+"""docs/benchmarks.md and the figures in both READMEs, from the results that were kept; none of them is typed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT
@@ -15,19 +16,57 @@ Measured figures, written by `python -m benchmarks page` from `benchmarks/result
 `make bench` measures all of them again. Intervals are 95 % bootstrap intervals over test rows; a spread over draws is
 the sample standard deviation. What is not reached yet, and why, stands in [log.md](log.md).
 """
+BEGIN, END = "<!-- measured: python -m benchmarks page -->", "<!-- measured until here -->"
+READMES = {
+    "README.md": """Measured there: accuracy {first} on {rows} sealed test sentences, where the 64 labels alone reach
+{alone}, in {seconds:.0f} seconds; over {draws} draws of the 64 labels {mean:.3f} ± {sd:.3f}, where they alone reach
+{alone_mean:.3f}. And {intents:.3f} on 150 intents with ten examples each, where these alone reach {intents_alone:.3f}.
+""",
+    "README.zh-CN.md": """实测：在 {rows} 条封存的测试句子上准确率 {first}，仅用这 64 条标签为 {alone}，用时 {seconds:.0f} 秒；
+换 {draws} 组不同的 64 条标签，平均 {mean:.3f} ± {sd:.3f}，仅用标签平均 {alone_mean:.3f}。
+每类十个例子的 150 类意图上为 {intents:.3f}，仅用这些例子为 {intents_alone:.3f}。
+""",
+}
+"""The measured sentences of the READMEs; what stands between `BEGIN` and `END` there."""
 
 
 def run() -> None:
-    """Write the page."""
+    """Write the page and the measured sentences of the READMEs."""
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(ROOT))
+
+
+def pages() -> dict[Path, str]:
+    """What the results make of each file; a test compares."""
     writers = {"reviews": _reviews, "intents": _intents, "chinese": _chinese, "kill": _kill}
-    parts = [HEAD]
-    for name, writer in writers.items():
-        file = RESULTS / f"{name}.json"
-        if file.exists():
-            record = json.loads(file.read_text(encoding="utf-8"))
-            parts.append("\n".join([*writer(record), "", _made(record), ""]))
-    PAGE.write_text("\n".join(parts), encoding="utf-8")
-    print(PAGE.relative_to(ROOT))
+    kept = {
+        name: json.loads(file.read_text("utf-8")) for name in writers if (file := RESULTS / f"{name}.json").exists()
+    }
+    parts = [HEAD, *("\n".join([*writers[name](record), "", _made(record), ""]) for name, record in kept.items())]
+    out = {PAGE: "\n".join(parts)}
+    for name, words in READMES.items():
+        before, _, rest = (ROOT / name).read_text(encoding="utf-8").partition(BEGIN)
+        after = rest.partition(END)[2]
+        out[ROOT / name] = f"{before}{BEGIN}\n{words.format(**_figures(kept))}{END}{after}"
+    return out
+
+
+def _figures(kept: Mapping[str, Any]) -> dict[str, Any]:
+    reviews, intents = kept["reviews"], kept["intents"]["methods"]
+    first = reviews["studies"][0]
+    return {
+        "first": _figure(first["test"]),
+        "rows": f"{first['test_rows']:,}",
+        "alone": _figure(first["no_transfer"]),
+        "seconds": first["seconds"],
+        "draws": len(reviews["studies"]),
+        "mean": reviews["accuracy"]["mean"],
+        "sd": reviews["accuracy"]["sd"],
+        "alone_mean": reviews["no_transfer"]["mean"],
+        "intents": intents["finetune"]["accuracy"]["mean"],
+        "intents_alone": intents["tfidf"]["accuracy"]["mean"],
+    }
 
 
 def _made(record: Mapping[str, Any]) -> str:
@@ -40,7 +79,7 @@ def _made(record: Mapping[str, Any]) -> str:
 
 
 def _figure(f: Mapping[str, float]) -> str:
-    return f"{f['value']:.3f} ({f['low']:.3f} to {f['high']:.3f})"
+    return f"{f['value']:.3f} ({f['low']:.3f}–{f['high']:.3f})"
 
 
 def _spread(s: Mapping[str, Any], digits: int = 3) -> str:

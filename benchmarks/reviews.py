@@ -32,6 +32,7 @@ def run(draws: int = DRAWS) -> None:
                 "chosen": report["chosen"],
                 "validation": chosen["validation"]["accuracy"],
                 "test": report["test"]["accuracy"],
+                "test_rows": report["test_rows"],
                 "macro_f1": report["test"]["macro_f1"],
                 "no_transfer": report["no_transfer"]["accuracy"],
                 "seconds": report["seconds"],

@@ -35,14 +35,25 @@ def uncached(backbone, prefix, words):
 @pytest.mark.parametrize("prefix", ["", SHOTS], ids=["bare", "shots"])
 def test_scores_equal_the_whole_forward(family, prefix):
     backbone = tiny.load(family)
-    words = ["good", "the bad", "b"]
+    words = ["good", "the bad", "b", "the bad good", "good the"]
     scorer = LabelScorer(backbone, prefix, TEMPLATE, words, 64, "fp32")
     assert sorted({len(label) for label in scorer.labels}) != [1], "no label of several tokens"
     found = scorer.score(TEXTS)
-    assert found.shape == (4, 3)
+    assert found.shape == (4, 5)
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, uncached(backbone, prefix, words), rtol=0, atol=5e-5)
     np.testing.assert_array_equal(scorer.score(TEXTS), found)  # the prefix's cache has not grown
+
+
+def test_what_labels_share_is_read_once(monkeypatch):
+    scorer = LabelScorer(tiny.load("llama"), SHOTS, TEMPLATE, ["the bad", "the bad good", "the b"], 64, "fp32")
+    rows = []
+    monkeypatch.setattr(
+        scorer, "_after", lambda r, cache, real=scorer._after: rows.extend(map(tuple, r)) or real(r, cache)
+    )
+    scorer.score(["x"])
+    assert len(rows) == len(set(rows)) == len(scorer._trie)
+    assert len(rows) < sum(len(label) for label in scorer.labels)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3_text"])

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from transfuse.advice.candidates import Candidate, counterparts
 from transfuse.engine.cost import Cost
 
-SHARE = 0.9
+SHARE = 0.95
 """Share of the budget that may be planned; the rest is for what no estimate sees."""
 
 

@@ -65,6 +65,10 @@ class LabelScorer:
             )
         self.room = min(limit, room)
         self._cache = self._encode_prefix() if self.prefix else None
+        self._trie: dict[tuple[int, ...], list[tuple[int, int]]] = {(): []}
+        for number, label in enumerate(self.labels):
+            for end, token in enumerate(label):
+                self._trie.setdefault(tuple(label[:end]), []).append((number, token))
 
     def _continuation(self, word: str) -> list[int]:
         """The label's tokens as they follow a query; sentencepiece would add a stray space to the word alone."""
@@ -77,24 +81,24 @@ class LabelScorer:
         tokens: list[int] = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
         return tokens
 
+    def _empty_cache(self) -> Any:
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self._network.config)
+
     @torch.inference_mode()
     def _encode_prefix(self) -> Any:
         """The family's own cache, which knows its sliding windows, with one row of keys and values."""
-        from transformers import DynamicCache
-
         ids = torch.tensor([self.prefix], device=self.backbone.device)
-        cache = DynamicCache(config=self._network.config)
+        cache = self._empty_cache()
         self._network.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
         return cache
 
     def _cache_for(self, rows: int) -> Any:
         """The prefix's cache seen by each row of a batch; a pass grows it, so each batch gets its own."""
-        cache: Any = copy.copy(self._cache)
-        cache.layers = [copy.copy(layer) for layer in cache.layers]
-        for layer in cache.layers:
-            layer.keys = layer.keys.expand(rows, -1, -1, -1)
-            layer.values = layer.values.expand(rows, -1, -1, -1)
-        return cache
+        if self._cache is None:
+            return self._empty_cache()
+        return _rows_of(self._cache, [0] * rows)
 
     def queries(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text in the template, without what the tokenizer puts before or after a text."""
@@ -104,37 +108,63 @@ class LabelScorer:
     def score(self, texts: Sequence[str]) -> np.ndarray:
         """Log-likelihoods of the labels, float64 [N, C]; not normalised over the labels.
 
-        Cost: one pass over the queries for the labels' first tokens, and one more for each further token of a label.
+        Labels form a trie: what several of them begin with is read once. Labels of one token each need nothing but the
+        pass over the queries.
+
+        Cost: one pass over the queries, and for each inner node of the trie its own few tokens a query.
         """
         queries = self.queries(texts)
-        out = self._continue(queries, [], [label[0] for label in self.labels])
-        for c, label in enumerate(self.labels):
-            for position in range(1, len(label)):
-                out[:, c] += self._continue(queries, label[:position], [label[position]])[:, 0]
+        lengths = np.array([len(query) for query in queries])
+        out = np.zeros((len(queries), len(self.labels)), dtype=np.float64)
+        deeper = {given: wanted for given, wanted in self._trie.items() if given}
+        for chosen in batches(lengths, BATCH_TOKENS, MOST_ROWS, equal=bool(deeper)):
+            cache = self._cache_for(len(chosen)) if self._cache is not None or deeper else None
+            log_p = self._after([queries[i] for i in chosen], cache)
+            for label, token in self._trie[()]:
+                out[chosen, label] += log_p[:, token]
+            nodes = [(row, given) for given in deeper for row in range(len(chosen))]
+            for start in range(0, len(nodes), MOST_ROWS):
+                part = nodes[start : start + MOST_ROWS]
+                log_p = self._after([given for _, given in part], _rows_of(cache, [row for row, _ in part]))
+                for at, (row, given) in enumerate(part):
+                    for label, token in deeper[given]:
+                        out[chosen[row], label] += log_p[at, token]
         return out
 
-    def _continue(self, queries: list[list[int]], given: list[int], wanted: list[int]) -> np.ndarray:
-        """Log-probabilities of the ``wanted`` tokens right after query and ``given`` tokens, float64 [N, wanted]."""
-        rows = [[*query, *given] for query in queries]
-        lengths = np.array([len(row) for row in rows])
-        out = np.empty((len(rows), len(wanted)), dtype=np.float64)
-        for chosen in batches(lengths, BATCH_TOKENS, MOST_ROWS):
-            ids, mask = (x.to(self.backbone.device) for x in pad([rows[i] for i in chosen], 0))
-            past: dict[str, Any] = {"use_cache": False}
-            if self._cache is not None:
-                seen = torch.ones((len(chosen), len(self.prefix)), dtype=mask.dtype, device=mask.device)
-                mask = torch.cat([seen, mask], 1)
-                past = {"past_key_values": self._cache_for(len(chosen)), "use_cache": True}
-            hidden = self._network.base_model(input_ids=ids, attention_mask=mask, **past).last_hidden_state
-            last = hidden[torch.arange(len(chosen)), torch.tensor(lengths[chosen] - 1)]
-            out[chosen] = torch.log_softmax(self._logits(last), -1)[:, wanted].double().cpu().numpy()
-        return out
+    def _after(self, rows: Sequence[Sequence[int]], cache: Any) -> np.ndarray:
+        """Log-probabilities of every token right after each row of ids, float64 [B, V]; the cache grows by the rows.
+
+        Rows of unequal length are padded at their end, where no token sees the padding; their cache is of no use then.
+        """
+        ids, mask = (x.to(self.backbone.device) for x in pad(rows, 0))
+        past: dict[str, Any] = {"use_cache": False}
+        if cache is not None:
+            seen = torch.ones((len(rows), cache.get_seq_length()), dtype=mask.dtype, device=mask.device)
+            past = {"past_key_values": cache, "use_cache": True}
+            mask = torch.cat([seen, mask], 1)
+        hidden = self._network.base_model(input_ids=ids, attention_mask=mask, **past).last_hidden_state
+        last = hidden[torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])]
+        log_p: np.ndarray = torch.log_softmax(self._logits(last), -1).double().cpu().numpy()
+        return log_p
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Float32 logits [B, V] of the states [B, D], softly capped where the family does so (Gemma 2)."""
         logits: torch.Tensor = self._network.get_output_embeddings()(hidden).float()
         cap = getattr(self._network.config, "final_logit_softcapping", None)
         return torch.tanh(logits / cap) * cap if cap else logits
+
+
+def _rows_of(cache: Any, rows: Sequence[int]) -> Any:
+    """A cache whose batch is the chosen rows of another's; both may grow on their own."""
+    chosen: Any = copy.copy(cache)
+    chosen.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in chosen.layers:
+        one = layer.keys.shape[0] == 1
+        index = torch.tensor(rows, device=layer.keys.device)
+        for name in ("keys", "values"):
+            held = getattr(layer, name)
+            setattr(layer, name, held.expand(len(rows), -1, -1, -1) if one else held[index])
+    return chosen
 
 
 def _opening(tokenizer: Any) -> list[int]:

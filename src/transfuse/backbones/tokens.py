@@ -53,7 +53,7 @@ def _truncated(tokenizer: Any, text: str, template: str | None, limit: int, leng
         keep = max(keep - (len(ids) - limit), 1)
 
 
-def batches(lengths: np.ndarray, budget: int, most: int = 256) -> Iterator[np.ndarray]:
+def batches(lengths: np.ndarray, budget: int, most: int = 256, *, equal: bool = False) -> Iterator[np.ndarray]:
     """Positions in batches of similar length, longest first, at most ``budget`` padded tokens each.
 
     The batches depend on ``lengths`` alone, so the same texts are always computed in the same company.
@@ -62,11 +62,15 @@ def batches(lengths: np.ndarray, budget: int, most: int = 256) -> Iterator[np.nd
         lengths: int [N], tokens a text.
         budget: padded tokens a batch.
         most: texts a batch.
+        equal: texts of one length alone share a batch, so that there is no padding at all.
     """
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        size = min(max(budget // max(int(lengths[order[start]]), 1), 1), most)
+        longest = int(lengths[order[start]])
+        size = min(max(budget // max(longest, 1), 1), most)
+        if equal:
+            size = min(size, int((lengths[order[start : start + size]] == longest).sum()))
         yield order[start : start + size]
         start += size
 
