@@ -26,12 +26,11 @@ class Defaults(NamedTuple):
     c: float
     average_from: float
     target_epochs: int
-    source_limit: int
 
 
-ENCODER = Defaults(2 / 3, 5e-4, 1e-3, 0.8, 32, 6, 36, 1.0, True, 0.1, 0.3, 6, 2048)
+ENCODER = Defaults(2 / 3, 5e-4, 1e-3, 0.8, 32, 6, 36, 1.0, True, 0.1, 0.3, 6)
 """A sentence encoder is small, compares by direction, and takes large steps."""
-DECODER = Defaults(1 / 5, 1e-4, 3e-4, 0.9, 16, 4, 16, 0.0, False, 0.003, 1.0, 0, 1536)
+DECODER = Defaults(1 / 5, 1e-4, 3e-4, 0.9, 16, 4, 16, 0.0, False, 0.003, 1.0, 0)
 """A decoder's upper layers take small steps; few target rows only correct the head of a source stage."""
 
 
@@ -70,7 +69,7 @@ class Finetune:
         c: float | None = None,
         label_words: bool = True,
         sources: str = "first",
-        source_limit: int | None = None,
+        source_limit: int = 2048,
         source_epochs: int = 1,
         target_epochs: int | None = None,
         target_learning_rate: float | None = None,
@@ -136,7 +135,7 @@ class Finetune:
             label_words=label_words,
             schedule=schedule,
             target_c=target_c,
-            source_limit=default.source_limit if source_limit is None else source_limit,
+            source_limit=source_limit,
             target_share=target_share,
             sources=sources,
             source_epochs=source_epochs,

@@ -24,11 +24,10 @@ class Defaults(NamedTuple):
     c: float
     average_from: float
     target_epochs: int
-    source_limit: int
 
 
-ENCODER = Defaults(2 / 3, 1e-3, 1e-3, 32, 6, 36, 0.1, 0.3, 6, 2048)
-DECODER = Defaults(1 / 5, 5e-4, 3e-4, 16, 4, 16, 0.003, 1.0, 0, 1536)
+ENCODER = Defaults(2 / 3, 1e-3, 1e-3, 32, 6, 36, 0.1, 0.3, 6)
+DECODER = Defaults(1 / 5, 5e-4, 3e-4, 16, 4, 16, 0.003, 1.0, 0)
 
 
 class Lora:
@@ -63,7 +62,7 @@ class Lora:
         c: float | None = None,
         label_words: bool = True,
         sources: str = "first",
-        source_limit: int | None = None,
+        source_limit: int = 2048,
         source_epochs: int = 1,
         target_epochs: int | None = None,
         target_learning_rate: float | None = None,
@@ -112,7 +111,7 @@ class Lora:
             label_words=label_words,
             schedule=schedule,
             target_c=target_c,
-            source_limit=default.source_limit if source_limit is None else source_limit,
+            source_limit=source_limit,
             target_share=target_share,
             sources=sources,
             source_epochs=source_epochs,
