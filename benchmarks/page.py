@@ -22,7 +22,8 @@ READMES = {
 {alone}, in {seconds:.0f} seconds; over {draws} draws of the 64 labels {mean:.3f} ± {sd:.3f}, where they alone reach
 {alone_mean:.3f}. And {intents:.3f} on 150 intents with ten examples each, where these alone reach {intents_alone:.3f}.
 """,
-    "README.zh-CN.md": """实测：在 {rows} 条封存的测试句子上准确率 {first}，仅用这 64 条标签为 {alone}，用时 {seconds:.0f} 秒；
+    "README.zh-CN.md": """实测：在 {rows} 条封存的测试句子上准确率 {first}，
+仅用这 64 条标签为 {alone}，用时 {seconds:.0f} 秒；
 换 {draws} 组不同的 64 条标签，平均 {mean:.3f} ± {sd:.3f}，仅用标签平均 {alone_mean:.3f}。
 每类十个例子的 150 类意图上为 {intents:.3f}，仅用这些例子为 {intents_alone:.3f}。
 """,
@@ -40,9 +41,8 @@ def run() -> None:
 def pages() -> dict[Path, str]:
     """What the results make of each file; a test compares."""
     writers = {"reviews": _reviews, "intents": _intents, "chinese": _chinese, "kill": _kill}
-    kept = {
-        name: json.loads(file.read_text("utf-8")) for name in writers if (file := RESULTS / f"{name}.json").exists()
-    }
+    files = {name: RESULTS / f"{name}.json" for name in writers}
+    kept = {name: json.loads(file.read_text("utf-8")) for name, file in files.items() if file.exists()}
     parts = [HEAD, *("\n".join([*writers[name](record), "", _made(record), ""]) for name, record in kept.items())]
     out = {PAGE: "\n".join(parts)}
     for name, words in READMES.items():

@@ -7,6 +7,7 @@ import tiny
 import torch
 
 from transfuse.backbones import adapters
+from transfuse.backbones.tokens import States
 
 SETTINGS = {"rank": 2, "alpha": 4, "dropout": 0.0}
 TEXTS = ["the good, the bad", "x"]
@@ -16,7 +17,8 @@ FAMILIES = pytest.mark.parametrize("family", ["bert", "distilbert", "llama", "ge
 def adapted(family, seed=0):
     backbone = tiny.load(family)
     segment = backbone.segment(1, 3, own=True, states=True)
-    values, mask = backbone.states(backbone.tokens(TEXTS, None, 64), 1).batch([0, 1])
+    tokens = backbone.tokens(TEXTS, None, 64)
+    values, mask = States.of(backbone.states(tokens, 1), tokens).batch([0, 1])
     with torch.no_grad():
         plain = segment(values, mask)
     adapters.add(segment, SETTINGS, seed=seed)

@@ -65,7 +65,7 @@ def test_cached_states_at_every_cut_continue_to_the_whole_forward(family):
     tokens = backbone.tokens(TEXTS, None, 64)
     whole = [own_states(backbone, row) for row in tokens]
     for cut in range(tiny.LAYERS + 1):
-        values, mask = backbone.states(tokens, cut).batch(range(len(TEXTS)))
+        values, mask = States.of(backbone.states(tokens, cut), tokens).batch(range(len(TEXTS)))
         for stop in range(cut, tiny.LAYERS + 1):
             with torch.no_grad():
                 hidden = backbone.segment(cut, stop, states=True)(values, mask)
@@ -109,7 +109,7 @@ def test_training_a_segment_leaves_the_backbone_alone(family, start):
     before = copy.deepcopy(backbone.network().state_dict())
     tokens = backbone.tokens(TEXTS, None, 64)
     segment = backbone.segment(start, 3, own=True, states=True)
-    values, mask = backbone.states(tokens, start).batch(range(len(TEXTS)))
+    values, mask = States.of(backbone.states(tokens, start), tokens).batch(range(len(TEXTS)))
     trained = [p for p in segment.parameters() if p.requires_grad]
     assert {id(p) for p in trained} == {id(p) for p in segment.layers.parameters()}
     segment(values, mask).square().sum().backward()
@@ -139,8 +139,8 @@ def test_bf16_is_a_copy_near_to_fp32():
     backbone = tiny.load("llama")
     tokens = backbone.tokens(TEXTS, None, 64)
     exact, rough = (backbone.features(tokens, [3], precision) for precision in ("fp32", "bf16"))
-    assert backbone.states(tokens, 1, "bf16").values.dtype == torch.bfloat16
-    assert backbone.states(tokens, 1).values.dtype == torch.float32
+    assert backbone.states(tokens, 1, "bf16").dtype == torch.bfloat16
+    assert backbone.states(tokens, 1).dtype == torch.float32
     assert 0 < np.abs(exact - rough).max() < 0.2 * np.abs(exact).max()
     assert {p.dtype for p in backbone.network("fp32").parameters()} == {torch.float32}
 

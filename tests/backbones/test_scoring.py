@@ -47,10 +47,13 @@ def test_scores_equal_the_whole_forward(family, prefix):
 
 def test_what_labels_share_is_read_once(monkeypatch):
     scorer = LabelScorer(tiny.load("llama"), SHOTS, TEMPLATE, ["the bad", "the bad good", "the b"], 64, "fp32")
-    rows = []
-    monkeypatch.setattr(
-        scorer, "_after", lambda r, cache, real=scorer._after: rows.extend(map(tuple, r)) or real(r, cache)
-    )
+    rows, real = [], scorer._after
+
+    def counted(given, cache):
+        rows.extend(map(tuple, given))
+        return real(given, cache)
+
+    monkeypatch.setattr(scorer, "_after", counted)
     scorer.score(["x"])
     assert len(rows) == len(set(rows)) == len(scorer._trie)
     assert len(rows) < sum(len(label) for label in scorer.labels)

@@ -80,7 +80,7 @@ def test_states_give_back_the_rows_that_were_put_in():
 
 
 def test_padded_states_keep_their_width():
-    states = States(torch.arange(6.0).reshape(3, 2), np.array([0, 2, 3]))
+    states = States.of(torch.arange(6.0).reshape(3, 2), [[5, 6], [7]])
     values, mask = states.batch([0, 1])
     assert values.tolist() == [[[0.0, 1.0], [2.0, 3.0]], [[4.0, 5.0], [0.0, 0.0]]]
     assert mask.tolist() == [[1, 1], [1, 0]]

@@ -26,8 +26,8 @@ def study(monkeypatch, tmp_path):
     """A study that keeps what it was given and tells its progress; the report prints its name."""
     given = {}
 
-    def run(recipe, *, out=None, lang="en", progress=None):
-        given.update(recipe=recipe, out=out, lang=lang)
+    def run(recipe, *, out=None, lang="en", progress=None, keep=True):
+        given.update(recipe=recipe, out=out, lang=lang, keep=keep)
         if given.get("fail"):
             raise StudyError("nothing to choose")
         progress.start(480.0, ["tfidf"])

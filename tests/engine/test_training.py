@@ -62,7 +62,8 @@ def bench() -> Bench:
     shuffled = [" ".join(generator.permutation(WORDS[label].split())) for label in labels]
     texts = [text + " x" * int(generator.integers(9)) for text in shuffled]
     backbone = tiny.load("bert")
-    states = backbone.states(backbone.tokens(texts, None, 64), 1)
+    tokens = backbone.tokens(texts, None, 64)
+    states = States.of(backbone.states(tokens, 1), tokens)
     rows = Rows(tuple(texts), labels, np.ones(30), np.ones(30, dtype=bool))
     width = backbone.width
     start = (np.zeros(width), np.ones(width), np.zeros((2, width)), np.zeros(2))

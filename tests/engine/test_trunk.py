@@ -8,6 +8,7 @@ import toy
 
 from transfuse.backbones.anatomy import Segment
 from transfuse.engine import trunk as trunk_module
+from transfuse.engine.store import Store
 from transfuse.engine.trunk import Trunk
 
 TEXTS = tuple(toy.examples(30, seed=0).texts)
@@ -76,7 +77,7 @@ def test_figures_do_not_depend_on_the_order_of_requests(family, monkeypatch):
     for part in (TEXTS[20:], TEXTS[3:5], TEXTS[::-1]):
         np.testing.assert_array_equal(b.features(part, None), a.features(part, None))
     for part in (TEXTS[5:6], TEXTS[::-2]):
-        np.testing.assert_array_equal(a.states(part, None, 2).values, b.states(part, None, 2).values)
+        assert all(map(torch.equal, a.states(part, None, 2).rows, b.states(part, None, 2).rows))
 
 
 def test_chunks_are_encoded_whole_and_only_where_needed(passes, monkeypatch):
@@ -108,11 +109,11 @@ def test_states_are_those_of_the_backbone_and_computed_once(passes):
     backbone, trunk = tiny.load("bert"), new()
     found = trunk.states(TEXTS, None, 2)
     direct = backbone.states(backbone.tokens(TEXTS, None, 64), 2)
-    assert torch.equal(found.values, direct.values)
+    assert torch.equal(torch.cat(list(found.rows)), direct)
     passes.clear()
     part = trunk.states(TEXTS[7:9], None, 2)
     assert passes == []
-    assert torch.equal(part.values, direct.values[direct.offsets[7] : direct.offsets[9]])
+    assert all(map(torch.equal, part.rows, found.rows[7:9]))
     trunk.states(TEXTS, None, 1)
     assert {(start, stop) for _, start, stop in passes} == {(0, 1)}
 
@@ -121,7 +122,50 @@ def test_token_ids_need_no_pass(passes):
     backbone, trunk = tiny.load("bert"), new()
     found = trunk.states(TEXTS, None, 0, ids=True)
     assert passes == []
-    assert found.values.tolist() == [token for row in backbone.tokens(TEXTS, None, 64) for token in row]
+    assert [row.tolist() for row in found.rows] == backbone.tokens(TEXTS, None, 64)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_activations_on_disk_are_those_that_were_computed(tmp_path, passes, precision):
+    """A second study on the same texts computes nothing, and finds every bit as it was."""
+    backbone = tiny.load("llama")
+    first, second = (Trunk(backbone, precision, 64, store=Store(tmp_path, 1 << 24)) for _ in range(2))
+    features, states = first.features(TEXTS, None), first.states(TEXTS, "a {text}", 2)
+    passes.clear()
+    np.testing.assert_array_equal(second.features(TEXTS, None), features)
+    found = second.states(TEXTS, "a {text}", 2)
+    assert passes == []
+    assert all(map(torch.equal, found.rows, states.rows))
+    assert found.rows[0].dtype == states.rows[0].dtype
+    values, _ = found.batch([0, 1])
+    values.zero_()
+    assert all(map(torch.equal, second.states(TEXTS, "a {text}", 2).rows, states.rows))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"precision": "bf16"}, {"limit": 8}, {"backbone": "qwen2"}, {"template": "b {text}"}, {"cut": 1}, {"texts": 29}],
+    ids=lambda change: next(iter(change)),
+)
+def test_an_entry_serves_nothing_but_what_it_was_computed_for(tmp_path, passes, change):
+    def states(backbone="llama", precision="fp32", limit=64, template="a {text}", cut=2, texts=30):
+        trunk = Trunk(tiny.load(backbone), precision, limit, store=Store(tmp_path, 1 << 24))
+        return trunk.states(TEXTS[:texts], template, cut)
+
+    states()
+    passes.clear()
+    states()
+    assert passes == []
+    states(**change)
+    assert passes
+
+
+def test_without_keeping_everything_is_computed_anew_and_equal(passes):
+    kept, anew = new(), Trunk(tiny.load("bert"), "fp32", 64, keep=False)
+    np.testing.assert_array_equal(kept.features(TEXTS, None), anew.features(TEXTS, None))
+    passes.clear()
+    np.testing.assert_array_equal(anew.features(TEXTS, None), kept.features(TEXTS, None))
+    assert sum(texts for texts, _, _ in passes) == 30
 
 
 def test_layers_over_cached_states_equal_the_whole_model():

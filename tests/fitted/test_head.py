@@ -45,7 +45,7 @@ def test_features_and_texts_lead_to_the_same_probabilities(model):
 def test_cached_states_and_texts_lead_to_the_same_probabilities(model, name):
     path = model(name).path
     tokens = path.backbone.tokens(TEXTS, path.template, path.limit)
-    states = path.backbone.states(tokens, path.cut)
+    states = States.of(path.backbone.states(tokens, path.cut), tokens)
     np.testing.assert_allclose(path.from_states(states, "fp32"), path.log_probabilities(TEXTS), atol=1e-5)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from study.place import METHODS, recipe_text
+from study.place import METHODS, recipe_text, same
 
 import transfuse
 from transfuse.advice.candidates import Candidate
@@ -21,15 +21,15 @@ from transfuse.study.recipe import Recipe
 from transfuse.study.run import run
 from transfuse.study.workshop import Workshop
 
+TEXT = recipe_text("[majority, probe, {finetune: {train_layers: 1, epochs: 2}}, {prompt: {shots: 2}}]")
 INTERVAL = {"value": float, "low": float, "high": float}
 
 
 @pytest.fixture(scope="module")
 def study(place, tmp_path_factory):
     """The study of `METHODS` and a prompt, through the public name, with a recipe made in Python."""
-    text = recipe_text("[majority, probe, {finetune: {train_layers: 1, epochs: 2}}, {prompt: {shots: 2}}]")
     out = tmp_path_factory.mktemp("study") / "deeper" / "out"
-    return transfuse.run(Recipe.from_text(text, base=place), out=out)
+    return transfuse.run(Recipe.from_text(TEXT, base=place), out=out)
 
 
 @pytest.fixture(scope="module")
@@ -302,3 +302,11 @@ def test_progress_tells_candidates_shares_and_what_is_left(recipe, tmp_path, tol
     assert all(0 <= share <= 1 for share in shares)
     assert any(0 < share % (1 / 6) < 1 / 6 - 1e-9 for share in shares), "a training stage tells its share"
     assert any(left is not None for _, _, left in told.updates)
+
+
+def test_a_study_without_caches_has_the_same_figures(study, report, place, tmp_path):
+    """What is computed once gives what computing it each time gives; the plan is the same."""
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "plan.json").write_text((study.out / "plan.json").read_text())
+    anew = run(Recipe.from_text(TEXT, base=place), out=tmp_path / "slow", keep=False).report
+    assert same(anew) == same(report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from transfuse.advice.candidates import Candidate, counterparts
 from transfuse.engine.cost import Cost
@@ -19,12 +20,35 @@ class Planned:
     Args:
         candidate: what.
         seconds: the estimate of its fits and their validation, with what no candidate before it has computed.
-        reason: why it is skipped; empty where it runs.
+        room: where it is skipped, the seconds that were left to plan with; None where it runs.
     """
 
     candidate: Candidate
     seconds: float
-    reason: str
+    room: float | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it is skipped; empty where it runs."""
+        if self.room is None:
+            return ""
+        return f"would take about {self.seconds:.0f} s; {self.room:.0f} s of the budget were left to plan with"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For plan.json."""
+        return {
+            **self.candidate.to_dict(),
+            "estimate": round(self.seconds, 1),
+            "room": None if self.room is None else round(self.room, 1),
+            "reason": self.reason,
+        }
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> Planned:
+        """What `to_dict` wrote."""
+        names = {key: value for key, value in fields.items() if key not in ("estimate", "room", "reason")}
+        candidate = Candidate(**{**names, "sources": tuple(fields["sources"])})
+        return Planned(candidate, fields["estimate"], fields["room"])
 
 
 def plan(
@@ -65,7 +89,7 @@ def plan(
         else:
             refused[candidate.id] = seconds[candidate.id] + finals[candidate.id]
     return [
-        Planned(c, taken[c.id], "") if c.id in taken else Planned(c, refused[c.id], _why(refused[c.id], room - spent))
+        Planned(c, taken[c.id]) if c.id in taken else Planned(c, refused[c.id], max(room - spent, 0.0))
         for c in candidates
     ]
 
@@ -83,7 +107,3 @@ def _price(candidate: Candidate, cost: Cost, fits: int, cached: dict[tuple[objec
         seconds += max(passes - cached.get(known, 0.0), 0.0)
         cached[known] = max(passes, cached.get(known, 0.0))
     return seconds
-
-
-def _why(seconds: float, room: float) -> str:
-    return f"would take about {seconds:.0f} s; {max(room, 0):.0f} s of the budget were left to plan with"

@@ -14,7 +14,7 @@ from torch import nn
 
 from transfuse.backbones.anatomy import ANATOMIES, Anatomy, Segment, at
 from transfuse.backbones.pooling import pool
-from transfuse.backbones.tokens import States, batches, pad, tokenize
+from transfuse.backbones.tokens import batches, pad, tokenize
 from transfuse.errors import BackboneError
 
 BATCH_TOKENS = 1024
@@ -178,31 +178,32 @@ class Backbone:
         return int(self.tokenizer.pad_token_id or 0)
 
     @torch.inference_mode()
-    def states(self, tokens: list[list[int]], cut: int, precision: str = "fp32") -> States:
+    def states(self, tokens: list[list[int]], cut: int, precision: str = "fp32") -> torch.Tensor:
         """The frozen prefix: states of every token after ``cut`` layers, without padding and before the final norm.
 
         Dropout is off below the freezing point, by definition of frozen.
 
         Returns:
-            `States` in bfloat16 or float32, as ``precision`` says.
+            [tokens of all rows, width] in bfloat16 or float32, as ``precision`` says; see `States.of`.
         """
-        offsets = np.concatenate([[0], np.cumsum([len(row) for row in tokens])]).astype(np.int64)
+        lengths = np.array([len(row) for row in tokens])
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        values = torch.empty((int(offsets[-1]), self.width), dtype=dtype)
+        values = torch.empty((int(lengths.sum()), self.width), dtype=dtype)
+        places = torch.split(values, lengths.tolist())
         segment = self.segment(0, max(cut, 1), precision=precision)
         seen: dict[int, torch.Tensor] = {}
         hooks = self._record(segment, [cut], seen)
         try:
-            for chosen in batches(np.diff(offsets), BATCH_TOKENS):
+            for chosen in batches(lengths, BATCH_TOKENS):
                 ids, mask = (x.to(self.device) for x in pad([tokens[i] for i in chosen], self._filler))
                 segment(ids, mask)
                 hidden = seen[cut].to(device="cpu", dtype=dtype)
                 for row, i in enumerate(chosen):
-                    values[offsets[i] : offsets[i + 1]] = hidden[row, : len(tokens[i])]
+                    places[i].copy_(hidden[row, : lengths[i]])
         finally:
             for hook in hooks:
                 hook.remove()
-        return States(values, offsets)
+        return values
 
 
 def _poolings(folder: Path, decoder: bool) -> tuple[str, ...]:

@@ -91,35 +91,31 @@ class States:
     """What a frozen prefix gives: the states of all tokens of N texts, without padding.
 
     Args:
-        values: [tokens, D] states, or int64 [tokens] token ids where nothing is frozen.
-        offsets: int64 [N + 1]; text i owns ``values[offsets[i]:offsets[i + 1]]``.
+        rows: [T, D] states of each text, or its int64 [T] token ids where nothing is frozen; views, nothing is copied
+            before a batch is made, so they may lie on disk.
     """
 
-    values: torch.Tensor
-    offsets: np.ndarray
+    rows: Sequence[torch.Tensor]
 
     @property
     def lengths(self) -> np.ndarray:
         """Tokens a text, int64 [N]."""
-        return np.diff(self.offsets)
+        return np.array([len(row) for row in self.rows], dtype=np.int64)
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """The chosen texts right-padded with zeros: values [B, T] or [B, T, D], and mask int64 [B, T]."""
-        rows = [self.values[self.offsets[i] : self.offsets[i + 1]] for i in indices]
+        rows = [self.rows[i] for i in indices]
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         lengths = torch.tensor([len(row) for row in rows])
         mask = (torch.arange(padded.shape[1])[None, :] < lengths[:, None]).long()
         return padded, mask
 
     @staticmethod
-    def of_ids(tokens: Sequence[Sequence[int]]) -> States:
-        """Token ids of N texts."""
-        offsets = np.concatenate([[0], np.cumsum([len(row) for row in tokens])]).astype(np.int64)
-        return States(torch.tensor([token for row in tokens for token in row], dtype=torch.long), offsets)
+    def of(values: torch.Tensor, tokens: Sequence[Sequence[int]]) -> States:
+        """The states [tokens, D] of N texts one after another, given the token ids that they are of."""
+        return States(torch.split(values, [len(row) for row in tokens]))
 
     @staticmethod
-    def join(parts: Sequence[States], picks: Sequence[tuple[int, int]]) -> States:
-        """The texts named by (part, position), in that order."""
-        rows = [parts[p].values[parts[p].offsets[i] : parts[p].offsets[i + 1]] for p, i in picks]
-        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-        return States(torch.cat(rows), offsets)
+    def of_ids(tokens: Sequence[Sequence[int]]) -> States:
+        """Token ids of N texts."""
+        return States([torch.tensor(row, dtype=torch.long) for row in tokens])

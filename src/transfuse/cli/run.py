@@ -23,6 +23,9 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start again; what is in the folder is kept as FOLDER.1.")
     ] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Compute what does not change once, or each time (slow).")
+    ] = True,
 ) -> None:
     """Compare the transfers of a recipe, choose one, save the model and the report.
 
@@ -41,7 +44,7 @@ def run(
     from transfuse.study.run import run as run_study
 
     with progress_on(terminal.stderr(), language) as progress:
-        study = run_study(read, out=folder, lang=language, progress=progress)
+        study = run_study(read, out=folder, lang=language, progress=progress, keep=cache)
     page = folder / "report.html"
     report.write_html(study.report, page, language)
     console = terminal.stdout()

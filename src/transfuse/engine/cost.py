@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
-from transfuse.backbones.tokens import batches
+from transfuse.backbones.tokens import States, batches
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Prompt, Rows, Schedule, Stage, Train
 from transfuse.engine.logistic import fit_head, ridge_loo
 from transfuse.engine.threads import one_blas_thread
@@ -106,7 +106,8 @@ def _training(trunk: Trunk, texts: list[str], classes: int, template: str | None
     """Seconds a token and layer of training the last two layers in batches of `TIMED_BATCH` rows."""
     backbone = trunk.backbone
     top, cut = backbone.layers, max(backbone.layers - 2, 0)
-    states = backbone.states(backbone.tokens(texts, template, trunk.limit), cut, trunk.precision)
+    tokens = backbone.tokens(texts, template, trunk.limit)
+    states = States.of(backbone.states(tokens, cut, trunk.precision), tokens)
     head = Head.empty(backbone.width, classes)
     rows = Rows(tuple(texts), np.arange(len(texts)) % classes, np.ones(len(texts)), np.ones(len(texts), dtype=bool))
     schedule = Schedule(1e-4, 1e-3, 1.0, 1, TIMED_BATCH, 0.1, 0.0, 0.0, 0.0, 1.0)
@@ -115,7 +116,7 @@ def _training(trunk: Trunk, texts: list[str], classes: int, template: str | None
         segment = backbone.segment(cut, top, own=True, states=True)
         train(backbone, segment, head, backbone.poolings[0], states, rows, schedule, precision=trunk.precision, seed=0)
 
-    return _timed(run) / (int(states.lengths.sum()) * (top - cut))
+    return _timed(run) / (sum(map(len, tokens)) * (top - cut))
 
 
 def cost(job: Job, backbone: Backbone | None, prices: Prices | None, validation: int) -> Cost:

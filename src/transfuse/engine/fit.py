@@ -64,10 +64,11 @@ class Engine:
         trunk: the frozen backbone with its memory; None for methods without a backbone.
         classes: number of classes.
         tick: told of the share of a training stage that is done.
+        share: whether what needs no target label is kept; without it every job runs all its stages.
     """
 
-    def __init__(self, trunk: Trunk | None, classes: int, tick: Tick = lambda _: None) -> None:
-        self.trunk, self.classes, self.tick = trunk, classes, tick
+    def __init__(self, trunk: Trunk | None, classes: int, tick: Tick = lambda _: None, *, share: bool = True) -> None:
+        self.trunk, self.classes, self.tick, self.share = trunk, classes, tick, share
         self._shared: dict[str, Branch] = {}
 
     def fit(self, job: Job) -> Path:
@@ -84,7 +85,7 @@ class Engine:
         branch = Branch()
         if job.shared:
             key = job.shared_key()
-            if key not in self._shared:
+            if key not in self._shared or not self.share:
                 self._shared[key] = self._run(job.stages[: job.shared], branch, job.seed)
             branch = self._shared[key].copy()
         return self._path(self._run(job.stages[job.shared :], branch, job.seed))

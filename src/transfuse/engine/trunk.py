@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import importlib.metadata
+import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.tokens import States
+from transfuse.engine.store import Store
 
 CHUNK = 512
 """Texts that are encoded together; a chunk is computed whole or not at all."""
+
+Key = tuple[str | None, int | tuple[int, ...], int]
+"""Template, the freezing point or the layers that are pooled, chunk."""
 
 
 @dataclasses.dataclass
@@ -26,19 +34,22 @@ class Trunk:
         precision: of all passes.
         limit: most tokens a text.
         note: told of each chunk that is encoded: texts done.
+        store: keeps activations on disk, for a resume and for other studies; None keeps them in memory.
+        keep: whether anything is kept at all; without it every request computes anew (to measure what keeping gains).
     """
 
     backbone: Backbone
     precision: str
     limit: int
     note: Callable[[int], None] = lambda _: None
+    store: Store | None = None
+    keep: bool = True
 
     def __post_init__(self) -> None:
         self._chunks: list[tuple[str, ...]] = []
         self._place: dict[str, tuple[int, int]] = {}
         self._tokens: dict[tuple[str | None, int], list[list[int]]] = {}
-        self._features: dict[tuple[str | None, tuple[int, ...], int], np.ndarray] = {}
-        self._states: dict[tuple[str | None, int, int], States] = {}
+        self._kept: dict[Key, np.ndarray] = {}
 
     def register(self, texts: Sequence[str]) -> None:
         """Make texts known, in this order; those known already keep their places."""
@@ -72,19 +83,42 @@ class Trunk:
             return np.empty((0, len(wanted), len(self.backbone.poolings), self.backbone.width), dtype=np.float32)
         rows: dict[int, np.ndarray] = {}
         for chunk in sorted({c for c, _ in where}):
-            whole = self._features.get((template, every, chunk))
+            whole = self._kept.get((template, every, chunk))
             if whole is None or wanted == every:
-                rows[chunk] = self._encode(template, wanted, chunk)
+                rows[chunk] = self._features(template, wanted, chunk)
             else:
                 rows[chunk] = whole[:, list(wanted)]
         return np.stack([rows[c][i] for c, i in where])
 
-    def _encode(self, template: str | None, layers: tuple[int, ...], chunk: int) -> np.ndarray:
-        key = (template, layers, chunk)
-        if key not in self._features:
-            self._features[key] = self.backbone.features(self.tokens(template, chunk), layers, self.precision)
-            self.note(len(self._chunks[chunk]))
-        return self._features[key]
+    def _features(self, template: str | None, layers: tuple[int, ...], chunk: int) -> np.ndarray:
+        return self._once(
+            (template, layers, chunk),
+            lambda: self.backbone.features(self.tokens(template, chunk), layers, self.precision),
+        )
+
+    def _once(self, key: Key, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """What was computed before, in this process or by any other that shares the store; else compute and keep."""
+        found = self._kept.get(key)
+        if found is not None:
+            return found
+        name = self._name(key) if self.store and self.keep else ""
+        found = self.store.get(name) if self.store and self.keep else None
+        if found is None:
+            found = compute()
+            self.note(len(self._chunks[key[2]]))
+            if self.store and self.keep:
+                found = self.store.put(name, found)
+        if self.keep:
+            self._kept[key] = found
+        return found
+
+    def _name(self, key: Key) -> str:
+        """Everything that the numbers depend on: weights, tokenizer, arithmetic, versions, layers and texts."""
+        template, what, chunk = key
+        texts = hashlib.sha256(json.dumps(self._chunks[chunk]).encode()).hexdigest()
+        arithmetic = (self.precision, self.backbone.device.type, torch.get_num_threads(), torch.__version__)
+        versions = importlib.metadata.version("transformers")
+        return repr((self.backbone.revision, arithmetic, versions, self.limit, template, what, texts))
 
     def states(self, texts: Sequence[str], template: str | None, cut: int, *, ids: bool = False) -> States:
         """The frozen prefix's states of N texts at layer ``cut``; with ``ids`` the token ids, nothing being frozen.
@@ -92,18 +126,17 @@ class Trunk:
         Cost: one pass up to ``cut`` for each chunk not seen before with this template and cut.
         """
         where = self._where(texts)
-        used = sorted({c for c, _ in where})
-        parts = [self._prefix(template, -1 if ids else cut, chunk) for chunk in used]
-        order = {chunk: i for i, chunk in enumerate(used)}
-        return States.join(parts, [(order[c], i) for c, i in where])
+        used = {chunk: self._states(template, -1 if ids else cut, chunk) for chunk in sorted({c for c, _ in where})}
+        return States([used[chunk].rows[i] for chunk, i in where])
 
-    def _prefix(self, template: str | None, cut: int, chunk: int) -> States:
-        key = (template, cut, chunk)
-        if key not in self._states:
-            tokens = self.tokens(template, chunk)
-            if cut < 0:
-                self._states[key] = States.of_ids(tokens)
-            else:
-                self._states[key] = self.backbone.states(tokens, cut, self.precision)
-                self.note(len(tokens))
-        return self._states[key]
+    def _states(self, template: str | None, cut: int, chunk: int) -> States:
+        tokens = self.tokens(template, chunk)
+        if cut < 0:
+            return States.of_ids(tokens)
+
+        def compute() -> np.ndarray:
+            values = self.backbone.states(tokens, cut, self.precision)
+            return (values.view(torch.int16) if values.dtype == torch.bfloat16 else values).numpy()
+
+        values = torch.from_numpy(self._once((template, cut, chunk), compute))
+        return States.of(values.view(torch.bfloat16) if values.dtype == torch.int16 else values, tokens)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from transfuse.fitted import artifact
 from transfuse.fitted.paths import Loader, build
 from transfuse.fitted.paths import Path as PredictionPath
 from transfuse.tasks.classify import Classify
+
+AT_ONCE = 8192
+"""Texts that are tokenised, sorted by length and predicted together."""
 
 
 class FittedModel:
@@ -79,7 +82,8 @@ class FittedModel:
         _refuse_what_is_no_text(texts)
         if not len(texts):
             return np.empty((0, len(self.labels)))
-        probabilities: np.ndarray = np.exp(self.path.log_probabilities(texts, precision))
+        parts = [self.path.log_probabilities(part, precision) for part in _parts(texts)]
+        probabilities: np.ndarray = np.exp(np.concatenate(parts))
         return probabilities
 
     def predict(self, texts: Sequence[str], *, precision: str = "fp32") -> list[str]:
@@ -100,8 +104,7 @@ class FittedModel:
         _refuse_what_is_no_text(texts)
         if not len(texts):
             return np.empty(0)
-        largest: np.ndarray = self.path.logits(texts, precision).max(1)
-        return largest
+        return np.concatenate([self.path.logits(part, precision).max(1) for part in _parts(texts)])
 
     def save(self, folder: str | Path) -> Path:
         """Write manifest.json, the difference in safetensors and the card; the folder appears whole or not at all.
@@ -121,6 +124,11 @@ class FittedModel:
         from transfuse.fitted.bundle import write
 
         return write(self, Path(folder))
+
+
+def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Texts in parts that are tokenised and padded together, so that memory does not grow with their number."""
+    return (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
 
 
 def _refuse_what_is_no_text(texts: Sequence[object]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from transfuse.evaluation import Interval
-from transfuse.report import amounts, reading
+from transfuse.report import amounts, reading, sentences
 from transfuse.report.reading import Candidate, Report
 from transfuse.report.words import Speaker
 
@@ -146,7 +146,7 @@ def _row(
         memory=amounts.memory(reading.number(candidate.get("peak_memory_mib"))),
         status=status,
         status_words=speak.name("status", status),
-        reason=str(candidate.get("reason") or ""),
+        reason=sentences.why_not(candidate, speak),
     )
 
 

@@ -104,6 +104,14 @@ def _probe(chosen: Candidate, speak: Speaker) -> list[str]:
     return [s for entry in reading.transfers(chosen, "frozen probe") for s in _worth("say.probe", entry, speak)]
 
 
+def why_not(candidate: Candidate, speak: Speaker) -> str:
+    """Why a candidate did not run, or what went wrong with it."""
+    seconds, room = (reading.number(candidate.get(key)) for key in ("estimate", "room"))
+    if seconds is None or room is None:
+        return str(candidate.get("reason") or "")
+    return speak("say.no_room", seconds=amounts.duration(speak, seconds), room=amounts.duration(speak, room))
+
+
 def _why(report: Report, speak: Speaker) -> list[str]:
     chosen = reading.find(report, report.get("chosen"))
     figure = reading.validation_of(report, chosen) if chosen else None
@@ -151,7 +159,7 @@ def _not_run(report: Report, speak: Speaker) -> list[str]:
     out = []
     for status, key in (("skipped", "say.skipped"), ("failed", "say.failed")):
         found = reading.with_status(report, status)
-        named = [speak("colon").join(filter(None, (reading.name_of(c), c.get("reason")))) for c in found[:NAMED]]
+        named = [speak("colon").join(filter(None, (reading.name_of(c), why_not(c, speak)))) for c in found[:NAMED]]
         named += [speak("say.more", n=len(found) - NAMED)] if len(found) > NAMED else []
         if found:
             out.append(speak(key, n=len(found), ids=speak("semicolon").join(map(_open_end, named))))

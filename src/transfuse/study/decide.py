@@ -13,7 +13,7 @@ import numpy as np
 
 import transfuse
 from transfuse.advice.candidates import Candidate, expand
-from transfuse.advice.planner import plan
+from transfuse.advice.planner import Planned, plan
 from transfuse.engine.cost import Cost, Prices, cost, price
 from transfuse.engine.ledger import Ledger
 from transfuse.errors import OutputError, RecipeError
@@ -66,24 +66,20 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
         "precision": workshop.precisions,
         "resolved": workshop.resolved,
         "prices": {r: {k: float(f"{v:.4g}") for k, v in vars(p).items()} for r, p in prices.items()},
-        "candidates": [{**p.candidate.to_dict(), "estimate": round(p.seconds, 1), "reason": p.reason} for p in planned],
+        "candidates": [p.to_dict() for p in planned],
     }
     ledger.keep_plan(decided)
     return decided
 
 
-def obey(decided: Mapping[str, Any], workshop: Workshop) -> list[tuple[Candidate, float, str]]:
-    """Set the workshop up as a plan says; its candidates, each with the estimate and the reason to skip it."""
+def obey(decided: Mapping[str, Any], workshop: Workshop) -> list[Planned]:
+    """Set the workshop up as a plan says; its candidates."""
     import torch
 
     torch.set_num_threads(decided["threads"])
     workshop.precisions = dict(decided["precision"])
     workshop.resolved = dict(decided["resolved"])
-    out = []
-    for fields in decided["candidates"]:
-        names = {k: v for k, v in fields.items() if k not in ("estimate", "reason")}
-        out.append((Candidate(**{**names, "sources": tuple(fields["sources"])}), fields["estimate"], fields["reason"]))
-    return out
+    return [Planned.from_dict(fields) for fields in decided["candidates"]]
 
 
 def check_owner(decided: Mapping[str, Any], recipe: Recipe, data: StudyData, folder: Path) -> None:

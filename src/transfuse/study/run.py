@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from transfuse.advice.candidates import Candidate
+from transfuse.advice.planner import Planned
 from transfuse.engine.ledger import LEDGER, PLAN, Ledger, read_json
 from transfuse.errors import OutputError, TransfuseError
 from transfuse.study.assess import assess, choose
@@ -144,7 +145,12 @@ class Study:
 
 
 def run(
-    recipe: Recipe | str | Path, *, out: str | Path | None = None, lang: str = "en", progress: Progress | None = None
+    recipe: Recipe | str | Path,
+    *,
+    out: str | Path | None = None,
+    lang: str = "en",
+    progress: Progress | None = None,
+    keep: bool = True,
 ) -> Study:
     """Compare the transfers of a recipe under its budget, choose one on validation data, save it, read the test once.
 
@@ -156,6 +162,7 @@ def run(
         out: the folder of the results; ``runs/NAME`` by default.
         lang: language of the report, ``en`` or ``zh``.
         progress: told what happens.
+        keep: whether what does not change is computed once; without it figures are the same, and the study slow.
 
     Returns:
         The study, with its report, its leaderboard and its model.
@@ -172,10 +179,10 @@ def run(
     _refuse_foreign(folder)
     data = prepare(recipe)
     with contextlib.closing(Ledger(folder)) as ledger:
-        return _run(recipe, data, ledger, lang, progress)
+        return _run(recipe, data, ledger, lang, progress, keep)
 
 
-def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: Progress) -> Study:
+def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: Progress, keep: bool) -> Study:
     """`run` in a folder that is ours."""
     folder, say = ledger.folder, NOTES.get(lang, NOTES["en"])
     decided = ledger.plan
@@ -190,12 +197,12 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     def pulled(name: str, done: int, total: int | None) -> None:
         progress.update(say["download"].format(name=name), done / total if total else None)
 
-    workshop = Workshop(recipe, data, say, pulled)
+    workshop = Workshop(recipe, data, say, pulled, keep=keep)
     if decided is None:
         progress.note(say["timing"])
         decided = decide(recipe, data, workshop, ledger)
     planned = obey(decided, workshop)
-    progress.start(recipe.budget.minutes * 60, [c.id for c, _, reason in planned if not reason])
+    progress.start(recipe.budget.minutes * 60, [p.candidate.id for p in planned if p.room is None])
     fitted = _fit_all(planned, data, workshop, ledger, progress, say)
     labels = data.task.encode([(data.train.labels or ())[i] for i in validation_rows(data)])
     assessed = assess(fitted, labels, data.task.metric, recipe.seed)
@@ -221,7 +228,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _fit_all(
-    planned: Sequence[tuple[Candidate, float, str]],
+    planned: Sequence[Planned],
     data: StudyData,
     workshop: Workshop,
     ledger: Ledger,
@@ -229,13 +236,14 @@ def _fit_all(
     say: Mapping[str, str],
 ) -> list[tuple[Candidate, dict[str, Any], np.ndarray | None]]:
     """Fit what is planned and not fitted yet, one candidate after another."""
-    running = [c.id for c, _, reason in planned if not reason]
-    left = sum(seconds for _, seconds, reason in planned if not reason)
+    running = [p.candidate.id for p in planned if p.room is None]
+    left = sum(p.seconds for p in planned if p.room is None)
     out: list[tuple[Candidate, dict[str, Any], np.ndarray | None]] = []
-    for candidate, seconds, reason in planned:
-        estimate = {"estimate": seconds}
-        if reason:
-            out.append((candidate, _record("skipped", reason) | estimate, None))
+    for one in planned:
+        candidate, seconds = one.candidate, one.seconds
+        estimate = {"estimate": seconds, "room": one.room}
+        if one.room is not None:
+            out.append((candidate, _record("skipped", one.reason) | estimate, None))
             continue
         record = ledger.read(candidate.id)
         if record is None or record["status"] != "done":

@@ -14,6 +14,7 @@ from transfuse.backbones import loading, precision
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import Job, TransferData
+from transfuse.engine.store import activations
 from transfuse.engine.trunk import Trunk
 from transfuse.engine.watch import MemoryWatch
 from transfuse.errors import RecipeError
@@ -55,12 +56,19 @@ class Workshop:
         data: of the study.
         say: the words for what it does.
         pull: told of downloads.
+        keep: whether activations and stages without a target label are kept for what needs them again.
     """
 
     def __init__(
-        self, recipe: Recipe, data: StudyData, say: Mapping[str, str], pull: loading.Pull | None = None
+        self,
+        recipe: Recipe,
+        data: StudyData,
+        say: Mapping[str, str],
+        pull: loading.Pull | None = None,
+        *,
+        keep: bool = True,
     ) -> None:
-        self.recipe, self.data, self._say, self._pull = recipe, data, say, pull
+        self.recipe, self.data, self._say, self._pull, self._keep = recipe, data, say, pull, keep
         self.precisions: dict[str, dict[str, Any]] = {}
         self.resolved: dict[str, str] = {}
         self._backbones: dict[str, Backbone] = {}
@@ -97,10 +105,12 @@ class Workshop:
             if reference not in self.precisions:
                 sample = list(self.data.train.texts[:16])
                 self.precisions[reference] = precision.choose(backbone, sample, self.data.task.max_tokens)
-            trunk = Trunk(backbone, self.precision(reference), self.data.task.max_tokens)
+            trunk = Trunk(
+                backbone, self.precision(reference), self.data.task.max_tokens, store=activations(), keep=self._keep
+            )
             for texts in (self.data.train.texts, *(source.texts for source in self.data.sources.values())):
                 trunk.register(texts)
-            self._engines[reference] = Engine(trunk, len(self.data.task.labels))
+            self._engines[reference] = Engine(trunk, len(self.data.task.labels), share=self._keep)
         return self._engines[reference]
 
     def job(self, candidate: Candidate, positions: np.ndarray) -> Job:
