@@ -283,3 +283,22 @@ def test_the_chinese_recipe_has_its_data():
     assert data.parts[0]["per_label"] == {"negative": 32, "positive": 32}
     assert len(data.test) == 2000
     assert any("\u4e00" <= character <= "\u9fff" for character in data.train.texts[0])
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize("data", ["vader-movie-reviews", "vader-amazon-reviews", "vader-tweets"])
+def test_little_of_real_text_is_padding(data):
+    need("minilm-l6", data)
+    from transfuse.backbones import loading
+    from transfuse.backbones.huggingface import BATCH_TOKENS
+    from transfuse.backbones.tokens import batches
+    from transfuse.data import Columns, read
+    from transfuse.engine.trunk import CHUNK
+
+    texts = read(f"catalog:{data}", columns=Columns("text"), base=Path()).texts[: 6 * CHUNK]
+    lengths = np.array([len(row) for row in loading.load("catalog:minilm-l6").tokens(texts, None, 256)])
+    padded = 0
+    for start in range(0, len(lengths), CHUNK):
+        chunk = lengths[start : start + CHUNK]
+        padded += sum(len(rows) * int(chunk[rows].max()) for rows in batches(chunk, BATCH_TOKENS))
+    assert 1 - lengths.sum() / padded < 0.05

@@ -32,7 +32,7 @@ def test_everything_runs_where_there_is_room(candidates):
 def test_what_does_not_fit_is_skipped_with_its_time(candidates):
     planned = decide(candidates, {"finetune@enc": 500.0}, 100)
     assert planned["finetune@enc"].seconds == 500
-    assert planned["finetune@enc"].reason.startswith("would take about 500 s; ")
+    assert planned["finetune@enc"].reason.startswith("would take about 501 s with and without its source; ")
     assert "of the budget were left" in planned["finetune@enc"].reason
     assert planned["probe@enc+a"].reason == ""
     assert planned["majority"].reason == ""
@@ -45,11 +45,11 @@ def test_a_skipped_counterpart_takes_the_candidate_with_the_source_along(candida
 
 def test_a_candidate_with_a_source_brings_its_counterpart(candidates):
     """The candidate comes first here, and both fit together or neither runs."""
-    turned = candidates[::-1]
-    assert decide(turned, {"finetune@enc+a": 40.0, "finetune@enc": 40.0}, 100)["finetune@enc"].reason == ""
-    planned = decide(turned, {"finetune@enc+a": 60.0, "finetune@enc": 60.0}, 100)
-    assert planned["finetune@enc+a"].reason
-    assert not planned["finetune@enc"].reason, "alone it fits"
+    assert decide(candidates, {"finetune@enc+a": 40.0, "finetune@enc": 40.0}, 100)["finetune@enc"].reason == ""
+    planned = decide(candidates, {"finetune@enc+a": 60.0, "finetune@enc": 60.0}, 100)
+    for name in ("finetune@enc+a", "finetune@enc"):  # each alone would fit
+        assert planned[name].reason.startswith("would take about 120 s with and without its source; ")
+        assert planned[name].seconds == 60
 
 
 def test_baselines_run_whatever_the_budget(candidates):

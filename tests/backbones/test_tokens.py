@@ -5,7 +5,9 @@ import pytest
 import tiny
 import torch
 
+from transfuse.backbones.huggingface import BATCH_TOKENS
 from transfuse.backbones.tokens import States, batches, fill, pad, tokenize
+from transfuse.engine.trunk import CHUNK
 
 LONG = {"words": "the good and the bad " * 30, "three bytes a character": "好的东西" * 30}
 TEMPLATE = "Review: {text}\nSentiment:"
@@ -63,6 +65,24 @@ def test_batches_cover_all_rows_once_within_the_budget(budget, most):
     assert list(batches(np.array([], dtype=int), 64)) == []
 
 
+def test_little_of_a_batch_is_padding_even_among_few_texts():
+    """Lengths as reviews have them, in the chunks in which a trunk encodes."""
+    lengths = np.random.default_rng(0).gamma(3.0, 9.0, size=8 * CHUNK).astype(int) + 3
+    tokens = padded = 0
+    for start in range(0, len(lengths), CHUNK):
+        chunk = lengths[start : start + CHUNK]
+        tokens += chunk.sum()
+        padded += sum(len(rows) * chunk[rows].max() for rows in batches(chunk, BATCH_TOKENS))
+    assert 1 - tokens / padded < 0.05
+
+
+def test_equal_batches_have_no_padding():
+    lengths = np.random.default_rng(0).integers(1, 9, size=57)
+    found = list(batches(lengths, 64, 8, equal=True))
+    assert sorted(np.concatenate(found).tolist()) == list(range(57))
+    assert all(len(set(lengths[rows].tolist())) == 1 for rows in found)
+
+
 def test_padding_is_on_the_right():
     ids, mask = pad([[5, 6], [7]], 9)
     assert ids.tolist() == [[5, 6], [7, 9]]
@@ -70,13 +90,11 @@ def test_padding_is_on_the_right():
 
 
 def test_states_give_back_the_rows_that_were_put_in():
-    first, second = States.of_ids([[1, 2, 3], [4]]), States.of_ids([[5, 6]])
+    first = States.of_ids([[1, 2, 3], [4]])
     assert first.lengths.tolist() == [3, 1]
     values, mask = first.batch([1, 0])
     assert values.tolist() == [[4, 0, 0], [1, 2, 3]]
     assert mask.tolist() == [[1, 0, 0], [1, 1, 1]]
-    joined = States.join([first, second], [(1, 0), (0, 1), (1, 0)])
-    assert [joined.batch([i])[0].tolist() for i in range(3)] == [[[5, 6]], [[4]], [[5, 6]]]
 
 
 def test_padded_states_keep_their_width():

@@ -13,7 +13,7 @@ from transfuse.backbones.tokens import States
 from transfuse.engine import training
 from transfuse.engine.jobs import Rows, Schedule
 from transfuse.engine.losses import cross_entropy
-from transfuse.engine.training import Average, epochs, train
+from transfuse.engine.training import Average, Pupil, epochs, train
 from transfuse.fitted.head import Head
 
 PLAIN = Schedule(
@@ -42,9 +42,8 @@ class Bench:
     def run(self, schedule: Schedule, seed: int = 0, **other: object) -> tuple[Segment, Head]:
         backbone = tiny.load("bert")
         segment = backbone.segment(1, 3, own=True)
-        head = train(
-            backbone, segment, self.head, "mean", self.states, self.rows, schedule, precision="fp32", seed=seed, **other
-        )
+        pupil = Pupil(segment, self.head, "mean", self.states, self.rows, schedule, seed)
+        (head,) = train(backbone, [pupil], precision="fp32", **other)
         return segment, head
 
     def loss(self, segment: Segment, head: Head) -> float:

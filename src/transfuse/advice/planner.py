@@ -13,6 +13,9 @@ SHARE = 0.95
 """Share of the budget that may be planned; the rest is for what no estimate sees."""
 
 
+_TOLD = ("estimate", "room", "together", "reason")
+
+
 @dataclasses.dataclass(frozen=True)
 class Planned:
     """A candidate with the planner's decision.
@@ -21,18 +24,22 @@ class Planned:
         candidate: what.
         seconds: the estimate of its fits and their validation, with what no candidate before it has computed.
         room: where it is skipped, the seconds that were left to plan with; None where it runs.
+        together: where it is skipped, what it would take with what must run beside it.
     """
 
     candidate: Candidate
     seconds: float
     room: float | None = None
+    together: float | None = None
 
     @property
     def reason(self) -> str:
         """Why it is skipped; empty where it runs."""
         if self.room is None:
             return ""
-        return f"would take about {self.seconds:.0f} s; {self.room:.0f} s of the budget were left to plan with"
+        pair = "" if self.together is None else " with and without its source"
+        needed = self.seconds if self.together is None else self.together
+        return f"would take about {needed:.0f} s{pair}; {self.room:.0f} s of the budget were left to plan with"
 
     def to_dict(self) -> dict[str, Any]:
         """For plan.json."""
@@ -40,15 +47,16 @@ class Planned:
             **self.candidate.to_dict(),
             "estimate": round(self.seconds, 1),
             "room": None if self.room is None else round(self.room, 1),
+            "together": None if self.together is None else round(self.together, 1),
             "reason": self.reason,
         }
 
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> Planned:
         """What `to_dict` wrote."""
-        names = {key: value for key, value in fields.items() if key not in ("estimate", "room", "reason")}
+        names = {key: value for key, value in fields.items() if key not in _TOLD}
         candidate = Candidate(**{**names, "sources": tuple(fields["sources"])})
-        return Planned(candidate, fields["estimate"], fields["room"])
+        return Planned(candidate, fields["estimate"], fields["room"], fields["together"])
 
 
 def plan(
@@ -58,7 +66,7 @@ def plan(
     finals: Mapping[str, float],
     budget: float,
 ) -> list[Planned]:
-    """Take candidates in their order while they fit; a candidate with a source brings its counterpart along.
+    """Take candidates in their order while they fit; a candidate with a source and the same without run both or not.
 
     Args:
         candidates: in the order of their promise.
@@ -74,9 +82,9 @@ def plan(
     spent, reserve = 0.0, 0.0
     taken: dict[str, float] = {}
     cached: dict[tuple[object, ...], float] = {}
-    refused: dict[str, float] = {}
+    refused: dict[str, tuple[float, float | None]] = {}
     for candidate in candidates:
-        if candidate.id in taken:
+        if candidate.id in taken or candidate.id in refused:
             continue
         group = [candidate, *_needed(candidate, candidates, taken)]
         trial = dict(cached)
@@ -86,10 +94,12 @@ def plan(
         if free or spent + sum(seconds.values()) + last <= room:
             spent, reserve, cached = spent + sum(seconds.values()), last, trial
             taken.update(seconds)
-        else:
-            refused[candidate.id] = seconds[candidate.id] + finals[candidate.id]
+            continue
+        together = sum(seconds.values()) + last if len(group) > 1 else None
+        refused |= {c.id: (seconds[c.id] + finals[c.id], together) for c in group if c.id not in refused}
+    left = max(room - spent, 0.0)
     return [
-        Planned(c, taken[c.id]) if c.id in taken else Planned(c, refused[c.id], max(room - spent, 0.0))
+        Planned(c, taken[c.id]) if c.id in taken else Planned(c, refused[c.id][0], left, refused[c.id][1])
         for c in candidates
     ]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -47,6 +49,72 @@ def _linear_names(layers: nn.Module) -> list[str]:
 def tensors(segment: Segment) -> dict[str, torch.Tensor]:
     """The adapters' numbers by the names that the segment's model gives them."""
     return {name: p.detach() for name, p in segment.model.named_parameters() if "lora_" in name}
+
+
+class SideBySide(nn.Module):
+    """Segments that differ in their adapters alone, run as one: a batch is a slice for each of them.
+
+    y[k] = W x[k] + (alpha / r) B_k A_k x[k]: what they share is computed once over all slices, forward and backward,
+    and each slice sees its own adapter. (peft mixes adapters in a batch at inference only.)
+
+    Args:
+        segments: of one backbone, the same layers, each with adapters of its own (`add`).
+    """
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        super().__init__()
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        first = segments[0]
+        self._slices: list[tuple[int, int, int]] = []
+        self.segment = copy.deepcopy(first, {id(p): p for p in first.parameters()})
+        for name, module in list(self.segment.layers.named_modules()):
+            if isinstance(module, BaseTunerLayer):
+                branches = [segment.layers.get_submodule(name) for segment in segments]
+                parent = self.segment.layers.get_submodule(name.rpartition(".")[0])
+                setattr(parent, name.rpartition(".")[2], _Mixed(branches, self._slices))
+
+    def forward(self, which: Sequence[int], given: Sequence[tuple[torch.Tensor, ...]]) -> list[torch.Tensor]:
+        """The states after each of the chosen segments.
+
+        Args:
+            which: positions of the segments.
+            given: the batch of each: states [B, T, D] or ids [B, T], and mask [B, T], of any B and T.
+
+        Returns:
+            [B, T, D] of each.
+        """
+        width = max(mask.shape[1] for _, mask in given)
+        values, mask = (torch.cat([_widened(pair[i], width) for pair in given]) for i in (0, 1))
+        ends = np.cumsum([len(mask) for _, mask in given]).tolist()
+        self._slices[:] = zip(which, [0, *ends[:-1]], ends, strict=True)
+        hidden = self.segment(values if values.dim() == 2 else values.float(), mask)
+        return [hidden[a:b, : m.shape[1]] for (_, a, b), (_, m) in zip(self._slices, given, strict=True)]
+
+
+def _widened(x: torch.Tensor, width: int) -> torch.Tensor:
+    """Padded with zeros at the end of the second dimension."""
+    return nn.functional.pad(x, (0, 0) * (x.dim() - 2) + (0, width - x.shape[1]))
+
+
+class _Mixed(nn.Module):
+    """One linear map with K adapters, each on its slice of the batch."""
+
+    def __init__(self, branches: Sequence[Any], slices: list[tuple[int, int, int]]) -> None:
+        super().__init__()
+        self.base = branches[0].get_base_layer()
+        self._slices = slices
+        self.down, self.up, self.dropout = (
+            nn.ModuleList(getattr(branch, name)[NAME] for branch in branches)
+            for name in ("lora_A", "lora_B", "lora_dropout")
+        )
+        self._scaling = [branch.scaling[NAME] for branch in branches]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, ..., D_in] to [B, ..., D_out]."""
+        parts = [self.up[k](self.down[k](self.dropout[k](x[a:b]))) * self._scaling[k] for k, a, b in self._slices]
+        mixed: torch.Tensor = self.base(x) + torch.cat(parts)
+        return mixed
 
 
 def merged(layer: nn.Module) -> nn.Module:

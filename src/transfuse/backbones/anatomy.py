@@ -112,6 +112,7 @@ class Segment(nn.Module):
         stop: index after the last layer.
         own: deep-copy the layers (and the embeddings where the input is token ids), so that training them leaves the
             base model alone; what is copied requires gradients.
+        shared: with ``own``, the modules are its own and their parameters the base model's, frozen: what adapters need.
         states: take states even at ``start=0`` (the embeddings' output is cached and frozen).
     """
 
@@ -123,6 +124,7 @@ class Segment(nn.Module):
         stop: int,
         *,
         own: bool = False,
+        shared: bool = False,
         states: bool | None = None,
     ) -> None:
         super().__init__()
@@ -135,7 +137,11 @@ class Segment(nn.Module):
                 if name != layered:
                     clone._modules[name] = copy.deepcopy(child).requires_grad_(True) if child is not None else None
         layers = at(base, anatomy.layers)[start:stop]
-        _put(clone, anatomy.layers, copy.deepcopy(layers).requires_grad_(True) if own else layers)
+        if own and shared:
+            layers = copy.deepcopy(layers, {id(p): p for p in layers.parameters()})
+        elif own:
+            layers = copy.deepcopy(layers).requires_grad_(True)
+        _put(clone, anatomy.layers, layers)
         if anatomy.norm:
             _put(clone, anatomy.norm, nn.Identity())
         if anatomy.unused and at(base, anatomy.unused) is not None:

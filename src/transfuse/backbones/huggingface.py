@@ -106,11 +106,12 @@ class Backbone:
         *,
         precision: str = "fp32",
         own: bool = False,
+        shared: bool = False,
         states: bool | None = None,
     ) -> Segment:
         """Layers ``start`` to ``stop`` as a module (see `Segment`)."""
         base = self.base(precision)
-        return Segment(base, self.anatomy, start, stop, own=own, states=states).eval()
+        return Segment(base, self.anatomy, start, stop, own=own, shared=shared, states=states).eval()
 
     def normed(self, hidden: torch.Tensor) -> torch.Tensor:
         """The model's final norm over states [B, T, D] in float32; the states themselves where it has none."""

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 TEXT = "{text}"
+MOST_PADDING = 0.05
+"""Share of a batch that may be padding."""
 
 
 def fill(template: str | None, text: str) -> str:
@@ -56,6 +58,8 @@ def _truncated(tokenizer: Any, text: str, template: str | None, limit: int, leng
 def batches(lengths: np.ndarray, budget: int, most: int = 256, *, equal: bool = False) -> Iterator[np.ndarray]:
     """Positions in batches of similar length, longest first, at most ``budget`` padded tokens each.
 
+    A batch ends where lengths fall off, rather than being filled with padding, once it has a quarter of its tokens.
+
     The batches depend on ``lengths`` alone, so the same texts are always computed in the same company.
 
     Args:
@@ -67,10 +71,14 @@ def batches(lengths: np.ndarray, budget: int, most: int = 256, *, equal: bool = 
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        longest = int(lengths[order[start]])
-        size = min(max(budget // max(longest, 1), 1), most)
+        longest = max(int(lengths[order[start]]), 1)
+        company = lengths[order[start : start + min(max(budget // longest, 1), most)]]
+        counts = np.arange(1, len(company) + 1)
         if equal:
-            size = min(size, int((lengths[order[start : start + size]] == longest).sum()))
+            size = int((company == company[0]).sum())
+        else:
+            fits = (np.cumsum(company) >= (1 - MOST_PADDING) * longest * counts) | (longest * counts <= budget / 4)
+            size = int(counts[fits][-1])
         yield order[start : start + size]
         start += size
 

@@ -13,7 +13,7 @@ from transfuse.backbones.tokens import States, batches
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Prompt, Rows, Schedule, Stage, Train
 from transfuse.engine.logistic import fit_head, ridge_loo
 from transfuse.engine.threads import one_blas_thread
-from transfuse.engine.training import train
+from transfuse.engine.training import Pupil, train
 from transfuse.engine.trunk import Trunk
 from transfuse.fitted.head import Head
 
@@ -114,7 +114,8 @@ def _training(trunk: Trunk, texts: list[str], classes: int, template: str | None
 
     def run() -> None:
         segment = backbone.segment(cut, top, own=True, states=True)
-        train(backbone, segment, head, backbone.poolings[0], states, rows, schedule, precision=trunk.precision, seed=0)
+        pupil = Pupil(segment, head, backbone.poolings[0], states, rows, schedule, seed=0)
+        train(backbone, [pupil], precision=trunk.precision)
 
     return _timed(run) / (sum(map(len, tokens)) * (top - cut))
 

@@ -14,7 +14,7 @@ from transfuse.backbones.tokens import States
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Prompt, Rows, Solve, Stage, Train
 from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo
 from transfuse.engine.threads import one_blas_thread
-from transfuse.engine.training import Tick, train
+from transfuse.engine.training import Pupil, Tick, train
 from transfuse.engine.trunk import Trunk
 from transfuse.fitted.head import Head, HeadPath, unit
 from transfuse.fitted.model import remember
@@ -173,24 +173,19 @@ class Engine:
         if branch.segment is None:
             branch.cut = max(branch.layer - stage.layers, 0) if stage.layers else 0
             branch.segment = backbone.segment(
-                branch.cut, branch.layer, own=True, states=not (stage.embeddings and branch.cut == 0)
+                branch.cut,
+                branch.layer,
+                own=True,
+                shared=bool(stage.adapter),
+                states=not (stage.embeddings and branch.cut == 0),
             )
             if stage.adapter:
                 branch.adapter = dict(stage.adapter)
                 adapters.add(branch.segment, stage.adapter, seed=seed)
         assert branch.head is not None
-        branch.head = train(
-            backbone,
-            branch.segment,
-            branch.head,
-            branch.pooling,
-            self._states(stage.rows, branch),
-            stage.rows,
-            stage.schedule,
-            precision=self._trunk.precision,
-            seed=seed,
-            tick=self.tick,
-        )
+        states = self._states(stage.rows, branch)
+        pupil = Pupil(branch.segment, branch.head, branch.pooling, states, stage.rows, stage.schedule, seed)
+        (branch.head,) = train(backbone, [pupil], precision=self._trunk.precision, tick=self.tick)
 
     def _path(self, branch: Branch) -> HeadPath:
         trunk = self._trunk

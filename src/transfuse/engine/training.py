@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
+from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.pooling import pool
@@ -43,75 +45,129 @@ class LiveHead(nn.Module):
         return Head(mean, scale, weight, bias, self.normalise)
 
 
-def train(
-    backbone: Backbone,
-    segment: Segment,
-    head: Head,
-    pooling: str,
-    states: States,
-    rows: Rows,
-    schedule: Schedule,
-    *,
-    precision: str,
-    seed: int,
-    tick: Tick = lambda _: None,
-) -> Head:
-    """Train a segment in place, and a head, on cached states.
-
-    loss = weighted cross-entropy + contrastive · supervised contrastive term on the pooled states;
-    L2-SP (Li et al. 2018) adds α (w - w_0) to each layer gradient.
+@dataclasses.dataclass
+class Pupil:
+    """A branch that trains: layers or adapters of its own, a head, and everything that decides how.
 
     Args:
-        backbone: gives the final norm and the device.
         segment: layers of its own; its parameters that require gradients train.
         head: where the head starts (linear probing first: Kumar et al. 2022).
         pooling: how states become one vector.
         states: the frozen prefix's states of the N rows, or their token ids.
         rows: labels and weights of the N rows.
         schedule: see `Schedule`.
+        seed: of the batches.
+    """
+
+    segment: Segment
+    head: Head
+    pooling: str
+    states: States
+    rows: Rows
+    schedule: Schedule
+    seed: int
+
+
+def train(backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: Tick = lambda _: None) -> list[Head]:
+    """Train one or several segments in place, side by side, and a head for each.
+
+    loss = weighted cross-entropy + contrastive · supervised contrastive term on the pooled states, for each pupil
+    alone; L2-SP (Li et al. 2018) adds α (w - w_0) to each layer gradient. Pupils share nothing but the frozen weights
+    below their adapters, through which one pass takes the batches of all: each gets the gradients, and ends with the
+    weights, that training it alone gives (but for dropout, whose draws are one sequence, seeded by the first pupil).
+
+    Args:
+        backbone: gives the final norm and the device.
+        pupils: those with adapters must have the same layers; each stops when its own epochs are over.
         precision: ``bf16`` runs the passes under autocast; weights and optimizer stay in float32.
-        seed: of the batches and of dropout.
-        tick: told of the share of the steps done.
+        tick: told of the share of all steps done.
 
     Returns:
-        The trained head.
+        The trained heads.
 
-    Cost: epochs · N rows forward and backward through the segment alone.
+    Cost: epochs · N rows of each pupil forward and backward through its segment alone.
     """
     device = backbone.device
-    live = LiveHead(head, device)
-    segment.to(device).train()
-    optimizer, layers = _optimizer(segment, live, schedule)
-    anchors = [p.detach().clone() for p in layers] if schedule.anchor else []
-    total = schedule.epochs * _steps(len(rows), schedule.batch_size)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, total, schedule.warmup))
-    labels = torch.tensor(rows.labels, device=device)
-    weights = torch.tensor(rows.weights, dtype=torch.float32, device=device)
-    average = Average(layers + list(live.parameters()), int(schedule.average_from * total))
+    learners = [_Learner(pupil, device) for pupil in pupils]
+    total, done = sum(learner.total for learner in learners), 0
+    adapted = len(pupils) > 1 and all(adapters.tensors(pupil.segment) for pupil in pupils)
+    together = adapters.SideBySide([pupil.segment for pupil in pupils]) if adapted else None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        for step, chosen in enumerate(epochs(states.lengths, rows.labels, schedule, seed)):
-            values, mask = (x.to(device) for x in states.batch(chosen))
+        torch.manual_seed(pupils[0].seed)
+        while active := [learner for learner in learners if learner.advance()]:
+            given = [tuple(x.to(device) for x in one.pupil.states.batch(one.chosen)) for one in active]
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                hidden = segment(values if values.dim() == 2 else values.float(), mask)
-            features = pool(backbone.normed(hidden), mask, pooling)
-            loss = cross_entropy(live(features), labels[chosen], weights[chosen])
-            if schedule.contrastive:
-                term = supervised_contrastive(features, labels[chosen], weights[chosen])
-                loss = loss + schedule.contrastive * term
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            for parameter, anchor in zip(layers, anchors, strict=False):
-                if parameter.grad is not None:
-                    parameter.grad.add_(parameter.detach() - anchor, alpha=schedule.anchor)
-            torch.nn.utils.clip_grad_norm_(layers + list(live.parameters()), 1.0)
-            optimizer.step()
-            scheduler.step()
-            average.update(step)
-            tick((step + 1) / total)
-    average.apply()
-    segment.eval()
-    return live.frozen()
+                if together is not None:
+                    hidden = together([learners.index(one) for one in active], given)
+                else:
+                    hidden = [_forward(one.pupil.segment, *pair) for one, pair in zip(active, given, strict=True)]
+            losses = [
+                one.loss(pool(backbone.normed(h), mask, one.pupil.pooling))
+                for one, h, (_, mask) in zip(active, hidden, given, strict=True)
+            ]
+            for one in active:
+                one.optimizer.zero_grad(set_to_none=True)
+            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+            for one in active:
+                one.step()
+            done += len(active)
+            tick(done / total)
+    return [learner.finish() for learner in learners]
+
+
+def _forward(segment: Segment, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    hidden: torch.Tensor = segment(values if values.dim() == 2 else values.float(), mask)
+    return hidden
+
+
+class _Learner:
+    """A pupil while it trains: its optimizer, its batches, its average."""
+
+    def __init__(self, pupil: Pupil, device: torch.device) -> None:
+        schedule = pupil.schedule
+        self.pupil, self.live = pupil, LiveHead(pupil.head, device)
+        pupil.segment.to(device).train()
+        self.optimizer, self.layers = _optimizer(pupil.segment, self.live, schedule)
+        self.anchors = [p.detach().clone() for p in self.layers] if schedule.anchor else []
+        self.total = total = schedule.epochs * _steps(len(pupil.rows), schedule.batch_size)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: _factor(step, total, schedule.warmup)
+        )
+        self.labels = torch.tensor(pupil.rows.labels, device=device)
+        self.weights = torch.tensor(pupil.rows.weights, dtype=torch.float32, device=device)
+        self.parameters = self.layers + list(self.live.parameters())
+        self.average = Average(self.parameters, int(schedule.average_from * total))
+        self.batches = enumerate(epochs(pupil.states.lengths, pupil.rows.labels, schedule, pupil.seed))
+        self.at, self.chosen = -1, np.empty(0, dtype=np.int64)
+
+    def advance(self) -> bool:
+        """Take the next batch; False where there is none."""
+        self.at, self.chosen = next(self.batches, (-1, np.empty(0, dtype=np.int64)))
+        return self.at >= 0
+
+    def loss(self, features: torch.Tensor) -> torch.Tensor:
+        """The loss of the batch from its pooled states [B, D]."""
+        labels, weights = self.labels[self.chosen], self.weights[self.chosen]
+        loss = cross_entropy(self.live(features), labels, weights)
+        if self.pupil.schedule.contrastive:
+            loss = loss + self.pupil.schedule.contrastive * supervised_contrastive(features, labels, weights)
+        return loss
+
+    def step(self) -> None:
+        """One step of the optimizer on the gradients that are there."""
+        for parameter, anchor in zip(self.layers, self.anchors, strict=False):
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter.detach() - anchor, alpha=self.pupil.schedule.anchor)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.average.update(self.at)
+
+    def finish(self) -> Head:
+        """The head, after the averages have been put in."""
+        self.average.apply()
+        self.pupil.segment.eval()
+        return self.live.frozen()
 
 
 def _optimizer(

@@ -106,10 +106,11 @@ def _probe(chosen: Candidate, speak: Speaker) -> list[str]:
 
 def why_not(candidate: Candidate, speak: Speaker) -> str:
     """Why a candidate did not run, or what went wrong with it."""
-    seconds, room = (reading.number(candidate.get(key)) for key in ("estimate", "room"))
+    seconds, room, both = (reading.number(candidate.get(key)) for key in ("estimate", "room", "together"))
     if seconds is None or room is None:
         return str(candidate.get("reason") or "")
-    return speak("say.no_room", seconds=amounts.duration(speak, seconds), room=amounts.duration(speak, room))
+    key, needed = ("say.no_room", seconds) if both is None else ("say.no_room_for_both", both)
+    return speak(key, seconds=amounts.duration(speak, needed), room=amounts.duration(speak, room))
 
 
 def _why(report: Report, speak: Speaker) -> list[str]:

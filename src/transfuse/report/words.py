@@ -97,6 +97,8 @@ WORDS: dict[str, dict[str, str]] = {
         "say.next": "Next best: {id} with {figure}.",
         "say.strict": "The recipe's gate is strict: only what is shown to help may be chosen.",
         "say.no_room": "would take about {seconds}; {room} of the budget were left to plan with",
+        "say.no_room_for_both": "would take about {seconds} with and without its source; "
+        "{room} of the budget were left to plan with",
         "say.barred": "Barred from the choice: {id}. {reason}",
         "say.barred_hurts": "It hurts: {difference} against {against} on {split}.",
         "say.barred_unsaid": "The report does not say why.",
@@ -270,6 +272,7 @@ WORDS: dict[str, dict[str, str]] = {
         "say.next": "其次：{id}，为 {figure}。",
         "say.strict": "配方采用严格门槛：只有证明有帮助的方案才可选。",
         "say.no_room": "约需 {seconds}，而预算只剩 {room} 可安排",
+        "say.no_room_for_both": "有源与无源两者约需 {seconds}，而预算只剩 {room} 可安排",
         "say.barred": "被排除：{id}。{reason}",
         "say.barred_hurts": "有害：与 {against} 相比为 {difference}（{split}）。",
         "say.barred_unsaid": "报告没有说明原因。",

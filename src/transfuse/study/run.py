@@ -241,7 +241,7 @@ def _fit_all(
     out: list[tuple[Candidate, dict[str, Any], np.ndarray | None]] = []
     for one in planned:
         candidate, seconds = one.candidate, one.seconds
-        estimate = {"estimate": seconds, "room": one.room}
+        estimate = {"estimate": seconds, "room": one.room, "together": one.together}
         if one.room is not None:
             out.append((candidate, _record("skipped", one.reason) | estimate, None))
             continue
