@@ -19,12 +19,13 @@ the sample standard deviation. What is not reached yet, and why, stands in [log.
 BEGIN, END = "<!-- measured: python -m benchmarks page -->", "<!-- measured until here -->"
 READMES = {
     "README.md": """Measured there: accuracy {first} on {rows} sealed test sentences, where the 64 labels alone reach
-{alone}, in {seconds:.0f} seconds; over {draws} draws of the 64 labels {mean:.3f} ± {sd:.3f}, where they alone reach
-{alone_mean:.3f}. And {intents:.3f} on 150 intents with ten examples each, where these alone reach {intents_alone:.3f}.
+{alone}, in {seconds:.0f} seconds; the mean of {draws} studies, each with other 64 labels: {mean:.3f} ± {sd:.3f}, where
+these alone reach {alone_mean:.3f}. And {intents:.3f} on 150 intents with ten examples each, where these alone reach
+{intents_alone:.3f}.
 """,
     "README.zh-CN.md": """实测：在 {rows} 条封存的测试句子上准确率 {first}，
 仅用这 64 条标签为 {alone}，用时 {seconds:.0f} 秒；
-换 {draws} 组不同的 64 条标签，平均 {mean:.3f} ± {sd:.3f}，仅用标签平均 {alone_mean:.3f}。
+{draws} 次研究（每次换 64 条标签）平均 {mean:.3f} ± {sd:.3f}，仅用标签平均 {alone_mean:.3f}。
 每类十个例子的 150 类意图上为 {intents:.3f}，仅用这些例子为 {intents_alone:.3f}。
 """,
 }

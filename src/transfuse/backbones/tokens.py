@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 TEXT = "{text}"
-MOST_PADDING = 0.05
-"""Share of a batch that may be padding."""
+MOST_PADDING = 0.03
+"""Share of a full batch that may be padding."""
 
 
 def fill(template: str | None, text: str) -> str:
