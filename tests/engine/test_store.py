@@ -6,7 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from transfuse.engine.store import Store
+from transfuse.engine.store import Store, activations
+from transfuse.errors import UsageError
 
 
 @pytest.fixture
@@ -25,6 +26,19 @@ def test_what_was_put_is_got_and_mapped(store):
     assert isinstance(kept, np.memmap)
     np.testing.assert_array_equal(Store(store.folder, 10_000).get("a"), array())
     assert store.get("b") is None
+
+
+@pytest.mark.parametrize("asked", ["plenty", "", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_number_of_gib_is_refused(monkeypatch, asked):
+    monkeypatch.setenv("TRANSFUSE_ACTIVATIONS_GIB", asked)
+    with pytest.raises(UsageError, match="TRANSFUSE_ACTIVATIONS_GIB") as caught:
+        activations()
+    assert "GiB" in caught.value.expected
+
+
+def test_a_limit_of_nothing_keeps_nothing(monkeypatch):
+    monkeypatch.setenv("TRANSFUSE_ACTIVATIONS_GIB", "0")
+    assert activations() is None
 
 
 def test_changing_what_was_got_leaves_the_file_alone(store):

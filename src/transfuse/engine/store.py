@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import zlib
 from pathlib import Path
@@ -12,16 +13,33 @@ from typing import IO
 import numpy as np
 
 from transfuse.data import cache_root
+from transfuse.errors import UsageError
 
 MARK = b"tfa1"
 """Ends every file, after the checksum of its data."""
+LIMIT = "TRANSFUSE_ACTIVATIONS_GIB"
+"""The variable of the environment that bounds the store of a user."""
 PART = 1 << 24
 """Bytes of a checksum that are read at a time."""
 
 
 def activations() -> Store | None:
-    """The store of this user: below the cache folder, at most TRANSFUSE_ACTIVATIONS_GIB (8) in all; None for 0."""
-    gib = float(os.environ.get("TRANSFUSE_ACTIVATIONS_GIB", "8"))
+    """The store of this user: below the cache folder, at most TRANSFUSE_ACTIVATIONS_GIB (8) in all; None for 0.
+
+    Raises:
+        UsageError: the variable holds something that is no number of GiB.
+    """
+    asked = os.environ.get(LIMIT, "8")
+    try:
+        gib = float(asked)
+        if not 0 <= gib < math.inf:
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            f"{LIMIT}={asked}",
+            expected="GiB of disk for activations, as 8 or 0.5; 0 keeps none",
+            remedy=f"Set {LIMIT} to a number, or unset it for 8.",
+        ) from None
     return Store(cache_root() / "activations", int(gib * 2**30)) if gib > 0 else None
 
 

@@ -69,6 +69,7 @@ class Workshop:
         keep: bool = True,
     ) -> None:
         self.recipe, self.data, self._say, self._pull, self._keep = recipe, data, say, pull, keep
+        self._store = activations()
         self.precisions: dict[str, dict[str, Any]] = {}
         self.resolved: dict[str, str] = {}
         self._backbones: dict[str, Backbone] = {}
@@ -106,7 +107,7 @@ class Workshop:
                 sample = list(self.data.train.texts[:16])
                 self.precisions[reference] = precision.choose(backbone, sample, self.data.task.max_tokens)
             trunk = Trunk(
-                backbone, self.precision(reference), self.data.task.max_tokens, store=activations(), keep=self._keep
+                backbone, self.precision(reference), self.data.task.max_tokens, store=self._store, keep=self._keep
             )
             for texts in (self.data.train.texts, *(source.texts for source in self.data.sources.values())):
                 trunk.register(texts)
