@@ -38,7 +38,9 @@ check: $(READY)  ## formatting, lint, types, imports; no test is run
 test: check assets  ## all checks and all tests
 	$(BIN)/python -m pytest
 
-bench: assets  ## the figures of docs/benchmarks.md, measured again
+bench: assets  ## the figures of docs/benchmarks.md, measured again (some hours; what is compared with is installed)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
+	$(BIN)/transfuse assets pull vader-nyt
 	rm -rf runs/benchmarks
 	$(BIN)/python -m benchmarks
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT
+from benchmarks.plot import log_log
 
 PAGE = ROOT / "docs" / "benchmarks.md"
+PLOT = ROOT / "docs" / "growth.svg"
 HEAD = """# Benchmarks
 
 Measured figures, written by `python -m benchmarks page` from `benchmarks/results/`; nothing here is typed by hand.
@@ -41,11 +43,21 @@ def run() -> None:
 
 def pages() -> dict[Path, str]:
     """What the results make of each file; a test compares."""
-    writers = {"reviews": _reviews, "intents": _intents, "chinese": _chinese, "kill": _kill}
+    writers = {
+        "reviews": _reviews,
+        "intents": _intents,
+        "chinese": _chinese,
+        "kill": _kill,
+        "speed": _speed,
+        "growth": _growth,
+        "profile": _profile,
+    }
     files = {name: RESULTS / f"{name}.json" for name in writers}
     kept = {name: json.loads(file.read_text("utf-8")) for name, file in files.items() if file.exists()}
     parts = [HEAD, *("\n".join([*writers[name](record), "", _made(record), ""]) for name, record in kept.items())]
     out = {PAGE: "\n".join(parts)}
+    if "growth" in kept:
+        out[PLOT] = _growth_plot(kept["growth"])
     for name, words in READMES.items():
         before, _, rest = (ROOT / name).read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
@@ -154,4 +166,85 @@ def _kill(record: Mapping[str, Any]) -> list[str]:
 
 The main job, killed: {"; ".join(record["moments"])}. Then run to its end by the same command.
 Its report.json against that of an undisturbed run of the same plan, times and memory aside: **{verdict}**."""
+    ]
+
+
+COLUMNS = {"accuracy": ".3f", "cosine": ".4f", "memory_mib": ",.0f"}
+"""Figures beside the seconds, and how they are written."""
+
+
+def _speed(record: Mapping[str, Any]) -> list[str]:
+    out = [
+        """## The same work by transfuse and by what people use
+
+Each run in a process of its own, in alternating order, with two threads and OMP_WAIT_POLICY=PASSIVE on both sides;
+loading a model is on nobody's clock. Medians, with the range in brackets; *relative* is a row's median over the first
+row's. Accuracy is on test rows, memory is the process's most. The peers stand in the extra `bench`, their
+versions in constraints.txt."""
+    ]
+    for work in record["works"].values():
+        sides = work["sides"]
+        first = next(iter(sides.values()))
+        shown = [name for name in COLUMNS if name in first]
+        extra = [name for name in ("agreement", "equal") if name in first]
+        heads = ["side", "seconds", "relative", *(name.replace("_mib", ", MiB") for name in shown), *extra]
+        out += ["", f"### {work['what']}", "", f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+        for name, side in sides.items():
+            seconds = side["seconds"]
+            cells = [
+                name,
+                f"{seconds['median']:.1f} ({seconds['low']:.1f}–{seconds['high']:.1f})",
+                f"{seconds['median'] / first['seconds']['median']:.2f}",
+                *(f"{side[key]['median']:{COLUMNS[key]}}" for key in shown),
+                *(f"{side[key]:.1%}" if key == "agreement" else ("yes" if side[key] else "NO") for key in extra),
+            ]
+            out.append(f"| {' | '.join(cells)} |")
+    return out
+
+
+def _growth(record: Mapping[str, Any]) -> list[str]:
+    rows = [
+        f"| {r['texts']:,} | {r['tokens']:,} | {r['prefix_seconds']:.1f} | {r['epoch_seconds']:.1f} "
+        f"| {r['answer_seconds']:.1f} | {r['disk_mib']:,.0f} | {r['memory_before_mib']:,.0f} | {r['memory_mib']:,.0f} |"
+        for r in record["rows"]
+    ]
+    return [
+        f"""## From 1,000 to 100,000 texts
+
+The frozen prefix of minilm-l6 computed onto disk, one epoch over it through the top {record["layers"]} layers, all
+texts answered. Memory is the process's anonymous memory: what is mapped from disk can be dropped at any time.
+
+![Seconds against texts](growth.svg)
+
+| texts | tokens | prefix, s | one epoch, s | answers, s | on disk, MiB | memory before, MiB | at most, MiB |
+| --- | --- | --- | --- | --- | --- | --- | --- |""",
+        *rows,
+    ]
+
+
+def _growth_plot(record: Mapping[str, Any]) -> str:
+    parts = {"frozen prefix": "prefix_seconds", "one epoch": "epoch_seconds", "answers": "answer_seconds"}
+    lines = {name: [(r["texts"], r[key]) for r in record["rows"]] for name, key in parts.items()}
+    return log_log(lines, x="texts", y="seconds")
+
+
+def _profile(record: Mapping[str, Any]) -> list[str]:
+    whole = record["study_seconds"]
+    rows = []
+    for part in record["parts"]:
+        speed = part["operations"] / part["seconds"] / 1e9
+        told = f"{speed:,.0f} | {speed * 1e9 / record['peaks']['bf16']:.0%}" if part["operations"] else "|"
+        rows.append(f"| {part['part']} | {part['seconds']:.1f} | {part['seconds'] / whole:.0%} | {told} |")
+    rows.append(f"| all else | {record['rest']:.1f} | {record['rest'] / whole:.0%} | | |")
+    return [
+        f"""## Where the seconds of the main job go
+
+`examples/reviews.yaml`, {whole:.0f} seconds. Operations are counted from weights and real tokens (two a weight and
+token forward, four backward; attention and padding are not counted), against the best of ten products of 2,048 x 2,048
+matrices on the same threads: {record["peaks"]["fp32"] / 1e9:,.0f} billion a second in fp32,
+{record["peaks"]["bf16"] / 1e9:,.0f} in bf16. The last column is the share of the latter.
+
+| part | seconds | share | billion operations a second | of the limit |
+| --- | --- | --- | --- | --- |""",
+        *rows,
     ]

@@ -25,7 +25,8 @@ def modules_after(statement: str) -> set[str]:
 
 
 def test_the_exported_names_are_these():
-    assert sorted(transfuse.__all__) == ["Recipe", "TransferClassifier", "__version__", "errors", "load", "run"]
+    names = ["Embedder", "Recipe", "TransferClassifier", "__version__", "errors", "load", "run"]
+    assert sorted(transfuse.__all__) == names
     assert dir(transfuse) == sorted(transfuse.__all__)
     assert set(transfuse._PUBLIC) | {"__version__"} == set(transfuse.__all__)
 
@@ -36,7 +37,7 @@ def test_every_exported_name_exists(name):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(AttributeError, match=r"no attribute 'nonsense'; it has Recipe, .*, run"):
+    with pytest.raises(AttributeError, match=r"no attribute 'nonsense'; it has Embedder, Recipe, .*, run"):
         _ = transfuse.nonsense
 
 
@@ -90,7 +91,8 @@ def test_what_is_installed_is_what_is_pinned():
 def test_every_import_of_the_package_is_a_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {canonical(re.match(r"[\w.-]+", requirement).group()) for requirement in project["dependencies"]}
-    optional = {canonical(re.match(r"[\w.-]+", r).group()) for r in project["optional-dependencies"]["bundle"]}
+    extras = (*project["optional-dependencies"]["bundle"], *project["optional-dependencies"]["onnx"])
+    optional = {canonical(re.match(r"[\w.-]+", requirement).group()) for requirement in extras}
     owners = metadata.packages_distributions()
     imported = set()
     for path in (ROOT / "src").rglob("*.py"):

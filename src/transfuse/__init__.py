@@ -10,21 +10,27 @@ The public names load when they are first used: importing this package imports n
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transfuse import errors as errors
+    from transfuse.fitted import Embedder as Embedder
     from transfuse.fitted import load as load
     from transfuse.study.estimator import TransferClassifier as TransferClassifier
     from transfuse.study.recipe import Recipe as Recipe
     from transfuse.study.run import run as run
 
+# Read when torch is loaded: threads that wait must sleep. Beside another busy process spinning costs ten times.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 __version__ = "0.1.0"
 
-__all__ = ["Recipe", "TransferClassifier", "__version__", "errors", "load", "run"]
+__all__ = ["Embedder", "Recipe", "TransferClassifier", "__version__", "errors", "load", "run"]
 
 # Public name -> where it lives: "module:attribute", or a module alone.
 _PUBLIC = {
+    "Embedder": "transfuse.fitted:Embedder",
     "Recipe": "transfuse.study.recipe:Recipe",
     "TransferClassifier": "transfuse.study.estimator:TransferClassifier",
     "errors": "transfuse.errors",

@@ -11,6 +11,7 @@ import pytest
 
 import transfuse.fitted
 from transfuse.cli import main
+from transfuse.fitted.trial import Trial
 
 
 class FakeModel:
@@ -21,7 +22,11 @@ class FakeModel:
     def __init__(self) -> None:
         self.manifest = {"task": {"input": "text", "label": "rating", "bins": {"negative": "< 0", "positive": "> 0"}}}
 
-    def predict_proba(self, texts):
+    def fastest(self, texts):
+        return Trial("int8", 2.5, 1.0)
+
+    def predict_proba(self, texts, *, precision="fp32"):
+        self.precision = precision
         positive = np.array([0.9 if "good" in text else 0.25 for text in texts])
         return np.stack([1 - positive, positive], axis=1)
 

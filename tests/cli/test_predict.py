@@ -131,3 +131,38 @@ def test_the_folder_of_a_run_stands_for_its_model(command, model, tmp_path):
 
 def test_a_folder_without_a_model(command, tmp_path):
     assert command("predict", tmp_path, "good").code == 7
+
+
+def test_a_long_file_is_read_predicted_and_written_in_parts(command, model, tmp_path, monkeypatch):
+    from transfuse.cli import predict
+
+    monkeypatch.setattr(predict, "PART", 2)
+    asked = []
+    usual = model.predict_proba
+    model.predict_proba = lambda texts, **given: asked.append(len(texts)) or usual(texts)
+    (tmp_path / "in.csv").write_text("text\n" + "good\nbad\n" * 2 + "good\n")
+    assert command("predict", "m", "--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv").code == 0
+    assert asked == [2, 2, 1]
+    written = rows_of((tmp_path / "out.csv").read_text())
+    assert [row["predicted_label"] for row in written] == ["positive", "negative"] * 2 + ["positive"]
+    piped = rows_of(command("predict", "m", stdin=b"good\nbad\ngood\n").out)
+    assert [row["text"] for row in piped] == ["good", "bad", "good"]
+
+
+def test_a_file_that_breaks_half_way_leaves_no_output(command, model, tmp_path, monkeypatch):
+    from transfuse.cli import predict
+
+    monkeypatch.setattr(predict, "PART", 2)
+    (tmp_path / "in.csv").write_text("text,n\na,1\nb,2\nc\n")
+    outcome = command("predict", "m", "--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv")
+    assert outcome.code == 4
+    assert "line 4: 1 fields, but the header has 2" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_fast_takes_what_a_trial_shows_and_says_so(command, model):
+    assert "int8" not in command("predict", "m", "good").err
+    assert model.precision == "fp32"
+    outcome = command("predict", "m", "good", "--fast")
+    assert outcome.err == "int8: 2.5 times as fast as fp32, the same label for 100.0% of 1 texts\n"
+    assert model.precision == "int8"

@@ -4,9 +4,10 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from transfuse.data import read_lines, read_table, write_table
+from transfuse.data import Table, TableWriter, read_lines, read_parts, read_table, write_table
 from transfuse.errors import DataError, OutputError
 
 
@@ -59,6 +60,76 @@ def test_refusals_name_the_column_and_the_file(tmp_path: Path) -> None:
 
 
 def test_lines_of_a_stream() -> None:
-    table = read_lines(io.StringIO("one\r\n\ntwo"))
+    table = next(read_lines(io.StringIO("one\r\n\ntwo")))
     assert table.columns == {"text": ["one", "", "two"]}
     assert table.rows.tolist() == [1, 2, 3]
+
+
+def copy(source: Path, target: Path, rows: int) -> None:
+    with TableWriter(target) as writer:
+        for part in read_parts(source, source.name, rows):
+            writer.write(part, {})
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet", ".txt"])
+def test_a_file_in_parts_is_the_file(tmp_path: Path, suffix: str) -> None:
+    texts = [f"text {n}, über" for n in range(25)]
+    path = tmp_path / f"in{suffix}"
+    if suffix == ".txt":
+        path.write_text("\n".join(texts), encoding="utf-8")
+    else:
+        write_table(Table({"n": list(range(25)), "text": texts}, np.arange(1, 26), "made"), {}, path)
+    whole = read_table(path.name, base=tmp_path)
+    parts = list(read_parts(path, "in", 10))
+    assert [len(part) for part in parts] == [10, 10, 5]
+    assert np.concatenate([part.rows for part in parts]).tolist() == whole.rows.tolist()
+    for name, values in whole.columns.items():
+        assert [value for part in parts for value in part.columns[name]] == values
+    if suffix != ".txt":
+        copy(path, tmp_path / f"again{suffix}", 10)
+        assert read_table(f"again{suffix}", base=tmp_path).columns == whole.columns
+
+
+def test_a_key_that_only_later_rows_have_is_a_column_of_every_part(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c", "id": 3}\n', encoding="utf-8")
+    assert [part.columns for part in read_parts(path, "in", 2)] == [
+        {"text": ["a", "b"], "id": [None, None]},
+        {"text": ["c"], "id": [3]},
+    ]
+
+
+def test_a_broken_line_in_a_later_part_leaves_no_output(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("text,n\na,1\nb,2\nc\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 4: 1 fields"):
+        copy(path, tmp_path / "out.csv", 2)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_later_part_of_another_type_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"n": 1}\n{"n": "two"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="rows 2 to 2: other types than the rows before"):
+        copy(path, tmp_path / "out.parquet", 1)
+
+
+@pytest.mark.parametrize("at", [5, (1 << 20) - 1, 1 << 20])
+def test_a_byte_that_is_no_utf8_is_found_across_the_parts_of_a_scan(tmp_path: Path, at: int) -> None:
+    path = tmp_path / "in.txt"
+    path.write_bytes(b"a\n" * (at // 2) + b"a" * (at % 2) + "é".encode() + b"\xe9 \n")
+    with pytest.raises(DataError, match=rf"byte {at + 2} \(line {at // 2 + 1}\) is 0xe9"):
+        list(read_parts(path, "in", 10))
+
+
+def test_a_file_that_ends_inside_a_character(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes("aé".encode()[:-1])
+    with pytest.raises(DataError, match=r"byte 1 \(line 1\) is 0xc3"):
+        list(read_parts(tmp_path / "in.txt", "in", 10))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".txt"])
+def test_a_byte_order_mark_alone_is_no_data(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"in{suffix}").write_bytes(b"\xef\xbb\xbf")
+    with pytest.raises(DataError):
+        list(read_parts(tmp_path / f"in{suffix}", "in", 10))

@@ -7,11 +7,16 @@ import torch
 import toy
 
 from transfuse.backbones.anatomy import Segment
+from transfuse.backbones.tokens import States
 from transfuse.engine import trunk as trunk_module
 from transfuse.engine.store import Store
 from transfuse.engine.trunk import Trunk
 
 TEXTS = tuple(toy.examples(30, seed=0).texts)
+
+
+def rows(states: States) -> list[torch.Tensor]:
+    return [states.row(i) for i in range(len(states))]
 
 
 def new(family: str = "bert") -> Trunk:
@@ -77,7 +82,7 @@ def test_figures_do_not_depend_on_the_order_of_requests(family, monkeypatch):
     for part in (TEXTS[20:], TEXTS[3:5], TEXTS[::-1]):
         np.testing.assert_array_equal(b.features(part, None), a.features(part, None))
     for part in (TEXTS[5:6], TEXTS[::-2]):
-        assert all(map(torch.equal, a.states(part, None, 2).rows, b.states(part, None, 2).rows))
+        assert all(map(torch.equal, rows(a.states(part, None, 2)), rows(b.states(part, None, 2))))
 
 
 def test_chunks_are_encoded_whole_and_only_where_needed(passes, monkeypatch):
@@ -109,11 +114,11 @@ def test_states_are_those_of_the_backbone_and_computed_once(passes):
     backbone, trunk = tiny.load("bert"), new()
     found = trunk.states(TEXTS, None, 2)
     direct = backbone.states(backbone.tokens(TEXTS, None, 64), 2)
-    assert torch.equal(torch.cat(list(found.rows)), direct)
+    assert torch.equal(torch.cat(rows(found)), direct)
     passes.clear()
     part = trunk.states(TEXTS[7:9], None, 2)
     assert passes == []
-    assert all(map(torch.equal, part.rows, found.rows[7:9]))
+    assert all(map(torch.equal, rows(part), rows(found)[7:9]))
     trunk.states(TEXTS, None, 1)
     assert {(start, stop) for _, start, stop in passes} == {(0, 1)}
 
@@ -122,7 +127,7 @@ def test_token_ids_need_no_pass(passes):
     backbone, trunk = tiny.load("bert"), new()
     found = trunk.states(TEXTS, None, 0, ids=True)
     assert passes == []
-    assert [row.tolist() for row in found.rows] == backbone.tokens(TEXTS, None, 64)
+    assert [row.tolist() for row in rows(found)] == backbone.tokens(TEXTS, None, 64)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -135,11 +140,11 @@ def test_activations_on_disk_are_those_that_were_computed(tmp_path, passes, prec
     np.testing.assert_array_equal(second.features(TEXTS, None), features)
     found = second.states(TEXTS, "a {text}", 2)
     assert passes == []
-    assert all(map(torch.equal, found.rows, states.rows))
-    assert found.rows[0].dtype == states.rows[0].dtype
+    assert all(map(torch.equal, rows(found), rows(states)))
+    assert found.row(0).dtype == states.row(0).dtype
     values, _ = found.batch([0, 1])
     values.zero_()
-    assert all(map(torch.equal, second.states(TEXTS, "a {text}", 2).rows, states.rows))
+    assert all(map(torch.equal, rows(second.states(TEXTS, "a {text}", 2)), rows(states)))
 
 
 @pytest.mark.parametrize(

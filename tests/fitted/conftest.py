@@ -43,7 +43,7 @@ def head(*, normalise: bool = False) -> Head:
 def scaled(path: HeadPath) -> HeadPath:
     """The head standardises the features of the texts, so that no text's answer is certain."""
     states = States.of_ids(path.backbone.tokens(TEXTS, path.template, path.limit))
-    features = path.pooled(path.whole(), states, "fp32")
+    features = path.backbone.pooled(path.whole(), states, path.pooling)
     features = unit(features) if path.head.normalise else features
     path.head = dataclasses.replace(path.head, mean=features.mean(0), scale=features.std(0) + 1e-3)
     return path

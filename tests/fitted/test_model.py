@@ -104,7 +104,7 @@ def test_no_texts_and_no_strings(model):
     fitted = model("encoder probe")
     assert fitted.predict([]) == []
     assert fitted.predict_proba([]).shape == (0, 3)
-    with pytest.raises(ModelError, match="predict got one string\nExpected: a list of texts"):
+    with pytest.raises(ModelError, match="got one string\nExpected: a list of texts"):
         fitted.predict("the good")
     with pytest.raises(ModelError, match="text 2 is nan, of type float\nExpected: a string\nRemedy: Convert it"):
         fitted.predict(["x", float("nan")])

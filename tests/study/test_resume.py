@@ -13,6 +13,7 @@ from study.place import recipe_text, same
 
 from transfuse.engine.ledger import Ledger, read_json
 from transfuse.errors import OutputError
+from transfuse.study import decide as decide_module
 from transfuse.study import finish as finish_module
 from transfuse.study.recipe import Recipe
 from transfuse.study.run import run
@@ -107,6 +108,31 @@ def test_the_plan_is_obeyed_though_prices_have_changed(undisturbed, planned, rec
     assert set(status.values()) == {"done"}
     assert found["seconds"] > 99999, "time adds up over resumes"
     assert found["budget"]["spent_seconds"] > 99999
+
+
+def test_what_was_left_out_runs_if_more_time_is_left_than_planned(undisturbed, recipe, tmp_path, monkeypatch, told):
+    """Timed beside other work a candidate looks too dear; after the others it is timed again."""
+    left, real, calls = iter([0.0]), decide_module.price, []
+    monkeypatch.setattr(decide_module, "_left", lambda *_: next(left, 1e6))
+    monkeypatch.setattr(decide_module, "price", lambda *given: calls.append(1) or real(*given))
+    found = run(recipe(backbones="[enc]"), out=tmp_path / "o", progress=told)
+    assert len(calls) == 2
+    assert any("these run too: probe@enc, " in note for note in told.notes)
+    assert {c["status"] for c in found.report["candidates"]} == {"done"}
+    figures = [[(c["id"], c["validation"]) for c in study.report["candidates"]] for study in (found, undisturbed)]
+    assert figures[0] == figures[1]
+    assert read_json(tmp_path / "o" / "plan.json")["settled"]
+    assert all(c["room"] is None for c in read_json(tmp_path / "o" / "plan.json")["candidates"])
+
+
+def test_a_plan_that_is_killed_before_it_is_settled_is_looked_at_again(undisturbed, planned, recipe):
+    plan = read_json(planned / "plan.json")
+    for fields in plan["candidates"]:
+        if fields["method"] == "finetune":
+            fields |= {"room": 1.0, "reason": "too dear"}
+    (planned / "plan.json").write_text(json.dumps({**plan, "settled": False}))
+    found = run(recipe(backbones="[enc]"), out=planned).report
+    assert {c["status"] for c in found["candidates"]} == {"done"}
 
 
 def test_a_failed_candidate_is_tried_again(recipe, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from transfuse.advice.candidates import Candidate, counterparts
@@ -65,6 +65,7 @@ def plan(
     fits: int,
     finals: Mapping[str, float],
     budget: float,
+    done: Collection[str] = (),
 ) -> list[Planned]:
     """Take candidates in their order while they fit; a candidate with a source and the same without run both or not.
 
@@ -74,14 +75,15 @@ def plan(
         fits: how often each is fitted for its validation.
         finals: seconds of fitting the candidate once more and predicting the test with it, should it be chosen.
         budget: seconds that are left.
+        done: ids of candidates that have run: what they computed is there, and one of them may be chosen.
 
     Returns:
-        One decision a candidate, in the same order.
+        One decision a candidate that is not done, in the same order.
     """
     room = SHARE * budget
-    spent, reserve = 0.0, 0.0
-    taken: dict[str, float] = {}
+    spent, reserve = 0.0, max((finals[identifier] for identifier in done), default=0.0)
     cached: dict[tuple[object, ...], float] = {}
+    taken = {c.id: _price(c, costs[c.id], fits, cached) for c in candidates if c.id in done}
     refused: dict[str, tuple[float, float | None]] = {}
     for candidate in candidates:
         if candidate.id in taken or candidate.id in refused:
@@ -101,6 +103,7 @@ def plan(
     return [
         Planned(c, taken[c.id]) if c.id in taken else Planned(c, refused[c.id][0], left, refused[c.id][1])
         for c in candidates
+        if c.id not in done
     ]
 
 

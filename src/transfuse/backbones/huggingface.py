@@ -14,7 +14,7 @@ from torch import nn
 
 from transfuse.backbones.anatomy import ANATOMIES, Anatomy, Segment, at
 from transfuse.backbones.pooling import pool
-from transfuse.backbones.tokens import batches, pad, tokenize
+from transfuse.backbones.tokens import States, batches, pad, tokenize
 from transfuse.errors import BackboneError
 
 BATCH_TOKENS = 1024
@@ -155,6 +155,28 @@ class Backbone:
         finally:
             for hook in hooks:
                 hook.remove()
+        return out
+
+    @torch.inference_mode()
+    def pooled(self, segment: nn.Module, inputs: States, pooling: str, precision: str = "fp32") -> np.ndarray:
+        """Pooled states after a segment, the final norm applied.
+
+        Args:
+            segment: takes what ``inputs`` hold, with a mask, and gives states (`Segment`, `Int8`).
+            inputs: token ids or states of N texts.
+            pooling: see `pool`.
+            precision: ``bf16`` computes in it; the result is float32 all the same.
+
+        Returns:
+            float32 [N, width].
+        """
+        out = np.empty((len(inputs), self.width), dtype=np.float32)
+        segment.eval()
+        for chosen in batches(inputs.lengths, BATCH_TOKENS):
+            values, mask = (x.to(self.device) for x in inputs.batch(chosen))
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+                hidden = segment(values if values.dim() == 2 else values.float(), mask)
+            out[chosen] = pool(self.normed(hidden), mask, pooling).cpu().numpy()
         return out
 
     def _record(self, segment: Segment, layers: Sequence[int], seen: dict[int, torch.Tensor]) -> list[Any]:

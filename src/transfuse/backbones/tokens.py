@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -98,21 +99,40 @@ def pad(rows: Sequence[Sequence[int]], filler: int) -> tuple[torch.Tensor, torch
 class States:
     """What a frozen prefix gives: the states of all tokens of N texts, without padding.
 
+    Nothing is copied before a batch is made, so the values may lie on disk.
+
     Args:
-        rows: [T, D] states of each text, or its int64 [T] token ids where nothing is frozen; views, nothing is copied
-            before a batch is made, so they may lie on disk.
+        parts: values [tokens, D] of some texts one after another, or their int64 [tokens] ids where nothing is frozen,
+            each with int64 [texts + 1], where its texts begin.
+        where: int64 [N, 2]: the part of each text, and its place there.
     """
 
-    rows: Sequence[torch.Tensor]
+    parts: Sequence[tuple[torch.Tensor, np.ndarray]]
+    where: np.ndarray
 
-    @property
+    def __len__(self) -> int:
+        return len(self.where)
+
+    @functools.cached_property
     def lengths(self) -> np.ndarray:
         """Tokens a text, int64 [N]."""
-        return np.array([len(row) for row in self.rows], dtype=np.int64)
+        if not self.parts:
+            return np.zeros(0, dtype=np.int64)
+        first = np.cumsum([0, *(len(starts) - 1 for _, starts in self.parts)])
+        every: np.ndarray = np.concatenate([np.diff(starts) for _, starts in self.parts])
+        lengths: np.ndarray = every[first[self.where[:, 0]] + self.where[:, 1]]
+        return lengths
+
+    def row(self, index: int) -> torch.Tensor:
+        """The states [T, D] or ids [T] of one text, a view."""
+        part, place = self.where[index]
+        values, starts = self.parts[part]
+        row: torch.Tensor = values[starts[place] : starts[place + 1]]
+        return row
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """The chosen texts right-padded with zeros: values [B, T] or [B, T, D], and mask int64 [B, T]."""
-        rows = [self.rows[i] for i in indices]
+        rows = [self.row(int(i)) for i in indices]
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         lengths = torch.tensor([len(row) for row in rows])
         mask = (torch.arange(padded.shape[1])[None, :] < lengths[:, None]).long()
@@ -121,9 +141,18 @@ class States:
     @staticmethod
     def of(values: torch.Tensor, tokens: Sequence[Sequence[int]]) -> States:
         """The states [tokens, D] of N texts one after another, given the token ids that they are of."""
-        return States(torch.split(values, [len(row) for row in tokens]))
+        starts = np.cumsum([0, *(len(row) for row in tokens)], dtype=np.int64)
+        places = np.arange(len(tokens))
+        return States([(values, starts)], np.stack([np.zeros_like(places), places], axis=1))
 
     @staticmethod
     def of_ids(tokens: Sequence[Sequence[int]]) -> States:
         """Token ids of N texts."""
-        return States([torch.tensor(row, dtype=torch.long) for row in tokens])
+        flat = np.fromiter((token for row in tokens for token in row), dtype=np.int64)
+        return States.of(torch.from_numpy(flat), tokens)
+
+    @staticmethod
+    def join(parts: Sequence[States], where: np.ndarray) -> States:
+        """Some texts of several: ``where`` int64 [N, 2] names the part and the text in it."""
+        assert all(len(one.parts) == 1 for one in parts)
+        return States([one.parts[0] for one in parts], where)

@@ -13,8 +13,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows ``transfuse``; None takes it from the process.
     """
-    # Before torch loads: OpenMP threads that spin while they wait slow a busy machine down ten times.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from transfuse.cli.guard import guarded
 

@@ -4,7 +4,7 @@
     readers.py        references and columns into examples; the one door
     references.py     how hub references are written
     text_files.py     CSV, TSV, JSONL and lines; arrow_files.py: Parquet and saved `datasets` folders
-    table.py          a table with all its columns, and how it is written back
+    table.py          a table with all its columns, and how it is written back, part by part
     labels.py         label columns into class names; bins
     splits.py         held-out parts, few-shot draws, folds
     hygiene.py        findings about the data; findings.py says them; near.py: near-duplicates
@@ -21,18 +21,21 @@ from transfuse.data.examples import Examples
 from transfuse.data.findings import Finding, sentence
 from transfuse.data.hub import resolve
 from transfuse.data.hygiene import check, drop_copies, require_classes, share_error
-from transfuse.data.readers import Columns, choose_input, read, read_table, to_examples
+from transfuse.data.readers import Columns, choose_input, read, read_parts, read_table, to_examples
 from transfuse.data.splits import Fold, draw_shots, folds, hold_out
-from transfuse.data.table import Table, read_lines, write_table
+from transfuse.data.table import CsvRows, JsonlRows, Table, TableWriter, read_lines, write_table
 
 __all__ = [
     "Asset",
     "Columns",
+    "CsvRows",
     "Examples",
     "Finding",
     "Fold",
+    "JsonlRows",
     "Progress",
     "Table",
+    "TableWriter",
     "cache_root",
     "check",
     "choose_input",
@@ -45,6 +48,7 @@ __all__ = [
     "pull",
     "read",
     "read_lines",
+    "read_parts",
     "read_table",
     "require_classes",
     "resolve",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,21 @@ from transfuse.data.table import Table
 from transfuse.errors import DataError, nearest
 
 
-def read_parquet(path: Path, origin: str) -> Table:
+def parquet_parts(path: Path, origin: str, rows: int | None) -> Iterator[Table]:
     """A Parquet file; class names are taken from the features that `datasets` leaves in it."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        return from_arrow(pyarrow.parquet.read_table(path), origin)
+        with pyarrow.parquet.ParquetFile(path) as file:
+            if rows is None or not file.metadata.num_rows:
+                yield from_arrow(file.read(), origin)
+                return
+            done = 0
+            for batch in file.iter_batches(batch_size=rows):
+                table = from_arrow(pyarrow.Table.from_batches([batch], file.schema_arrow), origin)
+                yield dataclasses.replace(table, rows=table.rows + done)
+                done += len(table)
     except pyarrow.ArrowInvalid as error:
         raise DataError(f"{origin}: not a Parquet file: {error}", expected="a Parquet file") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +105,29 @@ def read_table(reference: str, *, base: Path) -> Table:
 
 def read_file(path: Path, origin: str) -> Table:
     """The table in one file, read by the ending of its name; ``origin`` stands in messages."""
-    readers: dict[str, Callable[[Path, str], Table]] = {
-        ".csv": text_files.read_csv,
-        ".tsv": text_files.read_tsv,
-        ".jsonl": text_files.read_json,
-        ".ndjson": text_files.read_json,
-        ".json": text_files.read_json,
-        ".parquet": arrow_files.read_parquet,
-        ".txt": text_files.read_txt,
+    (table,) = read_parts(path, origin, None)
+    return table
+
+
+def read_parts(path: Path, origin: str, rows: int | None) -> Iterator[Table]:
+    """A file part by part, so that one of any size can be read: tables of at most ``rows`` rows with equal columns.
+
+    Args:
+        path: the file.
+        origin: stands in messages.
+        rows: rows a part; None for all in one.
+
+    Raises:
+        DataError: as `read`; it may come after some parts.
+    """
+    readers: dict[str, Callable[[Path, str, int | None], Iterator[Table]]] = {
+        ".csv": text_files.csv_parts,
+        ".tsv": text_files.tsv_parts,
+        ".jsonl": text_files.json_parts,
+        ".ndjson": text_files.json_parts,
+        ".json": text_files.json_parts,
+        ".parquet": arrow_files.parquet_parts,
+        ".txt": text_files.txt_parts,
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -120,7 +135,7 @@ def read_file(path: Path, origin: str) -> Table:
             f"{origin}: unknown kind of file '{path.suffix}'", expected="a file that ends in " + ", ".join(SUFFIXES)
         )
     try:
-        return reader(path, origin)
+        yield from reader(path, origin, rows)
     except OSError as error:
         raise DataError(f"{origin}: cannot be read: {error.strerror or error}") from error
 
@@ -156,11 +171,11 @@ def _read_asset(reference: str) -> Table:
         raise DataError(f"{reference}: a {asset.kind}, not data", expected="one of " + ", ".join(catalog.names("data")))
     folder = catalog.pull(asset.name)
     if asset.format == "tsv":
-        return text_files.read_tsv(folder / next(iter(asset.members)), reference, asset.columns)
+        return text_files.read_headless_tsv(folder / next(iter(asset.members)), reference, asset.columns)
     texts: list[Any] = []
     labels: list[Any] = []
     for label, name in asset.labels.items():
-        part = text_files.read_txt(folder / name, reference).columns["text"]
+        part = read_file(folder / name, reference).columns["text"]
         texts += part
         labels += [label] * len(part)
     return Table({"text": texts, "label": labels}, np.arange(1, len(texts) + 1), reference)

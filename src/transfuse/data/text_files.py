@@ -1,18 +1,21 @@
-"""CSV, TSV, JSONL and plain lines into tables, with errors that name the line."""
+"""CSV, TSV, JSONL and plain lines into tables, whole or part by part, with errors that name the line."""
 
 from __future__ import annotations
 
+import codecs
 import csv
-import io
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from transfuse.data.table import Table
 from transfuse.errors import DataError
+
+T = TypeVar("T")
 
 _MAGIC = {
     b"PK\x03\x04": "a zip file",
@@ -24,31 +27,69 @@ _MAGIC = {
     b"\xd0\xcf\x11\xe0": "an old Office file",
 }
 _FIELD_LIMIT = 2**31 - 1
+_PART = 1 << 20
+"""Bytes of a file that are looked at a time."""
+
+Numbered = Iterator[tuple[int, str]]
+"""Lines with their numbers from 1 on, without what ends them."""
 
 
-def decode(path: Path, origin: str) -> str:
-    """The text of a UTF-8 file, a byte order mark left out.
+def lines(path: Path, origin: str) -> Numbered:
+    """The lines of a UTF-8 file, a byte order mark left out; only a line feed ends one. The file is checked first.
 
     Raises:
         DataError: an empty file, a binary file, or another encoding; the message names the byte and the line.
     """
-    data = path.read_bytes()
-    if not data.strip():
+    check(path, origin)
+    with path.open(encoding="utf-8-sig", newline="\n") as stream:
+        for number, line in enumerate(stream, 1):
+            yield number, line.removesuffix("\n").removesuffix("\r")
+
+
+def check(path: Path, origin: str) -> None:
+    """Refuse what is no UTF-8 text, in one pass over the bytes.
+
+    Raises:
+        DataError: as `lines` says.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    before, newlines, blank = 0, 0, True
+    with path.open("rb") as file:
+        while data := file.read(_PART):
+            if not before:
+                _refuse_kinds(data, path, origin)
+            nul = data.find(b"\0")
+            if nul >= 0:
+                raise DataError(
+                    f"{origin}: a binary file (a NUL at byte {before + nul})", expected="a text file in UTF-8"
+                )
+            waiting = len(decoder.getstate()[0])
+            try:
+                decoder.decode(data)
+            except UnicodeDecodeError as error:
+                raise _not_utf8(path, origin, before - waiting + error.start) from None
+            blank = blank and not data.strip()
+            before, newlines = before + len(data), newlines + data.count(b"\n")
+    if blank:
         raise DataError(f"{origin}: the file is empty", expected="a header and at least one row")
+    if decoder.getstate()[0]:
+        raise _not_utf8(path, origin, before - len(decoder.getstate()[0]))
+
+
+def _refuse_kinds(start: bytes, path: Path, origin: str) -> None:
+    """What the first bytes of a file give away."""
     for magic, kind in _MAGIC.items():
-        if data.startswith(magic):
+        if start.startswith(magic):
             raise DataError(f"{origin}: this is {kind}", expected="a text file in UTF-8", remedy=_export_remedy(kind))
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise _wrong_encoding(origin, path, "UTF-16", "the whole file is UTF-16")
-    nul = data.find(b"\0")
-    if nul >= 0:
-        raise DataError(f"{origin}: a binary file (a NUL at byte {nul})", expected="a text file in UTF-8")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        place = f"byte {error.start} (line {line}) is 0x{data[error.start]:02x}"
-        raise _wrong_encoding(origin, path, _guess_encoding(data), place) from None
+
+
+def _not_utf8(path: Path, origin: str, at: int) -> DataError:
+    """The error for a byte that is no UTF-8; to guess what it is, the file is read as a whole."""
+    data = path.read_bytes()
+    place = f"byte {at} (line {data.count(10, 0, at) + 1}) is 0x{data[at]:02x}"
+    return _wrong_encoding(origin, path, _guess_encoding(data), place)
 
 
 def _export_remedy(kind: str) -> str:
@@ -77,34 +118,43 @@ def _wrong_encoding(origin: str, path: Path, guess: str, place: str) -> DataErro
     )
 
 
-def read_csv(path: Path, origin: str) -> Table:
+def csv_parts(path: Path, origin: str, rows: int | None) -> Iterator[Table]:
     """A comma-separated file with a header; quoted fields may hold commas and line breaks."""
-    before = csv.field_size_limit(_FIELD_LIMIT)
-    reader = csv.reader(io.StringIO(decode(path, origin), newline=""), strict=True)
-    try:
-        numbered = [(reader.line_num, fields) for fields in reader]
-    except csv.Error as error:
-        raise DataError(
-            f"{origin}, line {reader.line_num}: {error}",
-            expected='fields in double quotes where they hold a comma, a quote (doubled: "") or a line break',
-            remedy="Look for a quote that is not closed.",
-        ) from None
-    finally:
-        csv.field_size_limit(before)
-    return _from_fields(numbered, origin)
+    check(path, origin)
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        yield from _of_fields(_csv_fields(csv.reader(stream, strict=True), origin), origin, rows)
 
 
-def read_tsv(path: Path, origin: str, columns: Sequence[str] = ()) -> Table:
-    r"""A tab-separated file: a line is a row, quotes are plain characters unless they enclose a whole field.
+def _csv_fields(reader: Any, origin: str) -> Iterator[tuple[int, list[str]]]:
+    """(line, fields) of each row; the limit of a field's length is the reader's own only while it reads."""
+    while True:
+        before = csv.field_size_limit(_FIELD_LIMIT)
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise DataError(
+                f"{origin}, line {reader.line_num}: {error}",
+                expected='fields in double quotes where they hold a comma, a quote (doubled: "") or a line break',
+                remedy="Look for a quote that is not closed.",
+            ) from None
+        finally:
+            csv.field_size_limit(before)
+        if fields is None:
+            return
+        yield reader.line_num, fields
 
-    Args:
-        columns: the names, for a file without a header in which every quote is a plain character.
-    """
-    lines = decode(path, origin).replace("\r\n", "\n").rstrip("\n").split("\n")
-    numbered = [(n, line.split("\t") if line else []) for n, line in enumerate(lines, 1)]
-    if columns:
-        return _from_fields([(0, list(columns)), *numbered], origin)
-    return _from_fields([(n, [_unquote(field) for field in fields]) for n, fields in numbered], origin)
+
+def tsv_parts(path: Path, origin: str, rows: int | None) -> Iterator[Table]:
+    """A tab-separated file: a line is a row, quotes are plain characters unless they enclose a whole field."""
+    numbered = ((n, line.split("\t") if line else []) for n, line in lines(path, origin))
+    yield from _of_fields(((n, [_unquote(field) for field in fields]) for n, fields in numbered), origin, rows)
+
+
+def read_headless_tsv(path: Path, origin: str, columns: Sequence[str]) -> Table:
+    """A tab-separated file without a header in which every quote is a plain character; ``columns`` are its names."""
+    fields = ((n, line.split("\t") if line else []) for n, line in lines(path, origin))
+    (table,) = _of_fields(itertools.chain([(0, list(columns))], fields), origin, None)
+    return table
 
 
 def _unquote(field: str) -> str:
@@ -114,48 +164,65 @@ def _unquote(field: str) -> str:
     return field[1:-1].replace('""', '"')
 
 
-def _from_fields(records: list[tuple[int, list[str]]], origin: str) -> Table:
-    """Build the table from (line, fields) of the header and of every row; empty lines count but are left out."""
-    header = [name.strip() for name in records[0][1]]
+def _of_fields(records: Iterator[tuple[int, list[str]]], origin: str, rows: int | None) -> Iterator[Table]:
+    """Tables from (line, fields) of the header and of every row; empty lines count but are left out."""
+    header = [name.strip() for name in next(records, (1, []))[1]]
     doubled = sorted({name for name in header if header.count(name) > 1})
     if not header or doubled:
         found = f"the column name '{doubled[0]}' stands twice" if header else "the first line is empty"
         raise DataError(f"{origin}, line 1: {found}", expected="a header of different column names")
-    body = [(row, line, fields) for row, (line, fields) in enumerate(records[1:], 1) if fields]
-    if not body:
+    body = ((row, line, fields) for row, (line, fields) in enumerate(records, 1) if fields)
+    part: list[tuple[int, int, list[str]]] = []
+    for part in _in_parts(body, rows):
+        for _, line, fields in part:
+            if len(fields) != len(header):
+                raise DataError(
+                    f"{origin}, line {line}: {len(fields)} fields, but the header has {len(header)}",
+                    expected=f"{len(header)} fields: " + ", ".join(header),
+                    remedy="Put fields that hold a separator in double quotes, or fill what is missing.",
+                )
+        values = zip(*(fields for _, _, fields in part), strict=True)
+        columns = {name: list(column) for name, column in zip(header, values, strict=True)}
+        yield Table(columns, np.array([row for row, _, _ in part], dtype=np.int64), origin)
+    if not part:
         raise DataError(f"{origin}: a header but no rows", expected="at least one row below the header")
-    for _, line, fields in body:
-        if len(fields) != len(header):
-            raise DataError(
-                f"{origin}, line {line}: {len(fields)} fields, but the header has {len(header)}",
-                expected=f"{len(header)} fields: " + ", ".join(header),
-                remedy="Put fields that hold a separator in double quotes, or fill what is missing.",
-            )
-    values = zip(*(fields for _, _, fields in body), strict=True)
-    columns = {name: list(column) for name, column in zip(header, values, strict=True)}
-    return Table(columns, np.array([row for row, _, _ in body], dtype=np.int64), origin)
 
 
-def read_json(path: Path, origin: str) -> Table:
+def _in_parts(items: Iterator[T], size: int | None) -> Iterator[list[T]]:
+    """Items in lists of ``size``, the last one shorter; all in one list for None."""
+    while part := list(itertools.islice(items, size)):
+        yield part
+
+
+def json_parts(path: Path, origin: str, rows: int | None) -> Iterator[Table]:
     """A JSON object a line, or one array of objects; a key that some objects lack is None there."""
-    text = decode(path, origin)
-    if text.lstrip().startswith("["):
-        items = enumerate(_parse(text, origin, 0), 1)
-        numbered = [(n, f"{origin}, item {n}", item) for n, item in items]
+    names: dict[str, None] = {}
+    for _, record in _records(path, origin):  # the keys are known only at the end of the file
+        names.update(dict.fromkeys(record))
+    if not names:
+        raise DataError(f"{origin}: no rows", expected="at least one JSON object with a text")
+    for part in _in_parts(_records(path, origin), rows):
+        columns = {name: [record.get(name) for _, record in part] for name in names}
+        yield Table(columns, np.array([n for n, _ in part], dtype=np.int64), origin)
+
+
+def _records(path: Path, origin: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON file with their numbers."""
+    numbered = ((n, line) for n, line in lines(path, origin) if line.strip())
+    first = next(numbered, (1, ""))
+    if first[1].lstrip().startswith("["):
+        items = enumerate(_parse(path.read_text(encoding="utf-8-sig"), origin, 0), 1)
+        found = ((n, f"{origin}, item {n}", item) for n, item in items)
     else:
-        lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-        numbered = [(n, f"{origin}, line {n}", _parse(line, origin, n)) for n, line in lines]
-    for _, place, record in numbered:
+        every = itertools.chain([first] if first[1] else [], numbered)
+        found = ((n, f"{origin}, line {n}", _parse(line, origin, n)) for n, line in every)
+    for n, place, record in found:
         if not isinstance(record, dict):
             raise DataError(
                 f"{place}: {type(record).__name__} {json.dumps(record, ensure_ascii=False)[:40]}",
                 expected='a JSON object, such as {"text": "…", "label": "…"}',
             )
-    names = dict.fromkeys(name for _, _, record in numbered for name in record)
-    if not names:
-        raise DataError(f"{origin}: no rows", expected="at least one JSON object with a text")
-    columns = {name: [record.get(name) for _, _, record in numbered] for name in names}
-    return Table(columns, np.array([n for n, _, _ in numbered], dtype=np.int64), origin)
+        yield n, record
 
 
 def _parse(text: str, origin: str, line: int) -> Any:
@@ -167,8 +234,10 @@ def _parse(text: str, origin: str, line: int) -> Any:
         raise DataError(f"{origin}, {place}: {error.msg}", expected="one JSON object a line") from None
 
 
-def read_txt(path: Path, origin: str) -> Table:
+def txt_parts(path: Path, origin: str, rows: int | None) -> Iterator[Table]:
     """One text a line, as the column "text"; empty lines are left out."""
-    lines = decode(path, origin).replace("\r\n", "\n").split("\n")
-    kept = [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
-    return Table({"text": [line for _, line in kept]}, np.array([n for n, _ in kept], dtype=np.int64), origin)
+    part: list[tuple[int, str]] = []
+    for part in _in_parts(((n, line) for n, line in lines(path, origin) if line.strip()), rows):
+        yield Table({"text": [line for _, line in part]}, np.array([n for n, _ in part], dtype=np.int64), origin)
+    if not part:
+        raise DataError(f"{origin}: no rows", expected="at least one text, one a line")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -77,28 +78,59 @@ class Engine:
         Returns:
             The path of a prediction, ready to predict from the trunk (`predict`) or from texts.
         """
-        first = job.stages[0]
-        if isinstance(first, Solve):
-            return first.solve(first.rows, self.classes)
-        if isinstance(first, Prompt):
-            return self._prompt(first)
-        branch = Branch()
-        if job.shared:
-            key = job.shared_key()
-            if key not in self._shared or not self.share:
-                self._shared[key] = self._run(job.stages[: job.shared], branch, job.seed)
-            branch = self._shared[key].copy()
-        return self._path(self._run(job.stages[job.shared :], branch, job.seed))
+        return self.fit_all([job])[0]
 
-    def _run(self, stages: Sequence[Stage], branch: Branch, seed: int) -> Branch:
-        for stage in stages:
+    def fit_all(self, jobs: Sequence[Job]) -> list[Path]:
+        """Run several jobs, stage by stage: what they train, they train side by side in one pass (see `train`).
+
+        Each gets what it would get alone, but for rounding. Worth it where adapters share their layers and batches are
+        small; memory is that of one batch of all of them.
+
+        Returns:
+            The path of each job.
+        """
+        paths: list[Path | None] = [self._closed(job.stages[0]) for job in jobs]
+        open_jobs = [(i, job, self._begun(job)) for i, job in enumerate(jobs) if paths[i] is None]
+        each = [[(stage, branch, job.seed) for stage in job.stages[job.shared :]] for _, job, branch in open_jobs]
+        for steps in itertools.zip_longest(*each):
+            self._run([step for step in steps if step is not None])
+        for i, _, branch in open_jobs:
+            paths[i] = self._path(branch)
+        return [path for path in paths if path is not None]
+
+    def _closed(self, stage: Stage) -> Path | None:
+        """The path of a job that is one closed form or one prompt."""
+        if isinstance(stage, Solve):
+            return stage.solve(stage.rows, self.classes)
+        return self._prompt(stage) if isinstance(stage, Prompt) else None
+
+    def _begun(self, job: Job) -> Branch:
+        """A branch after the stages that need no target label, which are run once."""
+        if not job.shared:
+            return Branch()
+        key = job.shared_key()
+        if key not in self._shared or not self.share:
+            branch = Branch()
+            for stage in job.stages[: job.shared]:
+                self._run([(stage, branch, job.seed)])
+            self._shared[key] = branch
+        return self._shared[key].copy()
+
+    def _run(self, steps: Sequence[tuple[Stage, Branch, int]]) -> None:
+        """One stage of each of several jobs, on its branch and with its seed."""
+        pupils: list[tuple[Branch, Pupil]] = []
+        for stage, branch, seed in steps:
             if isinstance(stage, ChooseReadout):
                 self._choose(stage, branch)
             elif isinstance(stage, FitHead):
                 branch.head = self._head(stage, branch, seed)
             elif isinstance(stage, Train):
-                self._train(stage, branch, seed)
-        return branch
+                pupils.append((branch, self._pupil(stage, branch, seed)))
+        if pupils:
+            trunk = self._trunk
+            heads = train(trunk.backbone, [pupil for _, pupil in pupils], precision=trunk.precision, tick=self.tick)
+            for (branch, _), head in zip(pupils, heads, strict=True):
+                branch.head = head
 
     def predict(self, path: Path, texts: Sequence[str]) -> np.ndarray:
         """Log-probabilities [N, C], from the trunk's memory where the path reads it."""
@@ -146,9 +178,8 @@ class Engine:
         if branch.segment is None:
             features = self._pooled(rows.texts, branch.layer, branch.pooling, branch.template)
         else:
-            path = self._path(branch)
             states = self._states(rows, branch)
-            features = path.pooled(branch.segment, states, self._trunk.precision)
+            features = self._trunk.backbone.pooled(branch.segment, states, branch.pooling, self._trunk.precision)
         if stage.normalise:
             features = unit(features).astype(np.float32)
         with one_blas_thread():
@@ -168,7 +199,8 @@ class Engine:
         ids = not branch.segment.takes_states
         return self._trunk.states(rows.texts, branch.template, branch.cut, ids=ids)
 
-    def _train(self, stage: Train, branch: Branch, seed: int) -> None:
+    def _pupil(self, stage: Train, branch: Branch, seed: int) -> Pupil:
+        """What is to be trained: layers of the branch's own, which are made where it has none yet."""
         backbone = self._trunk.backbone
         if branch.segment is None:
             branch.cut = max(branch.layer - stage.layers, 0) if stage.layers else 0
@@ -184,8 +216,7 @@ class Engine:
                 adapters.add(branch.segment, stage.adapter, seed=seed)
         assert branch.head is not None
         states = self._states(stage.rows, branch)
-        pupil = Pupil(branch.segment, branch.head, branch.pooling, states, stage.rows, stage.schedule, seed)
-        (branch.head,) = train(backbone, [pupil], precision=self._trunk.precision, tick=self.tick)
+        return Pupil(branch.segment, branch.head, branch.pooling, states, stage.rows, stage.schedule, seed)
 
     def _path(self, branch: Branch) -> HeadPath:
         trunk = self._trunk

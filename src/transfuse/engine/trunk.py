@@ -48,7 +48,7 @@ class Trunk:
     def __post_init__(self) -> None:
         self._chunks: list[tuple[str, ...]] = []
         self._place: dict[str, tuple[int, int]] = {}
-        self._tokens: dict[tuple[str | None, int], list[list[int]]] = {}
+        self._tokens: dict[tuple[str | None, int], tuple[np.ndarray, np.ndarray]] = {}
         self._kept: dict[Key, np.ndarray] = {}
 
     def register(self, texts: Sequence[str]) -> None:
@@ -68,8 +68,13 @@ class Trunk:
         """Token ids of a chunk's texts in a template, made once."""
         key = (template, chunk)
         if key not in self._tokens:
-            self._tokens[key] = self.backbone.tokens(self._chunks[chunk], template, self.limit)
-        return self._tokens[key]
+            made = self.backbone.tokens(self._chunks[chunk], template, self.limit)
+            self._tokens[key] = (
+                np.array([t for row in made for t in row], np.int32),
+                np.array([len(row) for row in made]),
+            )
+        flat, lengths = self._tokens[key]
+        return [row.tolist() for row in np.split(flat, np.cumsum(lengths)[:-1])]
 
     def features(self, texts: Sequence[str], template: str | None, layers: Sequence[int] | None = None) -> np.ndarray:
         """Pooled states, float32 [N, layers, poolings, D]; all layers from 0 on where none are named.
@@ -125,9 +130,10 @@ class Trunk:
 
         Cost: one pass up to ``cut`` for each chunk not seen before with this template and cut.
         """
-        where = self._where(texts)
-        used = {chunk: self._states(template, -1 if ids else cut, chunk) for chunk in sorted({c for c, _ in where})}
-        return States([used[chunk].rows[i] for chunk, i in where])
+        where = np.array(self._where(texts), dtype=np.int64).reshape(-1, 2)
+        used, parts = np.unique(where[:, 0], return_inverse=True)
+        found = [self._states(template, -1 if ids else cut, int(chunk)) for chunk in used]
+        return States.join(found, np.stack([parts, where[:, 1]], axis=1))
 
     def _states(self, template: str | None, cut: int, chunk: int) -> States:
         tokens = self.tokens(template, chunk)
@@ -139,4 +145,5 @@ class Trunk:
             return (values.view(torch.int16) if values.dtype == torch.bfloat16 else values).numpy()
 
         values = torch.from_numpy(self._once((template, cut, chunk), compute))
-        return States.of(values.view(torch.bfloat16) if values.dtype == torch.int16 else values, tokens)
+        values = values.view(torch.bfloat16) if values.dtype == torch.int16 else values
+        return States.of(values, tokens)

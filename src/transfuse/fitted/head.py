@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,9 @@ import torch
 
 from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment
-from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
-from transfuse.backbones.pooling import pool
-from transfuse.backbones.tokens import States, batches
+from transfuse.backbones.huggingface import Backbone
+from transfuse.backbones.int8 import INT8, Int8
+from transfuse.backbones.tokens import States
 from transfuse.fitted.paths import Loader, log_softmax
 
 _HEAD = ("mean", "scale", "weight", "bias")
@@ -119,29 +120,22 @@ class HeadPath:
     def from_states(self, states: States, precision: str) -> np.ndarray:
         """Log-probabilities [N, C] from the frozen prefix's states at ``cut``."""
         assert self.trained is not None
-        return log_softmax(self.head.logits(self.pooled(self.trained, states, precision)) / self.temperature)
-
-    @torch.inference_mode()
-    def pooled(self, segment: Segment, inputs: States, precision: str) -> np.ndarray:
-        """Pooled states [N, D] after a segment; inputs are token ids or states, as the segment takes."""
-        backbone = self.backbone
-        out = np.empty((len(inputs.lengths), backbone.width), dtype=np.float32)
-        segment.eval()
-        for chosen in batches(inputs.lengths, BATCH_TOKENS):
-            values, mask = (x.to(backbone.device) for x in inputs.batch(chosen))
-            with torch.autocast(backbone.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                hidden = segment(values if values.dim() == 2 else values.float(), mask)
-            out[chosen] = pool(backbone.normed(hidden), mask, self.pooling).cpu().numpy()
-        return out
+        features = self.backbone.pooled(self.trained, states, self.pooling, precision)
+        return log_softmax(self.head.logits(features) / self.temperature)
 
     def logits(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """The head's logits [N, C] of N texts, by the whole path."""
         tokens = self.backbone.tokens(texts, self.template, self.limit)
-        return self.head.logits(self.pooled(self.whole(precision), States.of_ids(tokens), precision))
+        segment = self._int8 if precision == INT8 else self.whole(precision)
+        return self.head.logits(self.backbone.pooled(segment, States.of_ids(tokens), self.pooling, precision))
 
     def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Log-probabilities [N, C] of N texts, by the whole path."""
         return log_softmax(self.logits(texts, precision) / self.temperature)
+
+    @functools.cached_property
+    def _int8(self) -> Int8:
+        return Int8(self.whole())
 
     def whole(self, precision: str = "fp32") -> Segment:
         """All layers up to the one that is read, the trained ones in their places."""

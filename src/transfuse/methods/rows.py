@@ -43,6 +43,22 @@ def source_rows(task: Classify, sources: Mapping[str, Examples], most: int) -> R
     return Rows.join(*parts) if parts else None
 
 
+def evidence(rows: Rows, most: int = 2048) -> Rows:
+    """At most about ``most`` rows, the first of each class in its share: enough to choose a layer by.
+
+    All layers are read of these rows; of the others only the layer that was chosen.
+    """
+    if len(rows) <= most:
+        return rows
+    share = most / len(rows)
+    kept = []
+    for label in np.unique(rows.labels):
+        own = np.flatnonzero(rows.labels == label)
+        kept.append(own[: max(round(share * len(own)), 2)])
+    chosen = np.sort(np.concatenate(kept))
+    return Rows(tuple(rows.texts[i] for i in chosen), rows.labels[chosen], rows.weights[chosen], rows.target[chosen])
+
+
 def _counted(task: Classify, examples: Examples, *, target: bool) -> Rows:
     """The rows of a weight above 0: a row that counts nothing must not move a mean, a fold or a batch either."""
     weights = np.ones(len(examples)) if examples.weights is None else np.asarray(examples.weights, dtype=float)

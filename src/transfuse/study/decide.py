@@ -1,11 +1,11 @@
-"""What is decided once, before the fits, and obeyed by every resume: plan.json."""
+"""What is decided before the fits, and once more after them, and obeyed by every resume: plan.json."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,20 +43,8 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
         parameters=lambda reference: b.parameters if (b := loaded[reference]) else 0,
     )
     _refuse_unused(recipe, candidates)
-    whole = np.arange(len(data.train))
-    prices: dict[str, Prices] = {}
-    for reference in dict.fromkeys(c.backbone for c in candidates if c.backbone):
-        backbone = loaded[reference]
-        template = data.task.shown() if backbone and backbone.decoder else None
-        prices[reference] = price(workshop.trunk(reference), data.train.texts, len(data.task.labels), template)
-    costs, finals = {}, {}
-    each = max(len(left_out) for _, _, left_out in data.splits.fits)
-    for candidate in candidates:
-        about = _cost(candidate, recipe, workshop, whole, prices, each)
-        costs[candidate.id] = about
-        finals[candidate.id] = about.each + _test_seconds(candidate, workshop, prices, len(data.test))
-    budget = recipe.budget.minutes * 60
-    planned = plan(candidates, costs, len(data.splits.fits), finals, budget - ledger.seconds - AFTER)
+    prices = _time(candidates, data, workshop)
+    planned = _plan(candidates, prices, recipe, data, workshop, ledger)
     decided = {
         "recipe": recipe.fingerprint(),
         "data": data.fingerprint,
@@ -65,11 +53,84 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
         "threads": torch.get_num_threads(),
         "precision": workshop.precisions,
         "resolved": workshop.resolved,
-        "prices": {r: {k: float(f"{v:.4g}") for k, v in vars(p).items()} for r, p in prices.items()},
-        "candidates": [p.to_dict() for p in planned],
+        **_decisions(prices, planned, settled=False),
     }
     ledger.keep_plan(decided)
     return decided
+
+
+def decide_again(
+    decided: Mapping[str, Any], recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger
+) -> tuple[dict[str, Any], list[str]]:
+    """After the fits: what was skipped and fits into the time that is really left; plan.json says when that is settled.
+
+    An estimate is made while other work may slow the machine, so it errs upwards: batches are timed again, and the
+    shorter time counts. They are not where even half of every estimate would be too long.
+
+    Returns:
+        The plan, and the ids of the candidates that now run too; none once it is settled.
+    """
+    planned = obey(decided, workshop)
+    skipped = [p for p in planned if p.room is not None]
+    left = _left(recipe, ledger)
+    more: list[str] = []
+    if not decided.get("settled") and any(p.seconds / 2 < left for p in skipped):
+        candidates = [p.candidate for p in planned]
+        before = {reference: Prices(**fields) for reference, fields in decided["prices"].items()}
+        prices = {r: _lower(before[r], p) for r, p in _time([p.candidate for p in skipped], data, workshop).items()}
+        prices = before | prices
+        done = [p.candidate.id for p in planned if p.room is None]
+        renewed = {p.candidate.id: p for p in _plan(candidates, prices, recipe, data, workshop, ledger, done)}
+        planned = [renewed.get(p.candidate.id, p) for p in planned]
+        more = [p.candidate.id for p in renewed.values() if p.room is None]
+        decided = {**decided, **_decisions(prices, planned, settled=not more)}
+    else:
+        decided = {**decided, "settled": True}
+    ledger.keep_plan(decided)
+    return decided, more
+
+
+def _decisions(prices: Mapping[str, Prices], planned: Sequence[Planned], *, settled: bool) -> dict[str, Any]:
+    return {
+        "prices": {r: {k: float(f"{v:.4g}") for k, v in vars(p).items()} for r, p in prices.items()},
+        "candidates": [p.to_dict() for p in planned],
+        "settled": settled,
+    }
+
+
+def _lower(a: Prices, b: Prices) -> Prices:
+    return Prices(**{name: min(value, getattr(b, name)) for name, value in vars(a).items()})
+
+
+def _left(recipe: Recipe, ledger: Ledger) -> float:
+    return recipe.budget.minutes * 60 - ledger.seconds - AFTER
+
+
+def _time(candidates: Sequence[Candidate], data: StudyData, workshop: Workshop) -> dict[str, Prices]:
+    """The prices of every backbone that some candidate reads."""
+    prices = {}
+    for reference in dict.fromkeys(c.backbone for c in candidates if c.backbone):
+        backbone = workshop.backbone(reference)
+        template = data.task.shown() if backbone and backbone.decoder else None
+        prices[reference] = price(workshop.trunk(reference), data.train.texts, len(data.task.labels), template)
+    return prices
+
+
+def _plan(
+    candidates: Sequence[Candidate],
+    prices: Mapping[str, Prices],
+    recipe: Recipe,
+    data: StudyData,
+    workshop: Workshop,
+    ledger: Ledger,
+    done: Sequence[str] = (),
+) -> list[Planned]:
+    """The planner's decisions at these prices, in the time that is left."""
+    whole = np.arange(len(data.train))
+    each = max(len(left_out) for _, _, left_out in data.splits.fits)
+    costs = {c.id: _cost(c, recipe, workshop, whole, prices, each) for c in candidates}
+    finals = {c.id: costs[c.id].each + _test_seconds(c, workshop, prices, len(data.test)) for c in candidates}
+    return plan(candidates, costs, len(data.splits.fits), finals, _left(recipe, ledger), done)
 
 
 def obey(decided: Mapping[str, Any], workshop: Workshop) -> list[Planned]:

@@ -11,12 +11,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from transfuse.backbones import loading
+from transfuse.backbones import precision as arithmetic
 from transfuse.backbones.huggingface import Backbone
 from transfuse.data.examples import Examples
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import TransferData
 from transfuse.engine.trunk import Trunk
-from transfuse.errors import DataError
+from transfuse.errors import DataError, UsageError
 from transfuse.fitted.model import FittedModel
 from transfuse.methods.catalogue import method
 from transfuse.tasks.classify import MAX_TOKENS, Classify
@@ -36,8 +37,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_tokens: longest input.
         sources: name -> (texts, labels) of related tasks with the same labels.
         seed: of everything random.
+        precision: ``fp32``, ``bf16``, or ``auto``: bf16 where a trial on the texts shows that it is faster and agrees.
 
     Attributes:
+        precision_: the one that was used.
         classes_: the labels, sorted.
         model_: the `FittedModel`.
 
@@ -55,6 +58,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_tokens: int = MAX_TOKENS,
         sources: Mapping[str, tuple[Sequence[str], Sequence[Any]]] | None = None,
         seed: int = 0,
+        precision: str = "fp32",
     ) -> None:
         self.backbone = backbone
         self.method = method
@@ -63,6 +67,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.max_tokens = max_tokens
         self.sources = sources
         self.seed = seed
+        self.precision = precision
 
     def fit(
         self, X: Sequence[str], y: Sequence[Any], sample_weight: Sequence[float] | None = None
@@ -71,7 +76,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             DataError: a text that is no string, or one class only.
+            UsageError: an unknown precision.
         """
+        if self.precision not in ("fp32", "bf16", "auto"):
+            raise UsageError(f"precision '{self.precision}'", expected="fp32, bf16 or auto")
         texts, labels = _texts(X), np.asarray(y)
         if len(labels) != len(texts):
             raise DataError(f"{len(texts)} texts but {len(labels)} labels", expected="one label a text")
@@ -82,10 +90,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weights = None if sample_weight is None else np.asarray(sample_weight, dtype=float)
         data = TransferData(Examples(texts, tuple(str(v) for v in labels), weights), self._sources())
         about = method(self.method)
-        backbone, trunk = None, None
+        backbone, trunk, self.precision_ = None, None, "fp32"
         if about.reads != "nothing":
             backbone = self._backbone()
-            trunk = Trunk(backbone, "fp32", self.max_tokens)
+            self.precision_ = self.precision
+            if self.precision == "auto":
+                self.precision_ = str(arithmetic.choose(backbone, list(texts[:64]), self.max_tokens)["precision"])
+            trunk = Trunk(backbone, self.precision_, self.max_tokens)
         job = about.plan(task, backbone, data, self.seed, **dict(self.settings or {}))
         path = Engine(trunk, len(task.labels)).fit(job)
         fields = {}
@@ -120,7 +131,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Sequence[str]) -> np.ndarray:
         """Probabilities [N, C], columns in the order of ``classes_``."""
         check_is_fitted(self, "model_")
-        return self.model_.predict_proba(_texts(X))
+        return self.model_.predict_proba(_texts(X), precision=self.precision_)
 
 
 def _texts(values: Any) -> tuple[str, ...]:

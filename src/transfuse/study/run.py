@@ -14,7 +14,7 @@ from transfuse.advice.planner import Planned
 from transfuse.engine.ledger import LEDGER, PLAN, Ledger, read_json
 from transfuse.errors import OutputError, TransfuseError
 from transfuse.study.assess import assess, choose
-from transfuse.study.decide import check_owner, decide, obey
+from transfuse.study.decide import check_owner, decide, decide_again, obey
 from transfuse.study.finish import MODEL, finish
 from transfuse.study.prepare import StudyData, prepare
 from transfuse.study.recipe import Recipe
@@ -33,6 +33,7 @@ NOTES = {
         "finished": "{folder}: finished before; --fresh starts again",
         "going on": "{folder}: going on after {seconds:.0f} s",
         "timing": "timing a few batches of each backbone",
+        "more": "time is left, so these run too: {ids}",
         "chosen": "chosen: {id}; reading the test once",
         "download": "download {name}",
         "cross-validation": "cross-validation",
@@ -45,6 +46,7 @@ NOTES = {
         "finished": "{folder}：此前已完成；--fresh 可重新开始",
         "going on": "{folder}：在 {seconds:.0f} 秒之后继续",
         "timing": "先对每个骨干模型试跑几批以估计时间",
+        "more": "还有剩余时间，因此再运行：{ids}",
         "chosen": "选定：{id}；测试集只读这一次",
         "download": "下载 {name}",
         "cross-validation": "交叉验证",
@@ -204,6 +206,11 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     planned = obey(decided, workshop)
     progress.start(recipe.budget.minutes * 60, [p.candidate.id for p in planned if p.room is None])
     fitted = _fit_all(planned, data, workshop, ledger, progress, say)
+    while not decided.get("settled"):
+        decided, more = decide_again(decided, recipe, data, workshop, ledger)
+        if more:
+            progress.note(say["more"].format(ids=", ".join(more)))
+        fitted = _fit_all(obey(decided, workshop), data, workshop, ledger, progress, say)
     labels = data.task.encode([(data.train.labels or ())[i] for i in validation_rows(data)])
     assessed = assess(fitted, labels, data.task.metric, recipe.seed)
     chosen, barred = choose(assessed, data.task.metric, recipe.gate)

@@ -5,12 +5,12 @@ import pytest
 import toy
 
 from transfuse.data.examples import Examples
-from transfuse.engine.jobs import TransferData
+from transfuse.engine.jobs import Rows, TransferData
 from transfuse.engine.logistic import fit_head
 from transfuse.errors import RecipeError
 from transfuse.fitted.paths import log_softmax
 from transfuse.methods.catalogue import method
-from transfuse.methods.rows import label_names
+from transfuse.methods.rows import evidence, label_names
 from transfuse.tasks.classify import Classify
 
 TARGET, SOURCE, TEST = toy.examples(20, seed=1), toy.examples(60, seed=2), toy.examples(80, seed=3)
@@ -43,6 +43,16 @@ def test_target_rows_count_as_the_share_says():
         assert named.tolist() == [1.0] * 72  # 70 source rows and the two labels' words
     limited = planned(extra={"a": SOURCE}, source_limit=7, label_words=False).stages[1].rows
     assert (~limited.target).sum() == 7
+
+
+def test_of_many_rows_some_of_each_class_choose_the_layer():
+    labels = np.array([0] * 3000 + [1] * 990 + [2] * 10)
+    many = Rows(tuple(map(str, range(4000))), labels, np.ones(4000), np.ones(4000, dtype=bool))
+    some = evidence(many, 400)
+    assert np.bincount(some.labels).tolist() == [300, 99, 2]
+    assert some.texts[:3] == ("0", "1", "2")
+    assert some.texts[300] == "3000"
+    assert evidence(some, 401) is some
 
 
 def test_labels_give_a_row_of_their_own_where_they_are_words():

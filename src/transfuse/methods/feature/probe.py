@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Rows, TransferData
 from transfuse.errors import RecipeError
-from transfuse.methods.rows import label_names, source_rows, target_rows
+from transfuse.methods.rows import evidence, label_names, source_rows, target_rows
 from transfuse.tasks.classify import Classify
 
 GRID = (0.003, 0.01, 0.1, 1.0)
@@ -64,7 +64,7 @@ class Probe:
         grid = GRID if some is None else GRID[:1]  # with a source there are rows enough for the strongest penalty
         return Job(
             (
-                ChooseReadout(some or rows, some_layers, some_poolings, templates(task, backbone, template)),
+                ChooseReadout(some or evidence(rows), some_layers, some_poolings, templates(task, backbone, template)),
                 FitHead(fitted_on, grid if c is None else (c,)),
             ),
             0 if some is None else 1,

@@ -10,7 +10,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Rows, Schedule, Stage, Train, TransferData
 from transfuse.errors import RecipeError
 from transfuse.methods.feature.probe import EVIDENCE, check_readout, joined, templates
-from transfuse.methods.rows import label_names, source_rows, target_rows
+from transfuse.methods.rows import evidence, label_names, source_rows, target_rows
 from transfuse.tasks.classify import Classify
 
 SOURCE_C = 0.003
@@ -96,13 +96,13 @@ def _refuse_contradictions(tuning: Tuning) -> None:
         )
 
 
-def _start(task: Classify, backbone: Backbone, evidence: Rows, rows: Rows, tuning: Tuning) -> tuple[Stage, ...]:
+def _start(task: Classify, backbone: Backbone, judged: Rows, rows: Rows, tuning: Tuning) -> tuple[Stage, ...]:
     layers = (backbone.layers,) if tuning.layer is None and not backbone.decoder else ()
     if tuning.layer is not None:
         layers = (tuning.layer,)
     pooling = tuning.pooling or backbone.poolings[0]
     check_readout(backbone, layers, (pooling,))
-    readout = ChooseReadout(evidence, layers, (pooling,), templates(task, backbone, tuning.template))
+    readout = ChooseReadout(evidence(judged), layers, (pooling,), templates(task, backbone, tuning.template))
     return readout, FitHead(rows, (tuning.c,), tuning.cosine)
 
 

@@ -1,0 +1,122 @@
+"""Four LoRA adapters for four tasks on one backbone, the same rows and the same rows a step on both sides."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers import data
+from benchmarks.peers.clock import folder, memory_mib, timed
+
+WORK = (
+    "4 LoRA adapters (rank 8, upper 4 of 6 layers of minilm-l6) for 4 tasks of 512 sentences, 4 epochs, 16 rows a step"
+)
+NAMES = ("vader-amazon-reviews", "vader-movie-reviews", "vader-tweets", "vader-nyt")
+ROWS, TEST, EPOCHS, BATCH, LAYERS, RANK, RATE = 512, 500, 4, 16, 4, 8, 1e-3
+
+
+def ours(precision: str, names: tuple[str, ...] = NAMES) -> dict[str, Any]:
+    """`Engine.fit_all`: one pass over a batch that is a slice for each adapter."""
+    from transfuse.backbones import loading
+    from transfuse.backbones import precision as arithmetic
+    from transfuse.data import Examples
+    from transfuse.engine.fit import Engine
+    from transfuse.engine.jobs import TransferData
+    from transfuse.engine.trunk import Trunk
+    from transfuse.methods.catalogue import method
+    from transfuse.tasks.classify import Classify
+
+    backbone = loading.load("catalog:minilm-l6")
+    tasks = [data.sentiment(name, ROWS, TEST) for name in names]
+    task = Classify(("negative", "positive"))
+    settings = {"rank": RANK, "train_layers": LAYERS, "epochs": EPOCHS, "learning_rate": RATE}
+
+    def work() -> Any:
+        texts = tasks[0][0][0][:64]
+        chosen = str(arithmetic.choose(backbone, texts, 256)["precision"]) if precision == "auto" else precision
+        engine = Engine(Trunk(backbone, chosen, 256), 2)
+        targets = [TransferData(Examples(tuple(texts), tuple(labels))) for (texts, labels), _ in tasks]
+        jobs = [
+            method("lora").plan(task, backbone, target, 0, batch_size=BATCH // len(names), **settings)
+            for target in targets
+        ]
+        return engine, engine.fit_all(jobs)
+
+    seconds, (engine, paths) = timed(work)
+    memory = memory_mib()
+    right = [
+        float((engine.predict(path, texts).argmax(1) == np.searchsorted(task.labels, labels)).mean())
+        for path, (_, (texts, labels)) in zip(paths, tasks, strict=True)
+    ]
+    return {"seconds": seconds, "accuracy": float(np.mean(right)), "memory_mib": memory}
+
+
+def peer(*, best: bool) -> dict[str, Any]:
+    """peft with transformers' Trainer, one task after another; ``best``: bf16 and batches of similar length."""
+    import datasets
+    import peft
+    import transformers
+
+    path = folder("minilm-l6")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    tasks = [data.sentiment(name, ROWS, TEST) for name in NAMES]
+    classes = ("negative", "positive")
+
+    def rows(texts: list[str], labels: list[str]) -> Any:
+        ids = tokenizer(texts, truncation=True, max_length=256)["input_ids"]
+        return datasets.Dataset.from_dict({"input_ids": ids, "labels": [classes.index(x) for x in labels]})
+
+    def one(scratch: str, texts: list[str], labels: list[str]) -> Any:
+        transformers.set_seed(0)
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(path, num_labels=2)
+        config = peft.LoraConfig(
+            task_type="SEQ_CLS",
+            r=RANK,
+            lora_alpha=2 * RANK,
+            target_modules=["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"],
+            layers_to_transform=list(range(6 - LAYERS, 6)),
+            layers_pattern="layer",
+        )
+        arguments = transformers.TrainingArguments(
+            scratch,
+            num_train_epochs=EPOCHS,
+            per_device_train_batch_size=BATCH,
+            per_device_eval_batch_size=64,
+            learning_rate=RATE,
+            warmup_steps=0.1,
+            bf16=best,
+            use_cpu=True,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            seed=0,
+            **({"train_sampling_strategy": "group_by_length"} if best else {}),
+        )
+        made = transformers.Trainer(
+            peft.get_peft_model(model, config),
+            arguments,
+            train_dataset=rows(texts, labels),
+            data_collator=transformers.DataCollatorWithPadding(tokenizer),
+        )
+        made.train()
+        return made
+
+    with tempfile.TemporaryDirectory() as scratch:
+        seconds, made = timed(lambda: [one(scratch, *train) for train, _ in tasks])
+        memory = memory_mib()
+        right = [
+            float((trained.predict(rows(*test)).predictions.argmax(1) == np.searchsorted(classes, test[1])).mean())
+            for trained, (_, test) in zip(made, tasks, strict=True)
+        ]
+    return {"seconds": seconds, "accuracy": float(np.mean(right)), "memory_mib": memory}
+
+
+SIDES = {
+    "transfuse, side by side": lambda: ours("auto"),
+    "transfuse, side by side, fp32": lambda: ours("fp32"),
+    "transfuse, one adapter alone": lambda: ours("auto", NAMES[:1]),
+    "peft and Trainer": lambda: peer(best=False),
+    "peft and Trainer, bf16, grouped by length": lambda: peer(best=True),
+}
