@@ -12,6 +12,7 @@ from transfuse.backbones.anatomy import Segment
 from transfuse.engine import fit as fit_module
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Rows, Schedule, Train, TransferData
+from transfuse.engine.training import train
 from transfuse.engine.trunk import Trunk
 from transfuse.methods.catalogue import method
 from transfuse.methods.rows import source_rows, target_rows
@@ -155,6 +156,35 @@ def test_predictions_from_the_trunk_are_those_of_the_whole_path(kind, name, sett
     assert through.shape == (len(texts), 2)
     assert np.ptp(through[:, 0]) > 0.01  # the path reads the text
     np.testing.assert_allclose(through, path.log_probabilities(texts), atol=1e-5)
+
+
+def test_several_jobs_together_give_what_each_gives_alone(monkeypatch):
+    """Adapters of the same layers share a pass; other adapters, trained layers and closed forms run on their own."""
+    given = [
+        ("lora", {"train_layers": 2, "epochs": 2, "rank": 2}),
+        ("lora", {"train_layers": 2, "epochs": 4, "learning_rate": 1e-2, "c": 0.5}),
+        ("probe", {}),
+        ("lora", {"train_layers": 1, "epochs": 2}),
+        ("finetune", {"train_layers": 2, "epochs": 2}),
+        ("tfidf", {}),
+    ]
+    together, alone = registered(), registered()
+    jobs = [
+        method(name).plan(toy.TASK, toy.backbone("encoder"), TransferData(TARGET.take(range(i, 24))), i, **settings)
+        for i, (name, settings) in enumerate(given)
+    ]
+    for module in toy.backbone("encoder").base().modules():
+        if isinstance(module, torch.nn.Dropout):  # its draws are one sequence for all
+            monkeypatch.setattr(module, "p", 0.0)
+    trained = []
+    monkeypatch.setattr(
+        fit_module, "train", lambda b, pupils, **k: trained.append(len(pupils)) or train(b, pupils, **k)
+    )
+    paths = together.fit_all(jobs)
+    assert sorted(trained) == [1, 1, 2]
+    for path, job in zip(paths, jobs, strict=True):
+        np.testing.assert_allclose(together.predict(path, TEST), alone.predict(alone.fit(job), TEST), atol=2e-3)
+    assert together.fit_all([]) == []
 
 
 @pytest.mark.parametrize("name", ["finetune", "lora"])

@@ -81,10 +81,9 @@ class Engine:
         return self.fit_all([job])[0]
 
     def fit_all(self, jobs: Sequence[Job]) -> list[Path]:
-        """Run several jobs, stage by stage: what they train, they train side by side in one pass (see `train`).
+        """Run several jobs, stage by stage: adapters of the same layers train side by side in one pass (see `train`).
 
-        Each gets what it would get alone, but for rounding. Worth it where adapters share their layers and batches are
-        small; memory is that of one batch of all of them.
+        Each gets what it would get alone, but for rounding. Memory is that of one batch of all of them.
 
         Returns:
             The path of each job.
@@ -118,15 +117,17 @@ class Engine:
 
     def _run(self, steps: Sequence[tuple[Stage, Branch, int]]) -> None:
         """One stage of each of several jobs, on its branch and with its seed."""
-        pupils: list[tuple[Branch, Pupil]] = []
-        for stage, branch, seed in steps:
+        groups: dict[object, list[tuple[Branch, Pupil]]] = {}
+        for number, (stage, branch, seed) in enumerate(steps):
             if isinstance(stage, ChooseReadout):
                 self._choose(stage, branch)
             elif isinstance(stage, FitHead):
                 branch.head = self._head(stage, branch, seed)
             elif isinstance(stage, Train):
-                pupils.append((branch, self._pupil(stage, branch, seed)))
-        if pupils:
+                pupil = self._pupil(stage, branch, seed)  # adapters of the same layers share a pass
+                group = (branch.cut, branch.layer, pupil.segment.takes_states) if branch.adapter else number
+                groups.setdefault(group, []).append((branch, pupil))
+        for pupils in groups.values():
             trunk = self._trunk
             heads = train(trunk.backbone, [pupil for _, pupil in pupils], precision=trunk.precision, tick=self.tick)
             for (branch, _), head in zip(pupils, heads, strict=True):

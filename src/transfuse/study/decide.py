@@ -1,4 +1,4 @@
-"""What is decided before the fits, and once more after them, and obeyed by every resume: plan.json."""
+"""What is decided before the fits, and again between them, and obeyed by every resume: plan.json."""
 
 from __future__ import annotations
 
@@ -62,32 +62,30 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
 def decide_again(
     decided: Mapping[str, Any], recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger
 ) -> tuple[dict[str, Any], list[str]]:
-    """After the fits: what was skipped and fits into the time that is really left; plan.json says when that is settled.
+    """Plan once more what has not run, in the time that is really left; plan.json says when nothing more is to decide.
 
-    An estimate is made while other work may slow the machine, so it errs upwards: batches are timed again, and the
-    shorter time counts. They are not where even half of every estimate would be too long.
+    Other work on the machine, or on its neighbours, makes a timing too long and never too short: batches are timed
+    again, some minutes later, and the shorter time counts. They are not where even half of every estimate would be too
+    long.
 
     Returns:
-        The plan, and the ids of the candidates that now run too; none once it is settled.
+        The plan, and the ids of the candidates that are to run now.
     """
     planned = obey(decided, workshop)
-    skipped = [p for p in planned if p.room is not None]
+    waiting = [p for p in planned if ledger.read(p.candidate.id) is None]
+    prices = {reference: Prices(**fields) for reference, fields in decided["prices"].items()}
     left = _left(recipe, ledger)
-    more: list[str] = []
-    if not decided.get("settled") and any(p.seconds / 2 < left for p in skipped):
-        candidates = [p.candidate for p in planned]
-        before = {reference: Prices(**fields) for reference, fields in decided["prices"].items()}
-        prices = {r: _lower(before[r], p) for r, p in _time([p.candidate for p in skipped], data, workshop).items()}
-        prices = before | prices
-        done = [p.candidate.id for p in planned if p.room is None]
-        renewed = {p.candidate.id: p for p in _plan(candidates, prices, recipe, data, workshop, ledger, done)}
-        planned = [renewed.get(p.candidate.id, p) for p in planned]
-        more = [p.candidate.id for p in renewed.values() if p.room is None]
-        decided = {**decided, **_decisions(prices, planned, settled=not more)}
-    else:
-        decided = {**decided, "settled": True}
+    if any(p.seconds / 2 < left for p in waiting):
+        for reference, again in _time([p.candidate for p in waiting], data, workshop).items():
+            prices[reference] = _lower(prices[reference], again)
+    done = [p.candidate.id for p in planned if p not in waiting]
+    candidates = [p.candidate for p in planned]
+    renewed = {p.candidate.id: p for p in _plan(candidates, prices, recipe, data, workshop, ledger, done)}
+    now = [p.candidate.id for p in renewed.values() if p.room is None]
+    planned = [renewed.get(p.candidate.id, p) for p in planned]
+    decided = {**decided, **_decisions(prices, planned, settled=not now)}
     ledger.keep_plan(decided)
-    return decided, more
+    return decided, now
 
 
 def _decisions(prices: Mapping[str, Prices], planned: Sequence[Planned], *, settled: bool) -> dict[str, Any]:

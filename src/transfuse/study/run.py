@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -203,14 +204,19 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     if decided is None:
         progress.note(say["timing"])
         decided = decide(recipe, data, workshop, ledger)
+    fits = _Fits(data, workshop, ledger, progress, say)
     planned = obey(decided, workshop)
     progress.start(recipe.budget.minutes * 60, [p.candidate.id for p in planned if p.room is None])
-    fitted = _fit_all(planned, data, workshop, ledger, progress, say)
+    if not decided.get("settled"):  # what is cheap runs first: then more is known of the time that is left
+        fits.run([p for p in planned if p.candidate.family != "parameter"], planned)
     while not decided.get("settled"):
-        decided, more = decide_again(decided, recipe, data, workshop, ledger)
-        if more:
+        before = {p.candidate.id for p in planned if p.room is None}
+        decided, now = decide_again(decided, recipe, data, workshop, ledger)
+        if more := [identifier for identifier in now if identifier not in before]:
             progress.note(say["more"].format(ids=", ".join(more)))
-        fitted = _fit_all(obey(decided, workshop), data, workshop, ledger, progress, say)
+        planned = obey(decided, workshop)
+        fits.run(planned, planned)
+    fitted = fits.run(planned, planned)
     labels = data.task.encode([(data.train.labels or ())[i] for i in validation_rows(data)])
     assessed = assess(fitted, labels, data.task.metric, recipe.seed)
     chosen, barred = choose(assessed, data.task.metric, recipe.gate)
@@ -234,39 +240,54 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _fit_all(
-    planned: Sequence[Planned],
-    data: StudyData,
-    workshop: Workshop,
-    ledger: Ledger,
-    progress: Progress,
-    say: Mapping[str, str],
-) -> list[tuple[Candidate, dict[str, Any], np.ndarray | None]]:
-    """Fit what is planned and not fitted yet, one candidate after another."""
-    running = [p.candidate.id for p in planned if p.room is None]
-    left = sum(p.seconds for p in planned if p.room is None)
-    out: list[tuple[Candidate, dict[str, Any], np.ndarray | None]] = []
-    for one in planned:
-        candidate, seconds = one.candidate, one.seconds
-        estimate = {"estimate": seconds, "room": one.room, "together": one.together}
-        if one.room is not None:
-            out.append((candidate, _record("skipped", one.reason) | estimate, None))
-            continue
-        record = ledger.read(candidate.id)
-        if record is None or record["status"] != "done":
-            progress.candidate(candidate.id, running.index(candidate.id) + 1, len(running))
+@dataclasses.dataclass
+class _Fits:
+    """The fits of a study: each candidate once, the ledger knows which are done."""
 
-            def tell(text: str, share: float, seconds: float = seconds, left: float = left) -> None:
-                ledger.tick()
-                progress.update(text, share, left - seconds * share)
+    data: StudyData
+    workshop: Workshop
+    ledger: Ledger
+    progress: Progress
+    say: Mapping[str, str]
+    tried: set[str] = dataclasses.field(default_factory=set)
 
-            workshop.report = tell
-            record = _attempt(candidate, data, workshop, ledger)
-            progress.done(candidate.id, ": ".join(filter(None, (say[record["status"]], record["reason"]))))
-        left -= seconds
-        found = ledger.read_predictions(candidate.id) if record["status"] == "done" else None
-        out.append((candidate, record | estimate, _probabilities(found, data)))
-    return out
+    def run(
+        self, some: Sequence[Planned], planned: Sequence[Planned]
+    ) -> list[tuple[Candidate, dict[str, Any], np.ndarray | None]]:
+        """Fit some of what is planned, one candidate after another, unless it was fitted before.
+
+        Returns:
+            (candidate, record, probabilities where there are some) of each.
+        """
+        running = [p for p in planned if p.room is None]
+        out: list[tuple[Candidate, dict[str, Any], np.ndarray | None]] = []
+        for one in some:
+            estimate = {"estimate": one.seconds, "room": one.room, "together": one.together}
+            if one.room is not None:
+                out.append((one.candidate, _record("skipped", one.reason) | estimate, None))
+                continue
+            record = self.ledger.read(one.candidate.id)
+            if record is None or (record["status"] != "done" and one.candidate.id not in self.tried):
+                record = self._fit(one, running)
+            found = self.ledger.read_predictions(one.candidate.id) if record["status"] == "done" else None
+            out.append((one.candidate, record | estimate, _probabilities(found, self.data)))
+        return out
+
+    def _fit(self, one: Planned, running: Sequence[Planned]) -> dict[str, Any]:
+        """Fit a candidate and tell how far it is, and how far the study is."""
+        identifier, ledger, progress = one.candidate.id, self.ledger, self.progress
+        left = sum(p.seconds for p in running if ledger.read(p.candidate.id) is None)
+        progress.candidate(identifier, running.index(one) + 1, len(running))
+
+        def tell(text: str, share: float) -> None:
+            ledger.tick()
+            progress.update(text, share, left - one.seconds * share)
+
+        self.workshop.report = tell
+        self.tried.add(identifier)
+        record = _attempt(one.candidate, self.data, self.workshop, ledger)
+        progress.done(identifier, ": ".join(filter(None, (self.say[record["status"]], record["reason"]))))
+        return record
 
 
 def _attempt(candidate: Candidate, data: StudyData, workshop: Workshop, ledger: Ledger) -> dict[str, Any]:
