@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment
-from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
+from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.pooling import pool
-from transfuse.backbones.tokens import States, batches
+from transfuse.backbones.tokens import States
 from transfuse.engine.jobs import Rows, Schedule
 from transfuse.engine.losses import cross_entropy, supervised_contrastive
 from transfuse.fitted.head import Head
@@ -95,17 +95,16 @@ def train(backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(pupils[0].seed)
         while active := [learner for learner in learners if learner.advance()]:
-            if together is None:
-                features = [one.features(backbone, precision) for one in active]
-            else:
-                given = [tuple(x.to(device) for x in one.pupil.states.batch(one.chosen)) for one in active]
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            given = [tuple(x.to(device) for x in one.pupil.states.batch(one.chosen)) for one in active]
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+                if together is not None:
                     hidden = together([learners.index(one) for one in active], given)
-                features = [
-                    pool(backbone.normed(h), mask, one.pupil.pooling)
-                    for one, h, (_, mask) in zip(active, hidden, given, strict=True)
-                ]
-            losses = [one.loss(found) for one, found in zip(active, features, strict=True)]
+                else:
+                    hidden = [_forward(one.pupil.segment, *pair) for one, pair in zip(active, given, strict=True)]
+            losses = [
+                one.loss(pool(backbone.normed(h), mask, one.pupil.pooling))
+                for one, h, (_, mask) in zip(active, hidden, given, strict=True)
+            ]
             for one in active:
                 one.optimizer.zero_grad(set_to_none=True)
             torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
@@ -114,6 +113,11 @@ def train(backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: 
             done += len(active)
             tick(done / total)
     return [learner.finish() for learner in learners]
+
+
+def _forward(segment: Segment, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    hidden: torch.Tensor = segment(values if values.dim() == 2 else values.float(), mask)
+    return hidden
 
 
 class _Learner:
@@ -135,26 +139,11 @@ class _Learner:
         self.average = Average(self.parameters, int(schedule.average_from * total))
         self.batches = enumerate(epochs(pupil.states.lengths, pupil.rows.labels, schedule, pupil.seed))
         self.at, self.chosen = -1, np.empty(0, dtype=np.int64)
-        self.parts: list[np.ndarray] = []
 
     def advance(self) -> bool:
         """Take the next batch; False where there is none."""
-        self.at, chosen = next(self.batches, (-1, np.empty(0, dtype=np.int64)))
-        if self.at < 0:
-            return False
-        self.parts = [chosen[part] for part in batches(self.pupil.states.lengths[chosen], BATCH_TOKENS)]
-        self.chosen = np.concatenate(self.parts)
-        return True
-
-    def features(self, backbone: Backbone, precision: str) -> torch.Tensor:
-        """Pooled states [B, D] of the batch, with gradients; one long text does not make the others as long."""
-        found = []
-        for part in self.parts:
-            values, mask = (x.to(backbone.device) for x in self.pupil.states.batch(part))
-            with torch.autocast(backbone.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                hidden = self.pupil.segment(values if values.dim() == 2 else values.float(), mask)
-            found.append(pool(backbone.normed(hidden), mask, self.pupil.pooling))
-        return torch.cat(found)
+        self.at, self.chosen = next(self.batches, (-1, np.empty(0, dtype=np.int64)))
+        return self.at >= 0
 
     def loss(self, features: torch.Tensor) -> torch.Tensor:
         """The loss of the batch from its pooled states [B, D]."""
