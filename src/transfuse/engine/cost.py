@@ -20,9 +20,6 @@ from transfuse.fitted.head import Head
 TIMED_ROWS, TIMED_BATCH = 256, 16
 MOST_CALLS = 6
 """Other work on the machine, or on its neighbours, makes single timings up to half too long."""
-PADDED = 1.3
-"""Padded over real tokens where batches of 16 train: 1.13 on movie sentences, 1.33 on product reviews, 2,048 rows each;
-in the few texts that are timed it is anything from 1.3 to 2.8."""
 USUAL_DEPTH = 0.75
 """Where the best layer of a decoder is usually found, as a share of its layers."""
 
@@ -34,7 +31,7 @@ class Prices:
     Args:
         forward: seconds a token and layer, in the study's precision; padding counts here, for in a few texts there is
             more of it than in many.
-        training: seconds a real token and layer, forward, backward and optimizer, with the padding that is usual.
+        training: seconds a padded token and layer, forward, backward and optimizer.
         scoring: seconds a token of a prompted query, whole model.
         head: seconds for a logistic head, a row and class.
         ridge: seconds for one leave-one-out ridge on `TIMED_ROWS` rows.
@@ -120,9 +117,8 @@ def _training(trunk: Trunk, texts: list[str], classes: int, template: str | None
         pupil = Pupil(segment, head, backbone.poolings[0], states, rows, schedule, seed=0)
         train(backbone, [pupil], precision=trunk.precision)
 
-    batches_of = epochs(states.lengths, rows.labels, schedule, 0)
-    padded = sum(len(chosen) * int(states.lengths[chosen].max()) for chosen in batches_of)
-    return PADDED * _timed(run) / (padded * (top - cut))
+    padded = sum(map(len, tokens)) * _padding(states.lengths, rows.labels, schedule)
+    return _timed(run) / (padded * (top - cut))
 
 
 def cost(job: Job, backbone: Backbone | None, prices: Prices | None, validation: int) -> Cost:
@@ -208,8 +204,17 @@ class _Pricer:
         for source, rows in _by_origin(stage.rows):
             below = max(self.depth - layers, 1)
             self.trunk[("states", layers, source)] = self._pass(rows, below)
-        tokens = stage.schedule.epochs * len(stage.rows) * self.prices.tokens
+        lengths = np.array([max(len(text), 1) for text in stage.rows.texts])
+        padding = _padding(lengths, stage.rows.labels, stage.schedule)
+        tokens = stage.schedule.epochs * len(stage.rows) * self.prices.tokens * padding
         return layers * tokens * self.prices.training + self._pass(self.validation, layers)
+
+
+def _padding(lengths: np.ndarray, labels: np.ndarray, schedule: Schedule) -> float:
+    """Padded over real length in the batches of one epoch: 1.1 to 1.3 in thousands of rows, up to 3 in some tens."""
+    one = dataclasses.replace(schedule, epochs=1)
+    padded = sum(len(chosen) * int(lengths[chosen].max()) for chosen in epochs(lengths, labels, one, seed=0))
+    return float(padded / lengths.sum())
 
 
 def _decomposition(rows: int, width: int) -> float:
