@@ -106,10 +106,8 @@ def peer(*, best: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         seconds, made = timed(lambda: [one(scratch, *train) for train, _ in tasks])
         memory = memory_mib()
-        right = [
-            float((trained.predict(rows(*test)).predictions.argmax(1) == np.searchsorted(classes, test[1])).mean())
-            for trained, (_, test) in zip(made, tasks, strict=True)
-        ]
+        found = [trained.predict(rows(*test)) for trained, (_, test) in zip(made, tasks, strict=True)]
+        right = [float((one.predictions.argmax(1) == one.label_ids).mean()) for one in found]
     return {"seconds": seconds, "accuracy": float(np.mean(right)), "memory_mib": memory}
 
 
