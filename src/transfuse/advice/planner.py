@@ -1,4 +1,4 @@
-"""Which candidates fit into the budget, decided once, before the fits."""
+"""Which candidates fit into the time that is left, decided before they are fitted."""
 
 from __future__ import annotations
 

@@ -169,6 +169,7 @@ class _ParquetRows:
         self._writer: Any = None
 
     def write(self, table: Table, extra: Mapping[str, Sequence[Any]]) -> None:
+        """Write the rows as a group of their own."""
         import pyarrow
         import pyarrow.parquet
 
@@ -189,6 +190,7 @@ class _ParquetRows:
             ) from error
 
     def close(self) -> None:
+        """Write what ends the file, and close the stream."""
         if self._writer is not None:
             self._writer.close()
         self._stream.close()
