@@ -17,8 +17,8 @@ from transfuse.engine.training import Pupil, epochs, train
 from transfuse.engine.trunk import Trunk
 from transfuse.fitted.head import Head
 
-TIMED_ROWS, TIMED_BATCH = 256, 16
-MOST_CALLS = 6
+TIMED_ROWS, TIMED_BATCH, TIMED_LAYERS = 256, 16, 6
+MOST_CALLS = 4
 """Other work on the machine, or on its neighbours, makes single timings up to half too long."""
 USUAL_DEPTH = 0.75
 """Where the best layer of a decoder is usually found, as a share of its layers."""
@@ -54,33 +54,35 @@ class Cost:
         trunk: passes over frozen layers, by what is cached, so that candidates that share a pass pay once.
         shared: the stages that need no target label.
         each: the stages of one fit.
+        depth: the layers that a text passes when it is predicted.
     """
 
     trunk: dict[tuple[object, ...], float]
     shared: float
     each: float
+    depth: int = 0
 
 
-def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None) -> Prices:
-    """Time a few batches of real texts, shown in a template.
+def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None, calls: int = MOST_CALLS) -> Prices:
+    """Time a few batches of real texts, shown in a template; ``calls`` is how often at most.
 
     Cost: a few seconds.
     """
     backbone = trunk.backbone
     sample = list(texts[:48])
     tokens = backbone.tokens(sample, template, trunk.limit)
-    layers = list(range(backbone.layers + 1))
+    layers = list(range(min(TIMED_LAYERS, backbone.layers) + 1))
     lengths = np.array([len(row) for row in tokens])
     padded = sum(len(chosen) * int(lengths[chosen].max()) for chosen in batches(lengths, BATCH_TOKENS))
-    forward = _timed(lambda: backbone.features(tokens, layers, trunk.precision)) / (padded * backbone.layers)
-    training = _training(trunk, sample, classes, template)
+    forward = _timed(lambda: backbone.features(tokens, layers, trunk.precision), calls) / (padded * layers[-1])
+    training = _training(trunk, sample, classes, template, calls)
     generator = np.random.default_rng(0)
     features = generator.normal(size=(TIMED_ROWS, backbone.width)).astype(np.float32)
     labels = np.arange(TIMED_ROWS) % classes
     ones = np.ones(TIMED_ROWS)
     with one_blas_thread():
-        head = _timed(lambda: fit_head(features, labels, classes, c=0.1))
-        ridge = _timed(lambda: ridge_loo(features, labels, classes, ones, ones > 0))
+        head = _timed(lambda: fit_head(features, labels, classes, c=0.1), calls)
+        ridge = _timed(lambda: ridge_loo(features, labels, classes, ones, ones > 0), calls)
     return Prices(
         forward=forward,
         training=training,
@@ -91,18 +93,18 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None
     )
 
 
-def _timed(work: Callable[[], object]) -> float:
-    """Seconds of the quickest call, after one that warms up: once two agree within a tenth, or after `MOST_CALLS`."""
+def _timed(work: Callable[[], object], calls: int) -> float:
+    """Seconds of the quickest call, after one that warms up: once two agree within a tenth, or after so many."""
     work()
     times: list[float] = []
-    while len(times) < 2 or (times[1] > 1.1 * times[0] and len(times) < MOST_CALLS):
+    while len(times) < min(2, calls) or (len(times) < calls and times[1] > 1.1 * times[0]):
         start = time.perf_counter()
         work()
         times = sorted([*times, time.perf_counter() - start])
     return times[0]
 
 
-def _training(trunk: Trunk, texts: list[str], classes: int, template: str | None) -> float:
+def _training(trunk: Trunk, texts: list[str], classes: int, template: str | None, calls: int) -> float:
     """Seconds a token and layer of training the last two layers in batches of `TIMED_BATCH` rows."""
     backbone = trunk.backbone
     top, cut = backbone.layers, max(backbone.layers - 2, 0)
@@ -118,7 +120,7 @@ def _training(trunk: Trunk, texts: list[str], classes: int, template: str | None
         train(backbone, [pupil], precision=trunk.precision)
 
     padded = sum(map(len, tokens)) * _padding(states.lengths, rows.labels, schedule)
-    return _timed(run) / (padded * (top - cut))
+    return _timed(run, calls) / (padded * (top - cut))
 
 
 def cost(job: Job, backbone: Backbone | None, prices: Prices | None, validation: int) -> Cost:
@@ -140,6 +142,7 @@ def cost(job: Job, backbone: Backbone | None, prices: Prices | None, validation:
             out.shared += seconds
         else:
             out.each += seconds
+    out.depth = pricer.depth or backbone.layers
     return out
 
 
@@ -147,7 +150,8 @@ def cost(job: Job, backbone: Backbone | None, prices: Prices | None, validation:
 class _Pricer:
     """Seconds of one stage after another.
 
-    ``trained`` is how many layers have been trained so far, ``depth`` the layer that is probably read.
+    ``trained`` is how many layers have been trained so far, ``depth`` the layer that is probably read, ``read`` of how
+    many rows of each origin all layers were read.
     """
 
     backbone: Backbone
@@ -156,6 +160,7 @@ class _Pricer:
     trunk: dict[tuple[object, ...], float]
     trained: int = 0
     depth: int = 0
+    read: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def seconds(self, stage: Stage) -> float:
         """Seconds of a stage; passes over frozen layers go to ``trunk`` instead, since others may share them."""
@@ -186,6 +191,7 @@ class _Pricer:
             for source, rows in _by_origin(stage.rows):
                 key = ("features", template, source)
                 self.trunk[key] = max(self.trunk.get(key, 0.0), self._pass(rows, self.backbone.layers))
+                self.read[source] = max(self.read.get(source, 0), rows)
         return options * self.prices.ridge * _decomposition(len(stage.rows), self.backbone.width)
 
     def _head(self, stage: FitHead) -> float:
@@ -194,9 +200,8 @@ class _Pricer:
         if self.trained:
             return seconds + self._pass(len(stage.rows), self.trained)
         for source, rows in _by_origin(stage.rows):
-            known = [key for key in self.trunk if key[0] == "features" and key[2] == source]
-            key = known[0] if known else ("features", None, source)
-            self.trunk[key] = max(self.trunk.get(key, 0.0), self._pass(rows, self.backbone.layers))
+            further = max(rows - self.read.get(source, 0), 0)
+            self.trunk[("further", source)] = self._pass(further, self.depth or self.backbone.layers)
         return seconds
 
     def _train(self, stage: Train) -> float:

@@ -204,32 +204,35 @@ def _factor(step: int, total: int, warmup: float) -> float:
 def epochs(lengths: np.ndarray, labels: np.ndarray, schedule: Schedule, seed: int) -> Iterator[np.ndarray]:
     """Batches of positions, epoch after epoch.
 
-    With a contrastive term rows are shuffled in pairs of one class, so that most batches hold positives; without one,
-    rows of similar length share a batch (shuffled within windows of eight batches), so that little is padding.
+    Rows of similar length share a batch (sorted within shuffled windows of eight batches), so that little is padding.
+    With a contrastive term rows stay in pairs of one class, so that most batches hold positives.
     """
     generator = np.random.default_rng(seed)
     size = schedule.batch_size
     for _ in range(schedule.epochs):
         if schedule.contrastive:
-            order = _paired(labels, generator)
-            found = [order[i : i + size] for i in range(0, len(order), size)]
+            order, longest = _paired(lengths, labels, generator)
         else:
             order = generator.permutation(len(lengths))
-            found = []
-            for start in range(0, len(order), 8 * size):
-                window = order[start : start + 8 * size]
-                window = window[np.argsort(lengths[window], kind="stable")]
-                found += [window[i : i + size] for i in range(0, len(window), size)]
-            generator.shuffle(found)
+            longest = lengths[order]
+        found = []
+        for start in range(0, len(order), 8 * size):
+            part = slice(start, start + 8 * size)
+            window = order[part][np.argsort(longest[part], kind="stable")]
+            found += [window[i : i + size] for i in range(0, len(window), size)]
+        generator.shuffle(found)
         yield from found
 
 
-def _paired(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    groups = []
+def _paired(lengths: np.ndarray, labels: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows shuffled in pairs of one class, and for each the length of the longer one of its pair."""
+    pairs = []
     for label in np.unique(labels):
         rows = generator.permutation(np.flatnonzero(labels == label))
-        groups += [rows[i : i + 2] for i in range(0, len(rows), 2)]
-    return np.concatenate([groups[i] for i in generator.permutation(len(groups))])
+        pairs += [rows[i : i + 2] for i in range(0, len(rows), 2)]
+    pairs = [pairs[i] for i in generator.permutation(len(pairs))]
+    longest = np.repeat([lengths[pair].max() for pair in pairs], [len(pair) for pair in pairs])
+    return np.concatenate(pairs), longest
 
 
 class Average:

@@ -14,7 +14,7 @@ import numpy as np
 import transfuse
 from transfuse.advice.candidates import Candidate, expand
 from transfuse.advice.planner import Planned, plan
-from transfuse.engine.cost import Cost, Prices, cost, price
+from transfuse.engine.cost import MOST_CALLS, Cost, Prices, cost, price
 from transfuse.engine.ledger import Ledger
 from transfuse.errors import OutputError, RecipeError
 from transfuse.study.prepare import StudyData
@@ -76,7 +76,7 @@ def decide_again(
     prices = {reference: Prices(**fields) for reference, fields in decided["prices"].items()}
     left = _left(recipe, ledger)
     if any(p.seconds / 2 < left for p in waiting):
-        for reference, again in _time([p.candidate for p in waiting], data, workshop).items():
+        for reference, again in _time([p.candidate for p in waiting], data, workshop, calls=1).items():
             prices[reference] = _lower(prices[reference], again)
     done = [p.candidate.id for p in planned if p not in waiting]
     candidates = [p.candidate for p in planned]
@@ -104,13 +104,16 @@ def _left(recipe: Recipe, ledger: Ledger) -> float:
     return recipe.budget.minutes * 60 - ledger.seconds - AFTER
 
 
-def _time(candidates: Sequence[Candidate], data: StudyData, workshop: Workshop) -> dict[str, Prices]:
+def _time(
+    candidates: Sequence[Candidate], data: StudyData, workshop: Workshop, calls: int = MOST_CALLS
+) -> dict[str, Prices]:
     """The prices of every backbone that some candidate reads."""
     prices = {}
     for reference in dict.fromkeys(c.backbone for c in candidates if c.backbone):
         backbone = workshop.backbone(reference)
         template = data.task.shown() if backbone and backbone.decoder else None
-        prices[reference] = price(workshop.trunk(reference), data.train.texts, len(data.task.labels), template)
+        trunk = workshop.trunk(reference)
+        prices[reference] = price(trunk, data.train.texts, len(data.task.labels), template, calls)
     return prices
 
 
@@ -127,7 +130,7 @@ def _plan(
     whole = np.arange(len(data.train))
     each = max(len(left_out) for _, _, left_out in data.splits.fits)
     costs = {c.id: _cost(c, recipe, workshop, whole, prices, each) for c in candidates}
-    finals = {c.id: costs[c.id].each + _test_seconds(c, workshop, prices, len(data.test)) for c in candidates}
+    finals = {c.id: costs[c.id].each + _test_seconds(c, costs[c.id].depth, prices, len(data.test)) for c in candidates}
     return plan(candidates, costs, len(data.splits.fits), finals, _left(recipe, ledger), done)
 
 
@@ -197,12 +200,11 @@ def _cost(
     return cost(job, workshop.backbone(candidate.backbone), prices.get(candidate.backbone), validation)
 
 
-def _test_seconds(candidate: Candidate, workshop: Workshop, prices: Mapping[str, Prices], rows: int) -> float:
+def _test_seconds(candidate: Candidate, depth: int, prices: Mapping[str, Prices], rows: int) -> float:
     if not candidate.backbone:
         return 0.1
-    backbone, p = workshop.backbone(candidate.backbone), prices[candidate.backbone]
-    assert backbone is not None
-    return rows * p.tokens * backbone.layers * p.forward
+    p = prices[candidate.backbone]
+    return rows * p.tokens * depth * p.forward
 
 
 def machine(precisions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

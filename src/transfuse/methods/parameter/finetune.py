@@ -30,7 +30,7 @@ class Defaults(NamedTuple):
 
 ENCODER = Defaults(2 / 3, 5e-4, 1e-3, 0.8, 32, 6, 36, 1.0, True, 0.1, 0.3, 6)
 """A sentence encoder is small, compares by direction, and takes large steps."""
-DECODER = Defaults(1 / 5, 1e-4, 3e-4, 0.9, 16, 4, 16, 0.0, False, 0.003, 1.0, 0)
+DECODER = Defaults(1 / 5, 1e-4, 3e-4, 0.9, 16, 3, 12, 0.0, False, 0.003, 1.0, 0)
 """A decoder's upper layers take small steps; few target rows only correct the head of a source stage."""
 
 
