@@ -177,10 +177,10 @@ def _speed(record: Mapping[str, Any]) -> list[str]:
     out = [
         """## The same work by transfuse and by what people use
 
-Each run in a process of its own, in alternating order, with two threads and OMP_WAIT_POLICY=PASSIVE on both sides;
-loading a model is on nobody's clock. Medians, with the range in brackets; *relative* is a row's median over the first
-row's. Accuracy is on test rows, memory is the process's most. The peers stand in the extra `bench`, their
-versions in constraints.txt."""
+Each run in a process of its own, in alternating order, with two threads and GOMP_SPINCOUNT=300000 (libgomp's own
+default) on both sides; loading a model is on nobody's clock. Medians, with the range in brackets; *relative* is a
+row's median over the first row's. Accuracy is on test rows, memory is the process's most. The peers stand in the extra
+`bench`, their versions in constraints.txt."""
     ]
     for work in record["works"].values():
         sides = work["sides"]

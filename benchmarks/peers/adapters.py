@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.peers import data
 from benchmarks.peers.clock import folder, memory_mib, timed
+from benchmarks.peers.trainer import accuracy, rows, trained
 
 WORK = (
     "4 LoRA adapters (rank 8, upper 4 of 6 layers of minilm-l6) for 4 tasks of 512 sentences, 4 epochs, 16 rows a step"
@@ -55,20 +56,15 @@ def ours(precision: str, names: tuple[str, ...] = NAMES) -> dict[str, Any]:
 
 def peer(*, best: bool) -> dict[str, Any]:
     """peft with transformers' Trainer, one task after another; ``best``: bf16 and batches of similar length."""
-    import datasets
     import peft
     import transformers
 
     path = folder("minilm-l6")
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     tasks = [data.sentiment(name, ROWS, TEST) for name in NAMES]
-    classes = ("negative", "positive")
+    classes = ["negative", "positive"]
 
-    def rows(texts: list[str], labels: list[str]) -> Any:
-        ids = tokenizer(texts, truncation=True, max_length=256)["input_ids"]
-        return datasets.Dataset.from_dict({"input_ids": ids, "labels": [classes.index(x) for x in labels]})
-
-    def one(scratch: str, texts: list[str], labels: list[str]) -> Any:
+    def one(scratch: str, texts: list[str], labels: list[str]) -> tuple[float, Any]:
         transformers.set_seed(0)
         model = transformers.AutoModelForSequenceClassification.from_pretrained(path, num_labels=2)
         config = peft.LoraConfig(
@@ -79,36 +75,19 @@ def peer(*, best: bool) -> dict[str, Any]:
             layers_to_transform=list(range(6 - LAYERS, 6)),
             layers_pattern="layer",
         )
-        arguments = transformers.TrainingArguments(
-            scratch,
-            num_train_epochs=EPOCHS,
-            per_device_train_batch_size=BATCH,
-            per_device_eval_batch_size=64,
-            learning_rate=RATE,
-            warmup_steps=0.1,
-            bf16=best,
-            use_cpu=True,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            seed=0,
-            **({"train_sampling_strategy": "group_by_length"} if best else {}),
-        )
-        made = transformers.Trainer(
-            peft.get_peft_model(model, config),
-            arguments,
-            train_dataset=rows(texts, labels),
-            data_collator=transformers.DataCollatorWithPadding(tokenizer),
-        )
-        made.train()
-        return made
+        adapted = peft.get_peft_model(model, config)
+
+        def work() -> Any:
+            found = rows(tokenizer, classes, texts, labels)
+            return trained(scratch, adapted, tokenizer, found, epochs=EPOCHS, batch=BATCH, rate=RATE, best=best)
+
+        return timed(work)
 
     with tempfile.TemporaryDirectory() as scratch:
-        seconds, made = timed(lambda: [one(scratch, *train) for train, _ in tasks])
+        seconds, made = zip(*[one(scratch, *train) for train, _ in tasks], strict=True)
         memory = memory_mib()
-        found = [trained.predict(rows(*test)) for trained, (_, test) in zip(made, tasks, strict=True)]
-        right = [float((one.predictions.argmax(1) == one.label_ids).mean()) for one in found]
-    return {"seconds": seconds, "accuracy": float(np.mean(right)), "memory_mib": memory}
+        right = [accuracy(m, rows(tokenizer, classes, *test)) for m, (_, test) in zip(made, tasks, strict=True)]
+    return {"seconds": sum(seconds), "accuracy": float(np.mean(right)), "memory_mib": memory}
 
 
 SIDES = {

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.peers import data
 from benchmarks.peers.clock import folder, timed
+from benchmarks.peers.trainer import accuracy, rows, trained
 
 WORK = "fine-tune the top 2 of 6 layers of minilm-l6: 770 short texts, 77 classes, 10 epochs, batch 16"
 EPOCHS, BATCH, LAYERS, SHOTS = 10, 16, 2, 10
@@ -30,7 +31,6 @@ def ours(precision: str) -> dict[str, Any]:
 
 def trainer(*, best: bool) -> dict[str, Any]:
     """transformers' Trainer, embeddings and lower layers frozen; ``best``: bf16 and batches of similar length."""
-    import datasets
     import transformers
 
     (texts, labels), (test_texts, test_labels) = data.intents(SHOTS)
@@ -43,41 +43,20 @@ def trainer(*, best: bool) -> dict[str, Any]:
     for module in frozen:
         module.requires_grad_(False)
 
-    def rows(texts: list[str], labels: list[str]) -> Any:
-        ids = tokenizer(texts, truncation=True, max_length=256)["input_ids"]
-        return datasets.Dataset.from_dict({"input_ids": ids, "labels": [names.index(x) for x in labels]})
-
     with tempfile.TemporaryDirectory() as scratch:
-        grouped = {"train_sampling_strategy": "group_by_length"} if best else {}
-        arguments = transformers.TrainingArguments(
-            scratch,
-            num_train_epochs=EPOCHS,
-            per_device_train_batch_size=BATCH,
-            per_device_eval_batch_size=64,
-            learning_rate=RATE,
-            warmup_steps=0.1,
-            bf16=best,
-            use_cpu=True,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            seed=0,
-            **grouped,
-        )
-
-        def work() -> Any:
-            made = transformers.Trainer(
+        seconds, made = timed(
+            lambda: trained(
+                scratch,
                 model,
-                arguments,
-                train_dataset=rows(texts, labels),
-                data_collator=transformers.DataCollatorWithPadding(tokenizer),
+                tokenizer,
+                rows(tokenizer, names, texts, labels),
+                epochs=EPOCHS,
+                batch=BATCH,
+                rate=RATE,
+                best=best,
             )
-            made.train()
-            return made
-
-        seconds, made = timed(work)
-        found = made.predict(rows(test_texts, test_labels))  # its order is that of its own batches
-    return {"seconds": seconds, "accuracy": float((found.predictions.argmax(1) == found.label_ids).mean())}
+        )
+        return {"seconds": seconds, "accuracy": accuracy(made, rows(tokenizer, names, test_texts, test_labels))}
 
 
 SIDES = {

@@ -160,9 +160,18 @@ def test_a_file_that_breaks_half_way_leaves_no_output(command, model, tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
-def test_fast_takes_what_a_trial_shows_and_says_so(command, model):
+def test_fast_takes_what_a_trial_shows_and_says_so(command, model, monkeypatch):
+    from transfuse.cli import predict
+
+    monkeypatch.setattr(predict, "WORTH", 1)
     assert "int8" not in command("predict", "m", "good").err
     assert model.precision == "fp32"
     outcome = command("predict", "m", "good", "--fast")
     assert outcome.err == "int8: 2.5 times as fast as fp32, the same label for 100.0% of 1 texts\n"
     assert model.precision == "int8"
+
+
+def test_fast_tries_nothing_where_that_would_take_longer_than_the_answers(command, model):
+    outcome = command("predict", "m", "good", "--fast")
+    assert outcome.err == "fp32: for 1 texts a trial would take longer than the answers; it is made from 2000 on\n"
+    assert model.precision == "fp32"

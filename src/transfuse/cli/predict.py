@@ -24,6 +24,8 @@ PROBABILITY = "probability_"
 FORMATS = ("csv", "jsonl")
 TRIED = 128
 """Texts on which --fast tries."""
+WORTH = 2000
+"""Texts from which on a trial costs less than it can gain."""
 PART = 8192
 """Rows that are read, predicted and written at a time."""
 
@@ -73,7 +75,7 @@ def predict(
                 column = _column(column, fit.manifest["task"].get("input") if input is not None else None, table)
             texts_of = data.to_examples(table, data.Columns(input=column)).texts
             if fast and not done:
-                precision = _tried(fit, texts_of[:TRIED])
+                precision = _tried(fit, texts_of)
             write(table, texts_of, fit.labels, fit.predict_proba(texts_of, precision=precision))
             done += len(table)
     if not done:
@@ -83,7 +85,12 @@ def predict(
 
 
 def _tried(fit: FittedModel, texts: Sequence[str]) -> str:
-    """The precision to answer in, by a trial, and a line that says why."""
+    """The precision to answer in, by a trial on the first of many texts, and a line that says why."""
+    if len(texts) < WORTH:
+        told = f"fp32: for {len(texts)} texts a trial would take longer than the answers; it is made from {WORTH} on"
+        terminal.stderr().print(told, soft_wrap=True)
+        return "fp32"
+    texts = texts[:TRIED]
     found = fit.fastest(texts)
     told = f"{found.precision}: no other arithmetic is faster and gives the same labels here"
     if found.good:
