@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.common import RESULTS, ROOT, keep
 
-REPEATS = {"embed": 5, "layers": 3, "finetune": 3, "prompt": 3, "adapters": 3, "fewshot": 2, "caches": 2}
+REPEATS = {"embed": 5, "layers": 3, "finetune": 3, "prompt": 3, "adapters": 3, "fewshot": 2, "caches": 1}
 """Works and how often each of their sides runs; the dearest run less often."""
 
 SPIN = "300000"

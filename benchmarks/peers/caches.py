@@ -9,20 +9,21 @@ from typing import Any
 from benchmarks.common import ROOT
 from benchmarks.peers.clock import memory_mib, timed
 
-WORK = "a study: 10 candidates, 5 folds, minilm-l6, 64 labels and movie reviews as the source"
+WORK = "a study: 10 candidates, 5 folds, smollm2-135m-instruct, 64 labels and 512 movie reviews as the source"
 RECIPE = """
 task: {kind: classify, input: text, label: rating, bins: {negative: "< -0.5", positive: "> 0.5"}}
 target: {data: "catalog:vader-amazon-reviews", shots: 32, test: {rows: 500}}
 sources:
   - {name: movies, data: "catalog:vader-movie-reviews"}
-backbones: ["catalog:minilm-l6"]
+backbones: ["catalog:smollm2-135m-instruct"]
 methods:
+  - majority
   - tfidf
-  - probe
-  - probe: {poolings: mean, layers: 4}
-  - finetune
-  - finetune: {train_layers: 1}
-  - lora
+  - probe: {source_limit: 512}
+  - prompt: {shots: 8}
+  - prompt: {shots: 0}
+  - finetune: {source_limit: 512}
+  - lora: {source_limit: 512}
 budget: {minutes: 120}
 validation: {folds: 5, repeats: 1}
 """
