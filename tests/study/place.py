@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from transfuse.study.run import Silent
+from transfuse.study.progress import Silent
 
 WORDS = {"warm": ("red", "rose", "ruby", "fire"), "cold": ("blue", "navy", "teal", "ice")}
 METHODS = "[probe, {finetune: {train_layers: 1, epochs: 2}}]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,8 @@ from transfuse.methods.catalogue import NO_TRANSFER
 from transfuse.study.assess import Assessed
 from transfuse.study.card import card
 from transfuse.study.prepare import StudyData
+from transfuse.study.progress import Progress
 from transfuse.study.workshop import Workshop
-
-if TYPE_CHECKING:
-    from transfuse.study.run import Progress
 
 MODEL = "model"
 
