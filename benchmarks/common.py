@@ -33,15 +33,14 @@ def keep(name: str, command: str, started: float, **figures: Any) -> None:
 
 
 def commit() -> str:
-    """The commit that was measured, marked where the tree had changes."""
-    shown = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude", "*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return shown.stdout.strip() or platform.node()
+    """The commit that was measured, marked where what runs had changes."""
+    head = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--", "src", "examples", "benchmarks", ":!benchmarks/results")
+    return head + ("-dirty" if changed else "") if head else platform.node()
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def spread(values: list[float]) -> dict[str, Any]:
