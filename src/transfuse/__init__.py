@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transfuse.study.run import run as run
 
 # Read when torch is loaded: threads that wait must sleep. Beside another busy process spinning costs ten times; the
-# thousand turns before they sleep gain a tenth on an idle machine, and lose less than that on a busy one.
+# thousand turns before they sleep gain a tenth on an idle machine and cost about as much on a busy one (docs/log.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if os.environ["OMP_WAIT_POLICY"].upper() == "PASSIVE":
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -160,9 +160,16 @@ def test_the_exit_codes_are_documented():
 def test_the_environment_is_set_before_torch_loads():
     code = (
         "import os, sys\nfrom transfuse.cli import main\nmain(['--version'])\n"
-        "print(os.environ['OMP_WAIT_POLICY'], os.environ['TOKENIZERS_PARALLELISM'], 'torch' in sys.modules)"
+        "print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'),"
+        " os.environ['TOKENIZERS_PARALLELISM'], 'torch' in sys.modules)"
     )
-    clean = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY",)}
-    clean.pop("TOKENIZERS_PARALLELISM", None)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean)
-    assert done.stdout.splitlines()[-1] == "PASSIVE false False"
+    ours = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "TOKENIZERS_PARALLELISM")
+    clean = {name: value for name, value in os.environ.items() if name not in ours}
+    for given, expected in (
+        ({}, "PASSIVE 1000 false False"),
+        ({"GOMP_SPINCOUNT": "7"}, "PASSIVE 7 false False"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None false False"),
+    ):
+        env = {**clean, **given}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+        assert done.stdout.splitlines()[-1] == expected

@@ -271,12 +271,14 @@ def test_batches_cover_every_row_once_an_epoch(rows, contrastive):
         assert not np.array_equal(np.concatenate(other), np.concatenate(found))
 
 
-def test_batches_hold_rows_of_similar_length():
+@pytest.mark.parametrize("contrastive", [0.0, 1.0])
+def test_batches_hold_rows_of_similar_length(contrastive):
     lengths = np.random.default_rng(0).integers(1, 100, 512)
-    found = list(epochs(lengths, np.zeros(512), dataclasses.replace(PLAIN, epochs=1), seed=0))
+    schedule = dataclasses.replace(PLAIN, epochs=1, contrastive=contrastive)
+    found = list(epochs(lengths, np.zeros(512), schedule, seed=0))
     padded = sum(lengths[batch].max() * len(batch) for batch in found)
     shuffled = np.random.default_rng(1).permutation(512).reshape(-1, 8)
-    assert padded < 0.75 * sum(lengths[batch].max() * 8 for batch in shuffled)
+    assert padded < (0.85 if contrastive else 0.75) * sum(lengths[batch].max() * 8 for batch in shuffled)
 
 
 def test_contrastive_batches_hold_pairs_even_of_many_classes():
