@@ -76,3 +76,14 @@ def test_the_seed_decides_the_start():
     state = torch.get_rng_state()
     adapted("llama", 5)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_its_own_dropout_is_on_where_the_layers_is_off():
+    segment = tiny.load("bert").segment(1, 3, own=True, states=True)
+    adapters.add(segment, {**SETTINGS, "dropout": 0.3}, seed=0)
+    segment.train(False)
+    adapters.train(segment)
+    on = {name.rpartition(".")[2] for name, m in segment.named_modules() if m.training and "lora_dropout" not in name}
+    assert on == set()
+    assert all(m.training for name, m in segment.named_modules() if name.endswith("lora_dropout"))
+    assert any(m.p == 0.3 for m in segment.modules() if isinstance(m, torch.nn.Dropout) and m.training)

@@ -14,7 +14,7 @@ SHOTS = "Review: the good\nSentiment: good\n\nReview: bad\nSentiment: the bad\n\
 DECODERS = pytest.mark.parametrize("family", tiny.DECODERS)
 
 
-def uncached(backbone, prefix, words):
+def uncached(backbone, prefix, words, template=TEMPLATE):
     """Sum of log p of each label's tokens, from one forward of the whole prompt for each text and label."""
     tokenizer, network = backbone.tokenizer, backbone.network()
     opening = [tokenizer.bos_token_id] if backbone.family in tiny.OPENS else []
@@ -22,7 +22,7 @@ def uncached(backbone, prefix, words):
     out = np.empty((len(TEXTS), len(words)))
     for i, text in enumerate(TEXTS):
         for c, word in enumerate(words):
-            prompt = opening + parts(prefix) + parts(TEMPLATE.replace("{text}", text))
+            prompt = opening + parts(prefix + template.replace("{text}", text))
             label = parts(f" {word}")
             with torch.no_grad():
                 logits = network(input_ids=torch.tensor([prompt + label])).logits[0].double()
@@ -43,6 +43,17 @@ def test_scores_equal_the_whole_forward(family, prefix):
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, uncached(backbone, prefix, words), rtol=0, atol=5e-5)
     np.testing.assert_array_equal(scorer.score(TEXTS), found)  # the prefix's cache has not grown
+
+
+@DECODERS
+@pytest.mark.parametrize("template", ["{text}", "g{text}", "The {text}:\n"])
+def test_texts_that_join_the_prefixs_last_token_are_read_whole(family, template):
+    backbone = tiny.load(family)
+    words = ["good", "the bad"]
+    scorer = LabelScorer(backbone, SHOTS, template, words, 64, "fp32")
+    np.testing.assert_allclose(
+        scorer.score(TEXTS), uncached(backbone, SHOTS, words, template), rtol=0, atol=5e-5, err_msg=template
+    )
 
 
 def test_what_labels_share_is_read_once(monkeypatch):
@@ -77,15 +88,17 @@ def test_a_label_is_tokenized_as_it_follows_the_query():
 def test_a_prompt_opens_with_one_mark_and_never_closes():
     opened = LabelScorer(tiny.load("llama"), SHOTS, TEMPLATE, ["good"], 64, "fp32")
     assert opened.prefix.count(tiny.load("llama").tokenizer.bos_token_id) == 1
-    assert opened.queries(["x"])[0][0] != opened.prefix[0]
-    assert LabelScorer(tiny.load("gpt2"), "", TEMPLATE, ["good"], 64, "fp32").prefix == []
+    assert opened.prompts(["x"])[0].count(opened.prefix[0]) == 1
+    assert LabelScorer(tiny.load("gpt2"), "", TEMPLATE, ["good"], 64, "fp32").opening == []
 
 
 def test_long_queries_are_cut_to_the_room_that_the_demonstrations_leave():
     backbone = tiny.load("llama")
     scorer = LabelScorer(backbone, SHOTS, TEMPLATE, ["good"], 1000, "fp32")
     assert scorer.room == backbone.max_tokens - len(scorer.prefix) - 2
-    (query,) = scorer.queries(["word " * 200])
+    (prompt,) = scorer.prompts(["word " * 200])
+    assert prompt[: len(scorer.prefix)] == scorer.prefix
+    query = prompt[len(scorer.prefix) :]
     assert len(query) <= scorer.room
     assert backbone.tokenizer.decode(query).endswith("Sentiment:")
     assert np.isfinite(scorer.score(["word " * 200])).all()

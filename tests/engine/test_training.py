@@ -90,6 +90,21 @@ def test_loss_falls_and_the_backbone_stays(bench):
         assert not p.requires_grad
 
 
+def test_dropout_is_off_unless_asked_for(bench):
+    """In one step on all rows its draws are all that a seed decides, but for weights whose gradient is rounding."""
+    whole = dataclasses.replace(PLAIN, batch_size=30, epochs=1)
+    bench.head = dataclasses.replace(bench.head, weight=np.eye(2, bench.head.weight.shape[1], dtype=np.float32))
+    plain, again, dropped, other = (
+        weights_of(bench.run(dataclasses.replace(whole, dropout=dropout), seed)[0])
+        for dropout, seed in ((False, 0), (False, 1), (True, 0), (True, 1))
+    )
+    moved = [
+        float(((a - b).abs() > 1e-4).float().mean()) for a, b in ((plain, again), (plain, dropped), (dropped, other))
+    ]
+    assert moved[0] < 0.02, moved
+    assert min(moved[1:]) > 0.05
+
+
 def test_the_layers_learn_not_the_head_alone(bench):
     """With a head that cannot move, the loss falls all the same."""
     fixed = dataclasses.replace(
@@ -168,7 +183,7 @@ def test_l2_sp_is_the_gradient_of_its_penalty(bench, monkeypatch):
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: None)
     segment, head = bench.run(schedule)
 
-    mine = tiny.load("bert").segment(1, 3, own=True).train()
+    mine = tiny.load("bert").segment(1, 3, own=True)
     live = training.LiveHead(bench.head, torch.device("cpu"))
     layers = [p for p in mine.parameters() if p.requires_grad]
     origin = [p.detach().clone() for p in layers]
@@ -200,7 +215,7 @@ def test_a_huge_anchor_keeps_the_weights(bench):
 
 def test_the_contrastive_term_gathers_classes(bench):
     """With the head fixed at nothing, only the contrastive term can move the layers."""
-    schedule = dataclasses.replace(PLAIN, head_learning_rate=0.0, epochs=12)
+    schedule = dataclasses.replace(PLAIN, head_learning_rate=0.0, epochs=12, dropout=True)
     assert torch.equal(weights_of(bench.run(schedule)[0]), start())
     segment, _ = bench.run(dataclasses.replace(schedule, contrastive=1.0))
 

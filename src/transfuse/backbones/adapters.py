@@ -46,6 +46,13 @@ def _linear_names(layers: nn.Module) -> list[str]:
     return sorted({name.partition(".")[2] for name in linear})
 
 
+def train(segment: Segment) -> None:
+    """Switch on the adapters' own dropout, whatever the layers do with theirs."""
+    for name, module in segment.named_modules():
+        if name.rpartition(".")[2] == "lora_dropout":
+            module.train()
+
+
 def tensors(segment: Segment) -> dict[str, torch.Tensor]:
     """The adapters' numbers by the names that the segment's model gives them."""
     return {name: p.detach() for name, p in segment.model.named_parameters() if "lora_" in name}

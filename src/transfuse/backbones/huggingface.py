@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from transfuse.backbones.anatomy import ANATOMIES, Anatomy, Segment, at
+from transfuse.backbones.attention import quicken
 from transfuse.backbones.pooling import pool
 from transfuse.backbones.tokens import States, batches, pad, tokenize
 from transfuse.errors import BackboneError
@@ -58,6 +59,8 @@ class Backbone:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.poolings = _poolings(folder, decoder)
         self._networks = {"fp32": network.to(self.device).eval().requires_grad_(False)}
+        if self.device.type == "cpu":
+            quicken(network)
         config = network.config
         self.family: str = config.model_type
         self.layers: int = config.num_hidden_layers
@@ -74,10 +77,9 @@ class Backbone:
         Buffers, such as rotary frequencies, stay as they are: in bf16 they would lose their positions.
         """
         if precision not in self._networks:
-            clone = copy.deepcopy(self._networks["fp32"])
-            for parameter in clone.parameters():
-                parameter.data = parameter.data.to(torch.bfloat16)
-            self._networks[precision] = clone
+            plain = self._networks["fp32"]
+            rounded = {id(p): nn.Parameter(p.to(torch.bfloat16), requires_grad=False) for p in plain.parameters()}
+            self._networks[precision] = copy.deepcopy(plain, rounded)
         return self._networks[precision]
 
     def base(self, precision: str = "fp32") -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
-from transfuse.backbones.tokens import batches, fill, pad, tokenize
+from transfuse.backbones.tokens import TEXT, batches, fill, pad, tokenize
 from transfuse.errors import BackboneError
 
 MOST_ROWS = 32
@@ -27,16 +27,18 @@ class LabelScorer:
 
     Args:
         backbone: a decoder.
-        prefix: what all prompts begin with (demonstrations); may be empty. It is tokenized apart from the query.
+        prefix: what all prompts begin with (demonstrations); may be empty.
         template: how a query is shown, with ``{text}``; the label follows it after a space.
         words: the C label words.
         limit: most tokens of a query.
         precision: of the passes.
 
     Attributes:
-        prefix: its token ids, with what the tokenizer puts before every text.
+        opening: the token ids that the tokenizer puts before every text.
+        prefix: the token ids that are encoded once: the opening, the prefix and the template up to its text, without
+            the white space at its end, which tokenizers join to what follows.
         labels: the token ids of each label word.
-        room: most tokens of a query, by ``limit`` and by the backbone's context.
+        room: most tokens after the prefix, by ``limit`` and by the backbone's context.
 
     Raises:
         BackboneError: the backbone is no decoder, or prefix, query and label do not fit into its context.
@@ -55,7 +57,10 @@ class LabelScorer:
         self._network = backbone.network(precision)
         self.labels = [self._continuation(word) for word in words]
         tokenizer = backbone.tokenizer
-        self.prefix = _opening(tokenizer) + list(tokenizer(prefix, add_special_tokens=False)["input_ids"])
+        self._before = prefix
+        shared = (prefix + template.partition(TEXT)[0]).rstrip()
+        self.opening = _opening(tokenizer)
+        self.prefix = self.opening + list(tokenizer(shared, add_special_tokens=False)["input_ids"])
         room = backbone.max_tokens - len(self.prefix) - max(len(label) for label in self.labels)
         if room < LEAST_ROOM:
             raise BackboneError(
@@ -94,31 +99,41 @@ class LabelScorer:
         self._network.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
         return cache
 
-    def _cache_for(self, rows: int) -> Any:
-        """The prefix's cache seen by each row of a batch; a pass grows it, so each batch gets its own."""
-        if self._cache is None:
-            return self._empty_cache()
-        return _rows_of(self._cache, [0] * rows)
-
-    def queries(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text in the template, without what the tokenizer puts before or after a text."""
-        return tokenize(self.backbone.tokenizer, texts, self.template, self.room, special=False)
+    def prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of the whole prompt of each text; a text that is too long loses its end."""
+        limit = len(self.prefix) - len(self.opening) + self.room
+        tokenizer = self.backbone.tokenizer
+        rows = tokenize(tokenizer, texts, self.template, limit, special=False, before=self._before)
+        return [self.opening + row for row in rows]
 
     @torch.inference_mode()
     def score(self, texts: Sequence[str]) -> np.ndarray:
         """Log-likelihoods of the labels, float64 [N, C]; not normalised over the labels.
 
         Labels form a trie: what several of them begin with is read once. Labels of one token each need nothing but the
-        pass over the queries.
+        pass over the queries. A prompt that does not begin with the prefix's tokens, since its tokenizer joined them to
+        the text's, is read whole.
 
         Cost: one pass over the queries, and for each inner node of the trie its own few tokens a query.
         """
-        queries = self.queries(texts)
-        lengths = np.array([len(query) for query in queries])
+        rows = self.prompts(texts)
+        out = np.zeros((len(rows), len(self.labels)), dtype=np.float64)
+        count = len(self.prefix)
+        regular = np.array([len(row) > count and row[:count] == self.prefix for row in rows], dtype=bool)
+        for members, cache, start in ((regular, self._cache, count), (~regular, None, 0)):
+            places = np.flatnonzero(members)
+            out[places] = self._scores([rows[i][start:] for i in places], cache)
+        return out
+
+    def _scores(self, queries: list[list[int]], prefix: Any) -> np.ndarray:
+        """Scores [N, C] of queries that follow a prefix's cache, or nothing."""
+        lengths = np.array([len(query) for query in queries], dtype=np.int64)
         out = np.zeros((len(queries), len(self.labels)), dtype=np.float64)
         deeper = {given: wanted for given, wanted in self._trie.items() if given}
         for chosen in batches(lengths, BATCH_TOKENS, MOST_ROWS, equal=bool(deeper)):
-            cache = self._cache_for(len(chosen)) if self._cache is not None or deeper else None
+            cache = self._empty_cache() if deeper and prefix is None else None
+            if prefix is not None:  # seen by each row of the batch; a pass grows it, so each batch gets its own
+                cache = _rows_of(prefix, [0] * len(chosen))
             log_p = self._after([queries[i] for i in chosen], cache)
             for label, token in self._trie[()]:
                 out[chosen, label] += log_p[:, token]

@@ -21,18 +21,20 @@ def fill(template: str | None, text: str) -> str:
 
 
 def tokenize(
-    tokenizer: Any, texts: Sequence[str], template: str | None, limit: int, *, special: bool = True
+    tokenizer: Any, texts: Sequence[str], template: str | None, limit: int, *, special: bool = True, before: str = ""
 ) -> list[list[int]]:
     """Token ids of each text inside its template, at most ``limit`` a text, special tokens included if asked.
 
-    A text that is too long loses its end; the template around it stays whole.
+    A text that is too long loses its end; the template around it, and what stands ``before`` it, stay whole.
 
     Cost: one pass of the tokenizer; two for the texts that are too long.
     """
-    ids: list[list[int]] = tokenizer([fill(template, t) for t in texts], add_special_tokens=special)["input_ids"]
+    ids: list[list[int]] = tokenizer([before + fill(template, t) for t in texts], add_special_tokens=special)[
+        "input_ids"
+    ]
     for i, row in enumerate(ids):
         if len(row) > limit:
-            ids[i] = _truncated(tokenizer, texts[i], template, limit, len(row), special)
+            ids[i] = _truncated(tokenizer, texts[i], template, limit, len(row), special, before)
         elif not row:  # a tokenizer without special tokens gives an empty text no token at all
             ids[i] = [_any_token(tokenizer)]
     return ids
@@ -45,12 +47,14 @@ def _any_token(tokenizer: Any) -> int:
     return 0
 
 
-def _truncated(tokenizer: Any, text: str, template: str | None, limit: int, length: int, special: bool) -> list[int]:
+def _truncated(
+    tokenizer: Any, text: str, template: str | None, limit: int, length: int, special: bool, before: str
+) -> list[int]:
     alone = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     keep = max(len(alone) - (length - limit), 1)
     while True:
         cut = text[: alone[keep - 1][1]] if alone else ""
-        ids: list[int] = tokenizer(fill(template, cut), add_special_tokens=special)["input_ids"]
+        ids: list[int] = tokenizer(before + fill(template, cut), add_special_tokens=special)["input_ids"]
         if len(ids) <= limit or keep <= 1:
             return ids[:limit]
         keep = max(keep - (len(ids) - limit), 1)

@@ -132,6 +132,7 @@ class Schedule:
         anchor: L2-SP's α: strength of the pull towards the weights that the stage began with.
         contrastive: weight of the supervised contrastive term.
         average_from: share of the steps after which weights are averaged; 1 keeps the last weights.
+        dropout: whether the trained layers' own dropout is on; what is frozen never has any.
     """
 
     learning_rate: float
@@ -144,6 +145,7 @@ class Schedule:
     anchor: float
     contrastive: float
     average_from: float
+    dropout: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

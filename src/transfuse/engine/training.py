@@ -126,7 +126,8 @@ class _Learner:
     def __init__(self, pupil: Pupil, device: torch.device) -> None:
         schedule = pupil.schedule
         self.pupil, self.live = pupil, LiveHead(pupil.head, device)
-        pupil.segment.to(device).train()
+        pupil.segment.to(device).train(schedule.dropout)
+        adapters.train(pupil.segment)
         self.optimizer, self.layers = _optimizer(pupil.segment, self.live, schedule)
         self.anchors = [p.detach().clone() for p in self.layers] if schedule.anchor else []
         self.total = total = schedule.epochs * _steps(len(pupil.rows), schedule.batch_size)

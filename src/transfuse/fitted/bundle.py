@@ -105,10 +105,10 @@ def _write_prompt(path: PromptPath, model: FittedModel, folder: Path) -> None:
         "words": list(path.words),
         "prefix": path.prefix,
         "template": path.template,
-        "max_tokens": scorer.room,
+        "max_tokens": len(scorer.prefix) - len(scorer.opening) + scorer.room,
         "bias": path.bias.tolist(),
         "temperature": path.temperature,
-        "prefix_ids": scorer.prefix,
+        "opening": scorer.opening,
         "word_ids": scorer.labels,
         "empty": _empty(backbone),
     }

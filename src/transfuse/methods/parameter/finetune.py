@@ -21,16 +21,15 @@ class Defaults(NamedTuple):
     batch_size: int
     epochs: int
     steps: int
-    contrastive: float
     cosine: bool
     c: float
     average_from: float
     target_epochs: int
 
 
-ENCODER = Defaults(2 / 3, 5e-4, 1e-3, 0.8, 32, 6, 36, 1.0, True, 0.1, 0.3, 6)
+ENCODER = Defaults(2 / 3, 5e-4, 1e-3, 0.8, 32, 6, 36, True, 0.1, 0.3, 6)
 """A sentence encoder is small, compares by direction, and takes large steps."""
-DECODER = Defaults(1 / 5, 1e-4, 3e-4, 0.9, 16, 3, 12, 0.0, False, 0.003, 1.0, 0)
+DECODER = Defaults(1 / 5, 1e-4, 3e-4, 0.9, 16, 3, 12, False, 0.003, 1.0, 0)
 """A decoder's upper layers take small steps; few target rows only correct the head of a source stage."""
 
 
@@ -63,7 +62,8 @@ class Finetune:
         warmup: float = 0.1,
         weight_decay: float = 0.01,
         l2_sp: float = 0.0,
-        contrastive: float | None = None,
+        contrastive: float = 0.0,
+        dropout: bool = False,
         average_from: float | None = None,
         cosine: bool | None = None,
         c: float | None = None,
@@ -95,6 +95,7 @@ class Finetune:
             weight_decay: AdamW's.
             l2_sp: α of L2-SP (Li et al. 2018): pull towards the weights that the stage began with.
             contrastive: weight of the supervised contrastive term (Gunel et al. 2021).
+            dropout: the trained layers' own dropout, as the backbone was trained with.
             average_from: share of the steps from which on weights are averaged; 1 for never.
             cosine: a head on features of unit length.
             c: penalty of the head that training starts from.
@@ -120,7 +121,8 @@ class Finetune:
             warmup=warmup,
             weight_decay=weight_decay,
             anchor=l2_sp,
-            contrastive=default.contrastive if contrastive is None else contrastive,
+            contrastive=contrastive,
+            dropout=dropout,
             average_from=default.average_from if average_from is None else average_from,
         )
         chosen = tuning.Tuning(
