@@ -27,12 +27,12 @@ def short_texts(count: int) -> list[str]:
     return [text for text, _ in _clinc("train.csv")[:count]]
 
 
-def sentiment(name: str, rows: int, test: int) -> tuple[Rows, Rows]:
-    """Sentences of a VADER data set with their polarity: training and test rows drawn by a fixed seed, half a class."""
+def sentiment(name: str, rows: int, test: int, seed: int = 0) -> tuple[Rows, Rows]:
+    """Sentences of a VADER data set with their polarity: training and test rows drawn by a seed, half a class."""
     bins = {"negative": "< 0", "positive": "> 0"}
     found = data.read(f"catalog:{name}", columns=data.Columns("text", "rating", bins=bins), base=Path())
     assert found.labels is not None
-    drawn = data.draw_shots(found.labels, (rows + test) // 2, 0)
+    drawn = data.draw_shots(found.labels, (rows + test) // 2, seed)
     by_class = {label: [i for i in drawn if found.labels[i] == label] for label in bins}
     parts = []
     for start, stop in ((0, rows // 2), (rows // 2, (rows + test) // 2)):
