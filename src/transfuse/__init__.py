@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if os.environ["OMP_WAIT_POLICY"].upper() == "PASSIVE":
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# What torch keeps for each shape of a product it has seen; texts have many lengths, and memory must not grow with them.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "128")
 
 __version__ = "0.1.0"
 

@@ -161,14 +161,14 @@ def test_the_environment_is_set_before_torch_loads():
     code = (
         "import os, sys\nfrom transfuse.cli import main\nmain(['--version'])\n"
         "print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'),"
-        " os.environ['TOKENIZERS_PARALLELISM'], 'torch' in sys.modules)"
+        " os.environ['LRU_CACHE_CAPACITY'], os.environ['TOKENIZERS_PARALLELISM'], 'torch' in sys.modules)"
     )
-    ours = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "TOKENIZERS_PARALLELISM")
+    ours = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "LRU_CACHE_CAPACITY", "TOKENIZERS_PARALLELISM")
     clean = {name: value for name, value in os.environ.items() if name not in ours}
     for given, expected in (
-        ({}, "PASSIVE 1000 false False"),
-        ({"GOMP_SPINCOUNT": "7"}, "PASSIVE 7 false False"),
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None false False"),
+        ({}, "PASSIVE 1000 128 false False"),
+        ({"GOMP_SPINCOUNT": "7", "LRU_CACHE_CAPACITY": "9"}, "PASSIVE 7 9 false False"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None 128 false False"),
     ):
         env = {**clean, **given}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)

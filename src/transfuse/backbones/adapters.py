@@ -66,9 +66,11 @@ class SideBySide(nn.Module):
 
     Args:
         segments: of one backbone, the same layers, each with adapters of its own (`add`).
+        low: hold the shared weights of the linear maps in bf16, for passes under autocast, which would turn them into it
+            in every step.
     """
 
-    def __init__(self, segments: Sequence[Segment]) -> None:
+    def __init__(self, segments: Sequence[Segment], *, low: bool = False) -> None:
         super().__init__()
         from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -79,7 +81,7 @@ class SideBySide(nn.Module):
             if isinstance(module, BaseTunerLayer):
                 branches = [segment.layers.get_submodule(name) for segment in segments]
                 parent = self.segment.layers.get_submodule(name.rpartition(".")[0])
-                setattr(parent, name.rpartition(".")[2], _Mixed(branches, self._slices))
+                setattr(parent, name.rpartition(".")[2], _Mixed(branches, self._slices, low))
 
     def forward(self, which: Sequence[int], given: Sequence[tuple[torch.Tensor, ...]]) -> list[torch.Tensor]:
         """The states after each of the chosen segments.
@@ -105,23 +107,40 @@ def _widened(x: torch.Tensor, width: int) -> torch.Tensor:
 
 
 class _Mixed(nn.Module):
-    """One linear map with K adapters, each on its slice of the batch."""
+    """One linear map with K adapters, each on its slice of the batch.
 
-    def __init__(self, branches: Sequence[Any], slices: list[tuple[int, int, int]]) -> None:
+    All A lie in one matrix, all B in another; between them each row keeps the ranks of its own adapter alone. So two
+    thin products serve any number of slices of any size.
+    """
+
+    def __init__(self, branches: Sequence[Any], slices: list[tuple[int, int, int]], low: bool) -> None:
         super().__init__()
         self.base = branches[0].get_base_layer()
+        if low:
+            rounded = {id(p): nn.Parameter(p.to(torch.bfloat16), False) for p in self.base.parameters()}
+            self.base = copy.deepcopy(self.base, rounded)
         self._slices = slices
         self.down, self.up, self.dropout = (
             nn.ModuleList(getattr(branch, name)[NAME] for branch in branches)
             for name in ("lora_A", "lora_B", "lora_dropout")
         )
-        self._scaling = [branch.scaling[NAME] for branch in branches]
+        scaling = [torch.full((len(one.weight),), branch.scaling[NAME]) for one, branch in zip(self.down, branches)]
+        self._scaling = torch.block_diag(*(row.unsqueeze(0) for row in scaling))  # [K, ranks of all]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, ..., D_in] to [B, ..., D_out]."""
-        parts = [self.up[k](self.down[k](self.dropout[k](x[a:b]))) * self._scaling[k] for k, a, b in self._slices]
-        mixed: torch.Tensor = self.base(x) + torch.cat(parts)
+        down, up = torch.cat([one.weight for one in self.down]), torch.cat([one.weight for one in self.up], 1)
+        which = torch.tensor([k for k, a, b in self._slices for _ in range(b - a)])
+        own = self._scaling[which].to(x.device)
+        thin = nn.functional.linear(self._dropped(x), down)
+        thin = thin * own.view(len(x), *([1] * (x.dim() - 2)), -1).to(thin.dtype)
+        mixed: torch.Tensor = self.base(x) + nn.functional.linear(thin, up)
         return mixed
+
+    def _dropped(self, x: torch.Tensor) -> torch.Tensor:
+        if not any(isinstance(one, nn.Dropout) and one.training for one in self.dropout):
+            return x
+        return torch.cat([self.dropout[k](x[a:b]) for k, a, b in self._slices])
 
 
 def merged(layer: nn.Module) -> nn.Module:

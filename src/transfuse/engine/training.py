@@ -90,8 +90,9 @@ def train(backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: 
     device = backbone.device
     learners = [_Learner(pupil, device) for pupil in pupils]
     total, done = sum(learner.total for learner in learners), 0
-    adapted = len(pupils) > 1 and all(adapters.tensors(pupil.segment) for pupil in pupils)
-    together = adapters.SideBySide([pupil.segment for pupil in pupils]) if adapted else None
+    adapted = all(adapters.tensors(pupil.segment) for pupil in pupils)
+    segments = [pupil.segment for pupil in pupils]
+    together = adapters.SideBySide(segments, low=precision == "bf16") if adapted else None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(pupils[0].seed)
         while active := [learner for learner in learners if learner.advance()]:
