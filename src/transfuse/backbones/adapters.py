@@ -66,8 +66,8 @@ class SideBySide(nn.Module):
 
     Args:
         segments: of one backbone, the same layers, each with adapters of its own (`add`).
-        low: hold the shared weights of the linear maps in bf16, for passes under autocast, which would turn them into it
-            in every step.
+        low: hold the shared weights of the linear maps in bf16, for passes under autocast, which would turn them into
+            that in every step.
     """
 
     def __init__(self, segments: Sequence[Segment], *, low: bool = False) -> None:
@@ -124,8 +124,8 @@ class _Mixed(nn.Module):
             nn.ModuleList(getattr(branch, name)[NAME] for branch in branches)
             for name in ("lora_A", "lora_B", "lora_dropout")
         )
-        scaling = [torch.full((len(one.weight),), branch.scaling[NAME]) for one, branch in zip(self.down, branches)]
-        self._scaling = torch.block_diag(*(row.unsqueeze(0) for row in scaling))  # [K, ranks of all]
+        rows = [torch.full_like(b.lora_A[NAME].weight.detach()[:, :1], b.scaling[NAME]).float().T for b in branches]
+        self._scaling = torch.block_diag(*rows)  # [K, ranks of all]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, ..., D_in] to [B, ..., D_out]."""
