@@ -125,11 +125,12 @@ class _Mixed(nn.Module):
             for name in ("lora_A", "lora_B", "lora_dropout")
         )
         rows = [torch.full_like(b.lora_A[NAME].weight.detach()[:, :1], b.scaling[NAME]).float().T for b in branches]
-        self._scaling = torch.block_diag(*rows)  # [K, ranks of all]
+        self._scaling: torch.Tensor = torch.block_diag(*rows)  # type: ignore[no-untyped-call]  # [K, ranks of all]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, ..., D_in] to [B, ..., D_out]."""
-        down, up = torch.cat([one.weight for one in self.down]), torch.cat([one.weight for one in self.up], 1)
+        weights = ([one.get_parameter("weight") for one in side] for side in (self.down, self.up))
+        down, up = (torch.cat(side, i) for i, side in enumerate(weights))
         which = torch.tensor([k for k, a, b in self._slices for _ in range(b - a)])
         own = self._scaling[which].to(x.device)
         thin = nn.functional.linear(self._dropped(x), down)
