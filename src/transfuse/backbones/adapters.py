@@ -129,8 +129,8 @@ class _Mixed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, ..., D_in] to [B, ..., D_out]."""
-        weights = ([one.get_parameter("weight") for one in side] for side in (self.down, self.up))
-        down, up = (torch.cat(side, i) for i, side in enumerate(weights))
+        down = torch.cat([one.get_parameter("weight") for one in self.down])
+        up = torch.cat([one.get_parameter("weight") for one in self.up], 1)
         which = torch.tensor([k for k, a, b in self._slices for _ in range(b - a)])
         own = self._scaling[which].to(x.device)
         thin = nn.functional.linear(self._dropped(x), down)
