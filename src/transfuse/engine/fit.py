@@ -12,7 +12,19 @@ import numpy as np
 from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.tokens import States
-from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Prompt, Rows, Solve, Stage, Train
+from transfuse.engine.jobs import (
+    ChooseReadout,
+    Evidence,
+    FitHead,
+    Job,
+    Prompt,
+    Rows,
+    Side,
+    Solve,
+    SolveHead,
+    Stage,
+    Train,
+)
 from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Pupil, Tick, train
@@ -34,6 +46,7 @@ class Branch:
     Args:
         layer, pooling, template: the readout.
         head: the head on top.
+        source_weights: what each row of the source counted, float64 [N], where a method has an opinion of that.
         cut: the freezing point, where layers were trained.
         segment: the trained layers, or None.
         adapter: the adapter's settings, or None.
@@ -43,6 +56,7 @@ class Branch:
     pooling: str = "mean"
     template: str | None = None
     head: Head | None = None
+    source_weights: np.ndarray | None = None
     cut: int = -1
     segment: Segment | None = None
     adapter: dict[str, object] | None = None
@@ -123,6 +137,10 @@ class Engine:
                 self._choose(stage, branch)
             elif isinstance(stage, FitHead):
                 branch.head = self._head(stage, branch, seed)
+            elif isinstance(stage, SolveHead):
+                found = self._evidence(stage, branch, seed)
+                with one_blas_thread():
+                    branch.head, branch.source_weights = stage.solve(found)
             elif isinstance(stage, Train):
                 pupil = self._pupil(stage, branch, seed)  # adapters of the same layers share a pass
                 group = (branch.cut, branch.layer, pupil.segment.takes_states) if branch.adapter else number
@@ -194,6 +212,32 @@ class Engine:
                 features, rows.labels, self.classes, c=c, weights=rows.weights, scalar_scale=stage.normalise
             )
         return dataclasses.replace(head, normalise=stage.normalise)
+
+    def _evidence(self, stage: SolveHead, branch: Branch, seed: int) -> Evidence:
+        """The features that a closed form asks for, at the readout; only texts that are not cached yet are read."""
+        width = self._trunk.backbone.width
+
+        def read(texts: Sequence[str]) -> np.ndarray:
+            if not texts:
+                return np.empty((0, width), dtype=np.float32)
+            return self._pooled(texts, branch.layer, branch.pooling, branch.template)
+
+        def side(rows: Rows | None) -> Side:
+            if rows is None:
+                return Side(read(()), np.empty(0, dtype=np.int64), np.empty(0), ())
+            return Side(read(rows.texts), rows.labels, rows.weights, rows.texts)
+
+        target = side(stage.target)
+        return Evidence(
+            target=target,
+            source=side(stage.source),
+            near=np.concatenate([target.x, read(stage.near)]),
+            near_texts=target.texts + stage.near,
+            names=read(stage.names or ()),
+            source_names=read(stage.source_names or ()),
+            classes=self.classes,
+            seed=seed,
+        )
 
     def _states(self, rows: Rows, branch: Branch) -> States:
         assert branch.segment is not None

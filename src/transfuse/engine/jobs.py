@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.data.examples import Examples
+from transfuse.fitted.head import Head
 from transfuse.fitted.paths import Path
 
 
@@ -167,7 +168,77 @@ class Train:
     schedule: Schedule
 
 
-Stage = Solve | Prompt | ChooseReadout | FitHead | Train
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """Rows as a closed form sees them.
+
+    Args:
+        x: features at the readout, float32 [N, D].
+        labels: int64 [N].
+        weights: float64 [N].
+        texts: the N texts.
+    """
+
+    x: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    texts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """All that a closed form on cached features sees.
+
+    Args:
+        target: labelled rows of the target.
+        source: labelled rows of the sources, none where there is no source.
+        near: features of target texts, labelled or not, float32 [U, D]: where the target lies.
+        near_texts: the U texts.
+        names: features of the labels' words, float32 [C, D]; [0, D] where they say nothing.
+        source_names: the same of the source's classes where it has others than the target.
+        classes: C.
+        seed: of whatever is random.
+    """
+
+    target: Side
+    source: Side
+    near: np.ndarray
+    near_texts: tuple[str, ...]
+    names: np.ndarray
+    source_names: np.ndarray
+    classes: int
+    seed: int
+
+
+Closed = Callable[[Evidence], "tuple[Head, np.ndarray | None]"]
+"""Gives the head, and the weights [N] of the source's rows where the method has an opinion of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SolveHead:
+    """A head by a closed form on the features at the readout.
+
+    Args:
+        target: labelled rows of the target.
+        source: labelled rows of the sources, or None.
+        near: unlabelled target texts, beside the target's own rows.
+        names: words of the target's labels, or None.
+        source_names: words of the source's own labels, or None where they are the target's.
+        solve: the closed form.
+    """
+
+    target: Rows
+    source: Rows | None
+    near: tuple[str, ...]
+    names: tuple[str, ...] | None
+    source_names: tuple[str, ...] | None
+    solve: Closed
+
+
+Stage = Solve | Prompt | ChooseReadout | FitHead | SolveHead | Train
 
 
 @dataclasses.dataclass(frozen=True)

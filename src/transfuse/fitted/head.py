@@ -41,8 +41,14 @@ class Head:
     @staticmethod
     def empty(width: int, classes: int) -> Head:
         """A head that gives every class the logit 0."""
+        return Head.plain(np.zeros((classes, width)), np.zeros(classes))
+
+    @staticmethod
+    def plain(weight: np.ndarray, bias: np.ndarray) -> Head:
+        """A head [C, D] and [C] without scaling."""
+        width = weight.shape[1]
         zeros, ones = np.zeros(width, dtype=np.float32), np.ones(width, dtype=np.float32)
-        return Head(zeros, ones, np.zeros((classes, width), dtype=np.float32), np.zeros(classes, dtype=np.float32))
+        return Head(zeros, ones, weight.astype(np.float32), bias.astype(np.float32))
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """float64 [N, C] from features [N, D]."""

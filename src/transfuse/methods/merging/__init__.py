@@ -1,0 +1,1 @@
+"""Merging: fitted models of one backbone become one, without training."""

@@ -1,0 +1,118 @@
+"""How several models of one origin become one: pure functions of their tensors, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+def average(models: Sequence[Tensors], weights: Sequence[float] | None = None) -> dict[str, torch.Tensor]:
+    """Σ_k w_k θ_k, w by default equal (Wortsman et al. 2022, uniform soup). One model: itself."""
+    shares = [1 / len(models)] * len(models) if weights is None else list(weights)
+    return {
+        name: sum((share * model[name] for share, model in zip(shares, models, strict=True)), torch.zeros(()))
+        for name in models[0]
+    }
+
+
+def interpolate(origin: Tensors, tuned: Tensors, alpha: float) -> dict[str, torch.Tensor]:
+    """(1 - α) θ_0 + α θ_1 (Wortsman et al. 2022, WiSE-FT, equation 1): α 0 is the origin, 1 the tuned model."""
+    return {name: torch.lerp(origin[name], tuned[name], alpha) for name in origin}
+
+
+def task_vectors(origin: Tensors, models: Sequence[Tensors]) -> list[dict[str, torch.Tensor]]:
+    """τ_k = θ_k - θ_0."""
+    return [{name: model[name] - origin[name] for name in origin} for model in models]
+
+
+def task_arithmetic(origin: Tensors, models: Sequence[Tensors], scale: float = 1.0) -> dict[str, torch.Tensor]:
+    """θ_0 + λ Σ_k τ_k (Ilharco et al. 2023); λ = 1/K is the average, λ = 0 the origin."""
+    vectors = task_vectors(origin, models)
+    return {name: origin[name] + scale * torch.stack([v[name] for v in vectors]).sum(0) for name in origin}
+
+
+def ties(
+    origin: Tensors, models: Sequence[Tensors], *, keep: float = 0.2, scale: float = 1.0
+) -> dict[str, torch.Tensor]:
+    """Trim, elect signs, merge (Yadav et al. 2023): what models agree on, without what is small or contradicted.
+
+    Of each task vector's tensor the ``keep`` share of largest values stays; the sign with more mass is elected; the
+    mean of the values that have it is added to the origin, times ``scale``.
+
+    Args:
+        origin: θ_0.
+        models: θ_k.
+        keep: share of a tensor's values that stays.
+        scale: λ.
+
+    Reduces to: the tuned model where there is one and all stays.
+    Departure: trimmed a tensor, as mergekit and peft do, not over all tensors at once.
+    """
+    vectors = task_vectors(origin, models)
+    return {
+        name: origin[name] + scale * _elected(torch.stack([trim(v[name], keep) for v in vectors])) for name in origin
+    }
+
+
+def trim(vector: torch.Tensor, keep: float) -> torch.Tensor:
+    """The ``keep`` share of values that are largest in size; the others 0."""
+    count = int(keep * vector.numel())
+    if count >= vector.numel():
+        return vector
+    kept = torch.zeros(vector.numel(), dtype=torch.bool)
+    kept[vector.abs().flatten().topk(max(count, 1)).indices] = True
+    return torch.where(kept.view(vector.shape), vector, torch.zeros_like(vector))
+
+
+def _elected(vectors: torch.Tensor) -> torch.Tensor:
+    """The mean over models [K, ...] of the values that have the elected sign."""
+    sign = torch.sign(vectors.sum(0))
+    sign = torch.where(sign == 0, torch.ones_like(sign), sign)
+    agree = (torch.sign(vectors) == sign).to(vectors.dtype)
+    return (vectors * agree).sum(0) / agree.sum(0).clamp_min(1)
+
+
+def dare(
+    origin: Tensors, models: Sequence[Tensors], *, drop: float = 0.9, scale: float = 1.0, seed: int = 0
+) -> dict[str, torch.Tensor]:
+    """Drop values of each task vector at random and rescale the rest by 1 / (1 - p) (Yu et al. 2024), then add them.
+
+    Its expectation is `task_arithmetic`; with ``drop`` 0 it is that.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    vectors = task_vectors(origin, models)
+    merged = {}
+    for name in origin:
+        kept = [
+            v[name] * (torch.rand(v[name].shape, generator=generator) >= drop).to(v[name].dtype) / (1 - drop)
+            for v in vectors
+        ]
+        merged[name] = origin[name] + scale * torch.stack(kept).sum(0)
+    return merged
+
+
+def greedy_soup(
+    models: Sequence[Tensors], score: Callable[[dict[str, torch.Tensor]], float]
+) -> tuple[dict[str, torch.Tensor], list[int]]:
+    """Average models in the order of their own scores, each only if the average's score does not fall.
+
+    Args:
+        models: of one origin.
+        score: of held-out rows, higher is better; called once a model and once an attempt.
+
+    Returns:
+        The soup, and the positions of the models in it.
+
+    Reference: Wortsman et al. 2022, recipe 1.
+    """
+    scores = [score(dict(model)) for model in models]
+    order = sorted(range(len(models)), key=lambda i: -scores[i])
+    taken, best = [order[0]], scores[order[0]]
+    for candidate in order[1:]:
+        found = score(average([models[i] for i in (*taken, candidate)]))
+        if found >= best:
+            taken, best = [*taken, candidate], found
+    return average([models[i] for i in taken]), taken
