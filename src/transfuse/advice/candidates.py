@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from transfuse.methods.catalogue import NO_TRANSFER, method
@@ -53,6 +53,7 @@ def expand(
     sources: Sequence[str],
     is_decoder: Callable[[str], bool],
     parameters: Callable[[str], int],
+    related: Collection[str] = (),
 ) -> list[Candidate]:
     """All candidates: each method with each backbone that suits it, without sources, with each, and with all.
 
@@ -62,6 +63,7 @@ def expand(
         methods: (name, settings) pairs, or None for `AUTO`.
         backbones: references.
         sources: names.
+        related: the names of those with labels of their own.
         is_decoder: whether a backbone is a decoder.
         parameters: the size of a backbone: of those that are trained, the larger one promises more and comes first.
     """
@@ -76,9 +78,10 @@ def expand(
             fitting = [b for b in backbones if about.reads == "any" or is_decoder(b)]
         if about.family == "parameter":
             fitting = sorted(fitting, key=parameters, reverse=True)
-        mixes = [(), *((s,) for s in sources), *((tuple(sources),) if len(sources) > 1 else ())]
+        usable = [s for s in sources if (about.uses_related if s in related else about.uses_sources)]
+        mixes: list[tuple[str, ...]] = [(), *((s,) for s in usable), *((tuple(usable),) if len(usable) > 1 else ())]
         for backbone in fitting:
-            for mix in _order(mixes, about.family) if about.uses_sources else [()]:
+            for mix in _order(mixes, about.family):
                 label = name + (f"@{short(backbone, backbones)}" if backbone else "") + "".join(f"+{s}" for s in mix)
                 found.append(Candidate(label, about.family, name, backbone, mix, dict(settings)))
     return _with_unique_ids(found)

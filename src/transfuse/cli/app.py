@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import transfuse
-from transfuse.cli import assets, check, evaluate, predict, run
+from transfuse.cli import assets, check, evaluate, predict, rank, run
 
 HELP = """Transfer learning with language models: compare, measure, choose, ship.
 
@@ -44,4 +44,5 @@ app.command("run")(run.run)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("check")(check.check)
+app.command("rank")(rank.rank)
 app.add_typer(assets.app, name="assets")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
 from transfuse.backbones.tokens import States, batches
-from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Prompt, Rows, Schedule, Stage, Train
+from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Prompt, Rows, Schedule, SolveHead, Stage, Train
 from transfuse.engine.logistic import fit_head, ridge_loo
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Pupil, epochs, train
@@ -18,6 +18,8 @@ from transfuse.engine.trunk import Trunk
 from transfuse.fitted.head import Head
 
 TIMED_ROWS, TIMED_BATCH, TIMED_LAYERS = 256, 16, 6
+CLOSED_FITS = 8
+"""A closed form's work, as a multiple of a logistic head's: boosting fits ten of them, others solve systems."""
 MOST_CALLS = 4
 """Other work on the machine, or on its neighbours, makes single timings up to half too long."""
 USUAL_DEPTH = 0.75
@@ -170,6 +172,8 @@ class _Pricer:
             return self._choose(stage)
         if isinstance(stage, FitHead):
             return self._head(stage)
+        if isinstance(stage, SolveHead):
+            return self._closed(stage)
         return self._train(stage) if isinstance(stage, Train) else 0.2
 
     def _pass(self, rows: int, layers: int) -> float:
@@ -199,10 +203,23 @@ class _Pricer:
         seconds = fits * len(stage.rows) * self.prices.head * 2
         if self.trained:
             return seconds + self._pass(len(stage.rows), self.trained)
-        for source, rows in _by_origin(stage.rows):
-            further = max(rows - self.read.get(source, 0), 0)
-            self.trunk[("further", source)] = self._pass(further, self.depth or self.backbone.layers)
+        self._further(dict(_by_origin(stage.rows)))
         return seconds
+
+    def _closed(self, stage: SolveHead) -> float:
+        rows = {"target": len(stage.target) + len(stage.near), "source": len(stage.source or ())}
+        total = sum(rows.values())
+        seconds = CLOSED_FITS * total * self.prices.head * 2
+        if self.trained:
+            return seconds + self._pass(total, self.trained)
+        self._further(rows)
+        return seconds
+
+    def _further(self, rows: Mapping[str, int]) -> None:
+        """The rows that are read at the chosen layer alone, beyond those that all layers were read of."""
+        for source, count in rows.items():
+            further = max(count - self.read.get(source, 0), 0)
+            self.trunk[("further", source)] = self._pass(further, self.depth or self.backbone.layers)
 
     def _train(self, stage: Train) -> float:
         layers = self.trained = stage.layers or self.backbone.layers

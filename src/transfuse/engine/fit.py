@@ -181,24 +181,22 @@ class Engine:
             (branch.template, branch.pooling, branch.layer) = options[0]
             return
         judged = rows.target if rows.target.any() else np.ones(len(rows), dtype=bool)
+        classes = rows.classes or self.classes
         errors: list[float] = []
         for template in stage.templates:
             features = self._trunk.features(rows.texts, template)
             for pooling in poolings:
                 x = features[:, :, backbone.poolings.index(pooling)]
                 with one_blas_thread():
-                    found = [ridge_loo(x[:, n], rows.labels, self.classes, rows.weights, judged) for n in layers]
+                    found = [ridge_loo(x[:, n], rows.labels, classes, rows.weights, judged) for n in layers]
                 errors += found if stage.layers else list(_smoothed(np.array(found)))
         branch.template, branch.pooling, branch.layer = options[int(np.argmin(errors))]
 
     def _head(self, stage: FitHead, branch: Branch, seed: int) -> Head:
         """A logistic head on the features at the readout, through the trained layers where there are some."""
         rows = stage.rows
-        if branch.segment is None:
-            features = self._pooled(rows.texts, branch.layer, branch.pooling, branch.template)
-        else:
-            states = self._states(rows, branch)
-            features = self._trunk.backbone.pooled(branch.segment, states, branch.pooling, self._trunk.precision)
+        classes = rows.classes or self.classes
+        features = self._read(rows.texts, branch)
         if stage.normalise:
             features = unit(features).astype(np.float32)
         with one_blas_thread():
@@ -207,10 +205,8 @@ class Engine:
                 return correct_head(branch.head, features, rows.labels, c=c, weights=rows.weights)
             if len(stage.grid) > 1:
                 folds = _inner_folds(rows, seed)
-                c = choose_c(features, rows.labels, self.classes, folds, stage.grid, weights=rows.weights)
-            head = fit_head(
-                features, rows.labels, self.classes, c=c, weights=rows.weights, scalar_scale=stage.normalise
-            )
+                c = choose_c(features, rows.labels, classes, folds, stage.grid, weights=rows.weights)
+            head = fit_head(features, rows.labels, classes, c=c, weights=rows.weights, scalar_scale=stage.normalise)
         return dataclasses.replace(head, normalise=stage.normalise)
 
     def _evidence(self, stage: SolveHead, branch: Branch, seed: int) -> Evidence:
@@ -220,7 +216,7 @@ class Engine:
         def read(texts: Sequence[str]) -> np.ndarray:
             if not texts:
                 return np.empty((0, width), dtype=np.float32)
-            return self._pooled(texts, branch.layer, branch.pooling, branch.template)
+            return self._read(texts, branch)
 
         def side(rows: Rows | None) -> Side:
             if rows is None:
@@ -239,10 +235,17 @@ class Engine:
             seed=seed,
         )
 
-    def _states(self, rows: Rows, branch: Branch) -> States:
+    def _read(self, texts: Sequence[str], branch: Branch) -> np.ndarray:
+        """Features [N, D] of texts at the readout, through the trained layers where there are some."""
+        if branch.segment is None:
+            return self._pooled(texts, branch.layer, branch.pooling, branch.template)
+        states = self._states(texts, branch)
+        return self._trunk.backbone.pooled(branch.segment, states, branch.pooling, self._trunk.precision)
+
+    def _states(self, texts: Sequence[str], branch: Branch) -> States:
         assert branch.segment is not None
         ids = not branch.segment.takes_states
-        return self._trunk.states(rows.texts, branch.template, branch.cut, ids=ids)
+        return self._trunk.states(texts, branch.template, branch.cut, ids=ids)
 
     def _pupil(self, stage: Train, branch: Branch, seed: int) -> Pupil:
         """What is to be trained: layers of the branch's own, which are made where it has none yet."""
@@ -259,9 +262,10 @@ class Engine:
             if stage.adapter:
                 branch.adapter = dict(stage.adapter)
                 adapters.add(branch.segment, stage.adapter, seed=seed)
-        assert branch.head is not None
-        states = self._states(stage.rows, branch)
-        return Pupil(branch.segment, branch.head, branch.pooling, states, stage.rows, stage.schedule, seed)
+        head = branch.head or Head.empty(backbone.width, stage.rows.classes or self.classes)
+        states = self._states(stage.rows.texts, branch)
+        names = None if stage.names is None else self._states(stage.names, branch)
+        return Pupil(branch.segment, head, branch.pooling, states, stage.rows, stage.schedule, seed, names)
 
     def _path(self, branch: Branch) -> HeadPath:
         trunk = self._trunk

@@ -21,11 +21,13 @@ class TransferData:
     Args:
         target: labelled rows of the target task.
         sources: labelled rows of each source, by its name; their labels are the target's.
+        related: labelled rows of sources that have labels of their own, by name.
         unlabelled: target texts without labels, or None.
     """
 
     target: Examples
     sources: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
+    related: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
     unlabelled: Examples | None = None
 
 
@@ -38,24 +40,27 @@ class Rows:
         labels: int64 [N], positions in the task's labels.
         weights: float64 [N], what each row counts.
         target: bool [N], True for rows of the target (rather than of a source or a label's name).
+        classes: number of classes where the labels are not the task's but a related source's own.
     """
 
     texts: tuple[str, ...]
     labels: np.ndarray
     weights: np.ndarray
     target: np.ndarray
+    classes: int | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
     @staticmethod
     def join(*parts: Rows) -> Rows:
-        """All rows of all parts, in order."""
+        """All rows of all parts, in order; they must have the same classes."""
         return Rows(
             sum((part.texts for part in parts), ()),
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.weights for part in parts]),
             np.concatenate([part.target for part in parts]),
+            parts[0].classes,
         )
 
 
@@ -159,6 +164,7 @@ class Train:
         embeddings: train the embeddings too (with all layers); nothing is cached then.
         adapter: settings of low-rank adapters instead of the layers' own weights, or None.
         schedule: see `Schedule`.
+        names: the words of the rows' classes: rows are matched with them instead of being classified by a head.
     """
 
     rows: Rows
@@ -166,6 +172,7 @@ class Train:
     embeddings: bool
     adapter: Mapping[str, Any] | None
     schedule: Schedule
+    names: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

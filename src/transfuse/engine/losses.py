@@ -43,3 +43,23 @@ def supervised_contrastive(
         return features.sum() * 0.0
     each = -(log_share * same).sum(1)[paired] / count[paired]
     return (each * weights[paired]).sum() / weights[paired].sum()
+
+
+def matching(
+    features: torch.Tensor, names: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, temperature: float = 0.05
+) -> torch.Tensor:
+    """Cross-entropy of each row against the names of all classes: what is learnt holds for names not seen, too.
+
+    p(c | x) ∝ exp(cos(f(x), f(name_c)) / τ), with both sides through the same layers.
+
+    Args:
+        features: float [B, D].
+        names: float [C, D].
+        labels: int64 [B] in 0..C-1.
+        weights: float [B], not all 0.
+        temperature: τ.
+
+    Reference: Oord, Li and Vinyals 2018 (InfoNCE); Radford et al. 2021, section 2.3, with class names for captions.
+    """
+    cosine = functional.normalize(features, dim=1) @ functional.normalize(names, dim=1).T
+    return cross_entropy(cosine / temperature, labels, weights)

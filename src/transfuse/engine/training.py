@@ -16,7 +16,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.pooling import pool
 from transfuse.backbones.tokens import States
 from transfuse.engine.jobs import Rows, Schedule
-from transfuse.engine.losses import cross_entropy, supervised_contrastive
+from transfuse.engine.losses import cross_entropy, matching, supervised_contrastive
 from transfuse.fitted.head import Head
 
 Tick = Callable[[float], None]
@@ -57,6 +57,7 @@ class Pupil:
         rows: labels and weights of the N rows.
         schedule: see `Schedule`.
         seed: of the batches.
+        names: states of the words of the classes; rows are matched with them, and there is no head then.
     """
 
     segment: Segment
@@ -66,6 +67,7 @@ class Pupil:
     rows: Rows
     schedule: Schedule
     seed: int
+    names: States | None = None
 
 
 def train(backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: Tick = lambda _: None) -> list[Head]:
@@ -96,7 +98,7 @@ def train(backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(pupils[0].seed)
         while active := [learner for learner in learners if learner.advance()]:
-            given = [tuple(x.to(device) for x in one.pupil.states.batch(one.chosen)) for one in active]
+            given = [tuple(x.to(device) for x in one.batch()) for one in active]
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
                 if together is not None:
                     hidden = together([learners.index(one) for one in active], given)
@@ -139,6 +141,7 @@ class _Learner:
         self.weights = torch.tensor(pupil.rows.weights, dtype=torch.float32, device=device)
         self.parameters = self.layers + list(self.live.parameters())
         self.average = Average(self.parameters, int(schedule.average_from * total))
+        self.named = None if pupil.names is None else joined(pupil.states, pupil.names)
         self.batches = enumerate(epochs(pupil.states.lengths, pupil.rows.labels, schedule, pupil.seed))
         self.at, self.chosen = -1, np.empty(0, dtype=np.int64)
 
@@ -147,9 +150,18 @@ class _Learner:
         self.at, self.chosen = next(self.batches, (-1, np.empty(0, dtype=np.int64)))
         return self.at >= 0
 
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The chosen rows, and behind them the names of all classes where rows are matched with names."""
+        if self.named is None:
+            return self.pupil.states.batch(self.chosen)
+        names = np.arange(len(self.pupil.states), len(self.named))
+        return self.named.batch(np.concatenate([self.chosen, names]))
+
     def loss(self, features: torch.Tensor) -> torch.Tensor:
         """The loss of the batch from its pooled states [B, D]."""
         labels, weights = self.labels[self.chosen], self.weights[self.chosen]
+        if self.named is not None:
+            return matching(features[: len(labels)], features[len(labels) :], labels, weights)
         loss = cross_entropy(self.live(features), labels, weights)
         if self.pupil.schedule.contrastive:
             loss = loss + self.pupil.schedule.contrastive * supervised_contrastive(features, labels, weights)
@@ -170,6 +182,12 @@ class _Learner:
         self.average.apply()
         self.pupil.segment.eval()
         return self.live.frozen()
+
+
+def joined(first: States, second: States) -> States:
+    """The texts of both, one after the other; nothing is copied."""
+    moved = second.where + np.array([len(first.parts), 0])
+    return States([*first.parts, *second.parts], np.concatenate([first.where, moved]))
 
 
 def _optimizer(

@@ -31,6 +31,7 @@ METHODS = {
     "tradaboost": "transfuse.methods.instance.tradaboost:method",
     "dsir": "transfuse.methods.instance.dsir:method",
     "less": "transfuse.methods.instance.gradient:method",
+    "matching": "transfuse.methods.relation.matching:Matching",
     "finetune": "transfuse.methods.parameter.finetune:Finetune",
     "lora": "transfuse.methods.parameter.lora:Lora",
 }
@@ -46,13 +47,15 @@ class Method(Protocol):
     Attributes:
         family: baseline, prompt, feature, instance, parameter, relation, distillation, merging or meta.
         reads: ``nothing``, ``any`` backbone or a ``decoder``.
-        uses_sources: whether labelled sources change it.
+        uses_sources: whether sources with the target's labels change it.
+        uses_related: whether sources with labels of their own do.
         counterpart: the method with the same backbone that it must beat (fine-tuning: the frozen probe), or None.
     """
 
     family: str
     reads: str
     uses_sources: bool
+    uses_related: bool
     counterpart: str | None
 
     def plan(self, task: Classify, backbone: Backbone | None, data: TransferData, seed: int, **settings: Any) -> Job:

@@ -41,11 +41,12 @@ class ClosedForm:
     """
 
     family: str
-    solve: Callable[[Evidence, float], Solution]
+    solve: Callable[..., Solution]
     uses_sources: bool = True
     needs_source: bool = True
     reads_names: bool = False
     reads: str = "any"
+    uses_related: bool = False
     counterpart: str | None = "probe"
 
     def plan(
@@ -69,7 +70,8 @@ class ClosedForm:
             target_share: what the target's rows together count, as a share of what the source's do.
         """
         assert backbone is not None
-        if self.needs_source and not data.sources:
+        source = source_rows(task, data.sources, source_limit)
+        if self.needs_source and source is None:
             return Probe().plan(task, backbone, data, seed, layers=layers, poolings=poolings, template=template)
         some_layers = () if layers is None else (layers,)
         some_poolings = () if poolings is None else (poolings,)
@@ -79,7 +81,7 @@ class ClosedForm:
         words = label_names(task) if self.reads_names and not backbone.decoder else None
         stage = SolveHead(
             target,
-            source_rows(task, data.sources, source_limit),
+            source,
             () if data.unlabelled is None else data.unlabelled.texts[:NEAR],
             None if words is None else words.texts,
             None,

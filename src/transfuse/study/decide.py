@@ -41,6 +41,7 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
         [s.name for s in recipe.sources],
         is_decoder=lambda reference: bool((b := loaded[reference]) and b.decoder),
         parameters=lambda reference: b.parameters if (b := loaded[reference]) else 0,
+        related=data.related,
     )
     _refuse_unused(recipe, candidates)
     prices = _time(candidates, data, workshop)

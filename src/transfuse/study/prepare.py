@@ -22,6 +22,7 @@ from transfuse.data import (
 )
 from transfuse.data.labels import is_number
 from transfuse.errors import DataError, RecipeError, StudyError
+from transfuse.methods.catalogue import METHODS, method
 from transfuse.study.recipe import Recipe, Split, Task
 from transfuse.tasks.classify import MAX_TOKENS, Classify
 
@@ -89,6 +90,7 @@ class StudyData:
         test: sealed.
         unlabelled: target texts without labels, or None.
         sources: labelled source rows by name, shuffled by the seed.
+        related: the names of those sources that have labels of their own.
         findings: what was left out and why, and what is wrong with the data.
         parts: each part with its origin, its rows and its labels, for the report.
         fingerprint: of all of it.
@@ -100,6 +102,7 @@ class StudyData:
     test: SealedTest
     unlabelled: Examples | None
     sources: Mapping[str, Examples]
+    related: frozenset[str]
     findings: tuple[Finding, ...]
     parts: tuple[dict[str, object], ...]
     fingerprint: str
@@ -145,6 +148,7 @@ def prepare(recipe: Recipe) -> StudyData:
         SealedTest(test),
         unlabelled,
         sources,
+        frozenset(name for name, examples in sources.items() if not set(examples.classes()) & set(task.labels)),
         (*dropped, *checked),
         tuple(_part(name, examples) for name, examples in parts if examples is not None),
         "-".join(p[:16] for p in prints),
@@ -225,16 +229,20 @@ def _task(section: Task, train: Examples, validation: Examples | None, test: Exa
 
 
 def _source(recipe: Recipe, index: int, task: Classify, dropped: list[Finding]) -> Examples:
-    """A source's rows with labels of the target."""
+    """A source's rows with labels of the target; all rows where it has none of them and a method learns from others."""
     source = recipe.sources[index]
     examples = read(source.data, columns=_columns(recipe.task_of(source)), base=recipe.base)
     shared = [i for i, label in enumerate(examples.labels or ()) if label in task.labels]
+    if not shared and learns_from_others(recipe):
+        return examples
     if not shared:
         raise RecipeError(
             f"{recipe.at('sources', index)}: source '{source.name}' shares no label with the target: it has "
             f"{', '.join(examples.classes()[:8])}",
-            expected=f"labels among {', '.join(task.labels[:8])}",
-            remedy="Give the source its own `task: {label: ..., bins: ...}` that leads to the target's labels.",
+            expected=f"labels among {', '.join(task.labels[:8])}, or a method that learns from other labels: "
+            f"{', '.join(name for name in METHODS if method(name).uses_related)}",
+            remedy="Give the source its own `task: {label: ..., bins: ...}` that leads to the target's labels, or add such "
+            "a method.",
         )
     if len(shared) < len(examples):
         foreign = sorted(set(examples.classes()) - set(task.labels))
@@ -242,6 +250,13 @@ def _source(recipe: Recipe, index: int, task: Classify, dropped: list[Finding]) 
         facts = {"origin": examples.origin, "count": count, "labels": ", ".join(foreign[:5])}
         dropped.append(Finding("foreign-labels", "warning", source.name, facts))
     return examples.take(shared)
+
+
+def learns_from_others(recipe: Recipe) -> bool:
+    """Whether some method of a recipe learns from sources with labels of their own."""
+    if isinstance(recipe.methods, str):
+        return True
+    return any(named.name in METHODS and method(named.name).uses_related for named in recipe.methods)
 
 
 def _without_copies(

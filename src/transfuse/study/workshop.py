@@ -122,7 +122,8 @@ class Workshop:
         """
         data = TransferData(
             self.data.train.take(positions),
-            {name: self.data.sources[name] for name in candidate.sources},
+            {name: self.data.sources[name] for name in candidate.sources if name not in self.data.related},
+            {name: self.data.sources[name] for name in candidate.sources if name in self.data.related},
             self.data.unlabelled,
         )
         backbone = self.backbone(candidate.backbone)

@@ -26,6 +26,7 @@ class Probe:
     """
 
     family, reads, uses_sources, counterpart = "feature", "any", True, None
+    uses_related = False
 
     def plan(
         self,

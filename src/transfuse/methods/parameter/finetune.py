@@ -41,6 +41,7 @@ class Finetune:
     """
 
     family, reads, uses_sources, counterpart = "parameter", "any", True, "probe"
+    uses_related = False
 
     def plan(
         self,

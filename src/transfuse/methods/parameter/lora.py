@@ -38,6 +38,7 @@ class Lora:
     """
 
     family, reads, uses_sources, counterpart = "parameter", "any", True, "probe"
+    uses_related = False
 
     def plan(
         self,

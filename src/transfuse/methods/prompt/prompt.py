@@ -19,6 +19,7 @@ class Prompting:
     """
 
     family, reads, uses_sources, counterpart = "prompt", "decoder", False, None
+    uses_related = False
 
     def plan(
         self,

@@ -1,0 +1,117 @@
+"""What promises most before anything is trained: backbones, layers, poolings and sources of a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transfuse.advice import rank as advice
+from transfuse.backbones.huggingface import Backbone
+from transfuse.engine.threads import one_blas_thread
+from transfuse.engine.trunk import Trunk
+from transfuse.errors import RecipeError
+from transfuse.methods.rows import evidence, source_rows, target_rows
+from transfuse.study.prepare import StudyData, prepare
+from transfuse.study.progress import NOTES, Progress, Silent
+from transfuse.study.recipe import Recipe
+from transfuse.study.workshop import Workshop
+from transfuse.tasks.classify import Classify
+
+MOST_ROWS, SOURCE_ROWS = 1024, 512
+TIMED = 48
+"""Texts by which the speed of a backbone is taken."""
+SHOWN = 5
+"""Readouts of a backbone that are kept, the best first."""
+
+
+def rank(recipe: Recipe | str | Path, *, lang: str = "en", progress: Progress | None = None) -> dict[str, Any]:
+    """Score every backbone, layer, pooling and source of a recipe from one cached pass each; nothing is trained.
+
+    The test is not read. Which score decides depends on the rows of the rarest class: see `advice.rank.decisive`.
+
+    Args:
+        recipe: a `Recipe` or the path of one.
+        lang: of what is said meanwhile.
+        progress: told what happens.
+
+    Returns:
+        ``decisive``, ``rows`` and ``backbones``, the most promising first: each with what it is (``reference``,
+        ``parameters``, ``memory_mib``, ``texts_per_second``, ``licence``), its best ``readouts`` and its ``sources``.
+
+    Raises:
+        RecipeError: no backbone to rank.
+        RecipeError, DataError, AssetError, BackboneError: what the recipe names is wrong.
+
+    Cost: one pass over at most 1,024 target rows and 512 rows of each source, a backbone; seconds of algebra.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.from_file(recipe)
+    if not recipe.backbones:
+        raise RecipeError(
+            f"{recipe.origin}: no backbones", expected="one at least", remedy="Name them under `backbones`."
+        )
+    progress, say = progress or Silent(), NOTES.get(lang, NOTES["en"])
+    data = prepare(recipe)
+    workshop = Workshop(
+        recipe, data, say, lambda name, done, total: progress.update(say["download"].format(name=name), 0)
+    )
+    found = []
+    for number, reference in enumerate(recipe.backbones):
+        progress.update(reference, number / len(recipe.backbones))
+        found.append(_backbone(reference, data, workshop))
+    labels = data.task.encode(data.train.labels or ())
+    key = advice.decisive(labels)
+    found.sort(key=lambda entry: -entry["readouts"][0]["scores"][key])
+    return {"recipe": recipe.name, "decisive": key, "rows": len(data.train), "backbones": found}
+
+
+def _backbone(reference: str, data: StudyData, workshop: Workshop) -> dict[str, Any]:
+    trunk = workshop.trunk(reference)
+    backbone = trunk.backbone
+    template = data.task.shown() if backbone.decoder else None
+    rows = evidence(target_rows(data.task, data.train), MOST_ROWS)
+    features = trunk.features(rows.texts, template)
+    with one_blas_thread():
+        ranked = advice.readouts(features, rows.labels, backbone.poolings)
+        at = features[:, ranked[0].layer, backbone.poolings.index(ranked[0].pooling)]
+        best = advice.calibrated(ranked[0], at, rows.labels, seed=workshop.recipe.seed)
+        sources = [_source(name, best, (at, rows.labels), template, data, trunk) for name in data.sources]
+    return {
+        "reference": reference,
+        "parameters": backbone.parameters,
+        "memory_mib": round(backbone.parameters * 4 / 2**20),
+        "texts_per_second": round(_speed(backbone, list(rows.texts[:TIMED]), template, trunk), 1),
+        "licence": backbone.licence,
+        "layers": backbone.layers,
+        "readouts": [dataclasses.asdict(readout) for readout in (best, *ranked[1:SHOWN])],
+        "sources": sorted(sources, key=lambda s: -(s["transfer"] if s["transfer"] == s["transfer"] else s["leep"])),
+    }
+
+
+def _speed(backbone: Backbone, texts: list[str], template: str | None, trunk: Trunk) -> float:
+    tokens = backbone.tokens(texts, template, trunk.limit)
+    backbone.features(tokens[:4], [backbone.layers], trunk.precision)
+    start = time.perf_counter()
+    backbone.features(tokens, [backbone.layers], trunk.precision)
+    return len(texts) / (time.perf_counter() - start)
+
+
+def _source(
+    name: str,
+    best: advice.Readout,
+    target: tuple[np.ndarray, np.ndarray],
+    template: str | None,
+    data: StudyData,
+    trunk: Trunk,
+) -> dict[str, Any]:
+    examples = data.sources[name]
+    same = name not in data.related
+    task = data.task if same else Classify(tuple(examples.classes()))
+    rows = source_rows(task, {name: examples}, SOURCE_ROWS)
+    assert rows is not None
+    pooling = trunk.backbone.poolings.index(best.pooling)
+    x = trunk.features(rows.texts, template, [best.layer])[:, 0, pooling]
+    return dataclasses.asdict(advice.source_score(name, (x, rows.labels), target, same_labels=same))

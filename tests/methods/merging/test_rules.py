@@ -1,0 +1,84 @@
+"""Merging: hand calculations, peft's functions, and the cases that give a model back."""
+
+import pytest
+import torch
+
+from transfuse.methods.merging.rules import (
+    average,
+    dare,
+    greedy_soup,
+    interpolate,
+    task_arithmetic,
+    task_vectors,
+    ties,
+    trim,
+)
+
+ORIGIN = {"w": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "b": torch.tensor([0.0, 1.0])}
+FIRST = {"w": torch.tensor([[2.0, 2.0], [0.0, 4.5]]), "b": torch.tensor([1.0, 1.0])}
+SECOND = {"w": torch.tensor([[0.5, 4.0], [2.0, 4.0]]), "b": torch.tensor([3.0, 0.0])}
+
+
+def equal(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(a[name], b[name])
+
+
+def test_averages_by_hand():
+    equal(average([FIRST]), FIRST)
+    found = average([FIRST, SECOND])
+    torch.testing.assert_close(found["w"], torch.tensor([[1.25, 3.0], [1.0, 4.25]]))
+    torch.testing.assert_close(average([FIRST, SECOND], [0.25, 0.75])["b"], torch.tensor([2.5, 0.25]))
+
+
+def test_interpolation_goes_from_the_origin_to_the_tuned_model():
+    equal(interpolate(ORIGIN, FIRST, 0.0), ORIGIN)
+    equal(interpolate(ORIGIN, FIRST, 1.0), FIRST)
+    torch.testing.assert_close(interpolate(ORIGIN, FIRST, 0.5)["b"], torch.tensor([0.5, 1.0]))
+
+
+def test_task_arithmetic_by_hand():
+    equal(task_arithmetic(ORIGIN, [FIRST]), FIRST)
+    equal(task_arithmetic(ORIGIN, [FIRST, SECOND], 0.5), average([FIRST, SECOND]))
+    equal(task_arithmetic(ORIGIN, [FIRST, SECOND], 0.0), ORIGIN)
+    torch.testing.assert_close(task_vectors(ORIGIN, [FIRST])[0]["b"], torch.tensor([1.0, 0.0]))
+
+
+def test_ties_by_hand():
+    """Vectors w: [1, 0, -3, .5] and [-.5, 2, -1, 0]; all kept: signs +, +, -, + and means of those that agree."""
+    found = ties(ORIGIN, [FIRST, SECOND], keep=1.0)
+    torch.testing.assert_close(found["w"], torch.tensor([[2.0, 4.0], [1.0, 4.5]]))
+    half = ties(ORIGIN, [FIRST, SECOND], keep=0.5)  # [1, 0, -3, 0] and [0, 2, -1, 0]
+    torch.testing.assert_close(half["w"], torch.tensor([[2.0, 4.0], [1.0, 4.0]]))
+    equal(ties(ORIGIN, [FIRST], keep=1.0), FIRST)
+    assert trim(torch.tensor([3.0, -4.0, 1.0]), 0.34).tolist() == [0, -4, 0]
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.5, 1.0])
+def test_ties_is_that_of_peft(keep):
+    from peft.utils import merge_utils
+
+    generator = torch.Generator().manual_seed(0)
+    vectors = [torch.randn(8, 5, generator=generator) for _ in range(3)]
+    origin = {"w": torch.zeros(8, 5)}
+    expected = merge_utils.ties(vectors, torch.ones(3), density=keep, majority_sign_method="total")
+    torch.testing.assert_close(ties(origin, [{"w": v} for v in vectors], keep=keep)["w"], expected)
+    summed = merge_utils.task_arithmetic(vectors, torch.ones(3))
+    torch.testing.assert_close(task_arithmetic(origin, [{"w": v} for v in vectors])["w"], summed)
+
+
+def test_dropping_keeps_the_expectation():
+    equal(dare(ORIGIN, [FIRST, SECOND], drop=0.0), task_arithmetic(ORIGIN, [FIRST, SECOND]))
+    origin, model = {"w": torch.zeros(200, 200)}, {"w": torch.ones(200, 200)}
+    merged = dare(origin, [model], drop=0.9)["w"]
+    assert merged.mean() == pytest.approx(1.0, abs=0.05)
+    assert set(merged.unique().tolist()) == {0.0, pytest.approx(10.0)}
+    torch.testing.assert_close(merged, dare(origin, [model], drop=0.9)["w"])
+
+
+def test_a_soup_takes_what_does_not_hurt():
+    models = [{"w": torch.tensor([value])} for value in (1.0, 0.6, -3.0)]
+    soup, taken = greedy_soup(models, lambda model: -abs(float(model["w"]) - 0.8))
+    assert taken == [0, 1] or taken == [1, 0]
+    torch.testing.assert_close(soup["w"], torch.tensor([0.8]))
