@@ -261,3 +261,18 @@ def test_parts_are_described_for_the_report(prepared, tmp_path):
         ("s", "s.csv", 40),
     ]
     assert data.parts[0]["per_label"] == {"cold": 5, "warm": 5}
+
+
+def test_a_source_with_labels_of_its_own_is_kept_for_methods_that_learn_from_it(tmp_path):
+    write(tmp_path, "d.csv", rows(80, 0))
+    write(tmp_path, "s.csv", [(text, {"warm": "hot", "cold": "chilly"}[label]) for text, label in rows(40, 1, "s")])
+    text = (
+        "task: {kind: classify, input: text, label: label}\ntarget: {data: d.csv, test: {rows: 30}}\n"
+        "backbones: [x]\nsources: [{name: s, data: s.csv}]\nmethods: "
+    )
+    data = prepare(Recipe.from_text(text + "[probe, matching]", base=tmp_path))
+    assert data.related == {"s"}
+    assert set(data.sources["s"].labels) == {"hot", "chilly"}
+    with pytest.raises(RecipeError, match="shares no label with the target") as caught:
+        prepare(Recipe.from_text(text + "[probe]", base=tmp_path))
+    assert "or a method that learns from other labels: matching" in str(caught.value)

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment
@@ -131,7 +132,7 @@ class Engine:
 
     def _run(self, steps: Sequence[tuple[Stage, Branch, int]]) -> None:
         """One stage of each of several jobs, on its branch and with its seed."""
-        groups: dict[object, list[tuple[Branch, Pupil]]] = {}
+        groups: dict[object, list[tuple[Branch, Pupil, float]]] = {}
         for number, (stage, branch, seed) in enumerate(steps):
             if isinstance(stage, ChooseReadout):
                 self._choose(stage, branch)
@@ -144,12 +145,13 @@ class Engine:
             elif isinstance(stage, Train):
                 pupil = self._pupil(stage, branch, seed)  # adapters of the same layers share a pass
                 group = (branch.cut, branch.layer, pupil.segment.takes_states) if branch.adapter else number
-                groups.setdefault(group, []).append((branch, pupil))
+                groups.setdefault(group, []).append((branch, pupil, stage.blend))
         for pupils in groups.values():
             trunk = self._trunk
-            heads = train(trunk.backbone, [pupil for _, pupil in pupils], precision=trunk.precision, tick=self.tick)
-            for (branch, _), head in zip(pupils, heads, strict=True):
-                branch.head = head
+            before = [None if blend == 1 else _weights(pupil) for _, pupil, blend in pupils]
+            heads = train(trunk.backbone, [pupil for _, pupil, _ in pupils], precision=trunk.precision, tick=self.tick)
+            for (branch, pupil, blend), start, head in zip(pupils, before, heads, strict=True):
+                branch.head = head if start is None else _blended(pupil, start, head, blend)
 
     def predict(self, path: Path, texts: Sequence[str]) -> np.ndarray:
         """Log-probabilities [N, C], from the trunk's memory where the path reads it."""
@@ -293,6 +295,20 @@ class Engine:
             bias=None if stage.calibrate else np.zeros(len(stage.words)),
             precision=trunk.precision,
         )
+
+
+def _weights(pupil: Pupil) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in pupil.segment.parameters() if p.requires_grad]
+
+
+@torch.no_grad()
+def _blended(pupil: Pupil, start: Sequence[torch.Tensor], head: Head, blend: float) -> Head:
+    """Layers and head between where a stage began and where it ended (WiSE-FT, Wortsman et al. 2022), in place."""
+    trained = (p for p in pupil.segment.parameters() if p.requires_grad)
+    for parameter, before in zip(trained, start, strict=True):
+        parameter.lerp_(before, 1 - blend)
+    mixed = {name: (1 - blend) * getattr(pupil.head, name) + blend * getattr(head, name) for name in ("weight", "bias")}
+    return dataclasses.replace(head, **mixed)
 
 
 def _smoothed(errors: np.ndarray) -> np.ndarray:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -139,6 +141,7 @@ class Schedule:
         contrastive: weight of the supervised contrastive term.
         average_from: share of the steps after which weights are averaged; 1 keeps the last weights.
         dropout: whether the trained layers' own dropout is on; what is frozen never has any.
+        surgical: rates in proportion to each layer's relative gradient norm before the first step.
     """
 
     learning_rate: float
@@ -152,6 +155,7 @@ class Schedule:
     contrastive: float
     average_from: float
     dropout: bool = False
+    surgical: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +169,7 @@ class Train:
         adapter: settings of low-rank adapters instead of the layers' own weights, or None.
         schedule: see `Schedule`.
         names: the words of the rows' classes: rows are matched with them instead of being classified by a head.
+        blend: how far the layers and the head go from where the stage began (0) to where it ended (1).
     """
 
     rows: Rows
@@ -173,6 +178,7 @@ class Train:
     adapter: Mapping[str, Any] | None
     schedule: Schedule
     names: tuple[str, ...] | None = None
+    blend: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,7 +277,7 @@ class Job:
 
 
 def _update(digest: Any, value: Any) -> None:
-    """Feed a stage into a hash, field by field, arrays by their bytes."""
+    """Feed a stage into a hash, field by field, arrays by their bytes, functions by name and by what they hold."""
     if dataclasses.is_dataclass(value):
         digest.update(type(value).__name__.encode())
         for field in dataclasses.fields(value):
@@ -282,5 +288,10 @@ def _update(digest: Any, value: Any) -> None:
         digest.update(f"({len(value)}".encode())
         for item in value:
             _update(digest, item)
+    elif isinstance(value, functools.partial):
+        _update(digest, (value.func, value.args, tuple(sorted(value.keywords.items()))))
+    elif inspect.isfunction(value):
+        held = tuple(cell.cell_contents for cell in value.__closure__ or ())
+        _update(digest, (value.__module__, value.__qualname__, held))
     else:
         digest.update(repr(value).encode() + b";")

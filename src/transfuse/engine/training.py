@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -18,6 +19,9 @@ from transfuse.backbones.tokens import States
 from transfuse.engine.jobs import Rows, Schedule
 from transfuse.engine.losses import cross_entropy, matching, supervised_contrastive
 from transfuse.fitted.head import Head
+
+SURGICAL_BATCHES = 8
+"""Batches from which the layers' relative gradient norms are taken."""
 
 Tick = Callable[[float], None]
 """Told of the share of the stage that is done."""
@@ -90,7 +94,18 @@ def train(backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: 
     Cost: epochs · N rows of each pupil forward and backward through its segment alone.
     """
     device = backbone.device
+
+    def states(one: _Learner, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            return _forward(one.pupil.segment, *given)
+
+    def pooled(one: _Learner, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return pool(backbone.normed(hidden), mask, one.pupil.pooling)
+
     learners = [_Learner(pupil, device) for pupil in pupils]
+    for one in learners:
+        if one.pupil.schedule.surgical:
+            one.scale_rates(lambda given, one=one: pooled(one, states(one, given), given[1]))  # type: ignore[misc]
     total, done = sum(learner.total for learner in learners), 0
     adapted = all(adapters.tensors(pupil.segment) for pupil in pupils)
     segments = [pupil.segment for pupil in pupils]
@@ -99,15 +114,12 @@ def train(backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: 
         torch.manual_seed(pupils[0].seed)
         while active := [learner for learner in learners if learner.advance()]:
             given = [tuple(x.to(device) for x in one.batch()) for one in active]
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                if together is not None:
+            if together is not None:
+                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
                     hidden = together([learners.index(one) for one in active], given)
-                else:
-                    hidden = [_forward(one.pupil.segment, *pair) for one, pair in zip(active, given, strict=True)]
-            losses = [
-                one.loss(pool(backbone.normed(h), mask, one.pupil.pooling))
-                for one, h, (_, mask) in zip(active, hidden, given, strict=True)
-            ]
+            else:
+                hidden = [states(one, pair) for one, pair in zip(active, given, strict=True)]
+            losses = [one.loss(pooled(one, h, m)) for one, h, (_, m) in zip(active, hidden, given, strict=True)]
             for one in active:
                 one.optimizer.zero_grad(set_to_none=True)
             torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
@@ -134,9 +146,7 @@ class _Learner:
         self.optimizer, self.layers = _optimizer(pupil.segment, self.live, schedule)
         self.anchors = [p.detach().clone() for p in self.layers] if schedule.anchor else []
         self.total = total = schedule.epochs * _steps(len(pupil.rows), schedule.batch_size)
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: _factor(step, total, schedule.warmup)
-        )
+        self.scheduler = self._scheduler()
         self.labels = torch.tensor(pupil.rows.labels, device=device)
         self.weights = torch.tensor(pupil.rows.weights, dtype=torch.float32, device=device)
         self.parameters = self.layers + list(self.live.parameters())
@@ -144,6 +154,31 @@ class _Learner:
         self.named = None if pupil.names is None else joined(pupil.states, pupil.names)
         self.batches = enumerate(epochs(pupil.states.lengths, pupil.rows.labels, schedule, pupil.seed))
         self.at, self.chosen = -1, np.empty(0, dtype=np.int64)
+
+    def _scheduler(self) -> torch.optim.lr_scheduler.LambdaLR:
+        schedule, total = self.pupil.schedule, self.total
+        return torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: _factor(step, total, schedule.warmup))
+
+    def scale_rates(self, features: Callable[[tuple[torch.Tensor, ...]], torch.Tensor]) -> None:
+        """Multiply each layer's rate by its relative gradient norm ‖g‖ / ‖w‖, as a share of the largest.
+
+        Args:
+            features: pooled states of a batch; called on the first batches of the first epoch.
+        """
+        pupil, layers = self.pupil, self.optimizer.param_groups[:-1]
+        norms = np.zeros(len(layers))
+        batches = epochs(pupil.states.lengths, pupil.rows.labels, pupil.schedule, pupil.seed)
+        for self.chosen in itertools.islice(batches, SURGICAL_BATCHES):
+            self.optimizer.zero_grad(set_to_none=True)
+            given = tuple(x.to(self.labels.device) for x in self.batch())
+            self.loss(features(given)).backward()  # type: ignore[no-untyped-call]
+            norms += [relative_norm(group["params"]) for group in layers]
+        self.optimizer.zero_grad(set_to_none=True)
+        for group, norm in zip(layers, norms, strict=True):
+            group["lr"] = group["initial_lr"] * norm / max(float(norms.max()), 1e-30)
+            del group["initial_lr"]
+        self.optimizer.param_groups[-1]["lr"] = self.optimizer.param_groups[-1].pop("initial_lr")
+        self.scheduler = self._scheduler()
 
     def advance(self) -> bool:
         """Take the next batch; False where there is none."""
@@ -182,6 +217,13 @@ class _Learner:
         self.average.apply()
         self.pupil.segment.eval()
         return self.live.frozen()
+
+
+def relative_norm(parameters: Sequence[nn.Parameter]) -> float:
+    """‖g‖ / ‖w‖ over some parameters (Lee et al. 2023, auto-RGN)."""
+    gradient = sum(float(p.grad.square().sum()) for p in parameters if p.grad is not None)
+    weight = sum(float(p.detach().square().sum()) for p in parameters)
+    return float(np.sqrt(gradient / max(weight, 1e-30)))
 
 
 def joined(first: States, second: States) -> States:

@@ -55,7 +55,7 @@ def test_ties_by_hand():
     assert trim(torch.tensor([3.0, -4.0, 1.0]), 0.34).tolist() == [0, -4, 0]
 
 
-@pytest.mark.parametrize("keep", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize("keep", [0.2, 0.5, 0.9])
 def test_ties_is_that_of_peft(keep):
     from peft.utils import merge_utils
 
@@ -73,7 +73,7 @@ def test_dropping_keeps_the_expectation():
     origin, model = {"w": torch.zeros(200, 200)}, {"w": torch.ones(200, 200)}
     merged = dare(origin, [model], drop=0.9)["w"]
     assert merged.mean() == pytest.approx(1.0, abs=0.05)
-    assert set(merged.unique().tolist()) == {0.0, pytest.approx(10.0)}
+    assert merged.unique().tolist() == pytest.approx([0.0, 10.0])
     torch.testing.assert_close(merged, dare(origin, [model], drop=0.9)["w"])
 
 

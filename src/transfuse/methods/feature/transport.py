@@ -8,25 +8,16 @@ from transfuse.methods.closed import ClosedForm, moved
 from transfuse.methods.instance.kernels import squared_distances
 
 
-def transported(
-    source: np.ndarray,
-    target: np.ndarray,
-    *,
-    labels: np.ndarray | None = None,
-    regularisation: float = 0.05,
-    class_weight: float = 0.0,
-) -> np.ndarray:
+def transported(source: np.ndarray, target: np.ndarray, *, regularisation: float = 0.05) -> np.ndarray:
     """Map source rows by entropic optimal transport; choose it where the shift is not the same for all rows.
 
     x_i → Σ_j P_ij t_j / Σ_j P_ij, with P the cheapest plan between equal masses under squared distances (divided by
-    their mean), an entropy of weight ``regularisation`` and, where asked, a term that keeps a class together.
+    their mean) and an entropy of weight ``regularisation``.
 
     Args:
         source: float [N, D].
         target: float [M, D], unlabelled rows will do.
-        labels: int [N], needed where ``class_weight`` is above 0.
         regularisation: of the entropy; larger is smoother.
-        class_weight: of the term by class (group lasso).
 
     Returns:
         float64 [N, D], inside the target's hull.
@@ -40,10 +31,7 @@ def transported(
     cost = squared_distances(source, target)
     cost /= max(float(cost.mean()), 1e-300)
     ours, theirs = np.full(len(source), 1 / len(source)), np.full(len(target), 1 / len(target))
-    if class_weight and labels is not None:
-        plan = ot.da.sinkhorn_lpl1_mm(ours, labels, theirs, cost, regularisation, eta=class_weight)
-    else:
-        plan = ot.sinkhorn(ours, theirs, cost, regularisation, method="sinkhorn_log", numItermax=500, warn=False)
+    plan = ot.sinkhorn(ours, theirs, cost, regularisation, method="sinkhorn_log", numItermax=500, warn=False)
     mapped: np.ndarray = (plan / np.maximum(plan.sum(1, keepdims=True), 1e-300)) @ target
     return mapped
 

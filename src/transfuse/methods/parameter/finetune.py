@@ -65,6 +65,8 @@ class Finetune:
         l2_sp: float = 0.0,
         contrastive: float = 0.0,
         dropout: bool = False,
+        surgical: bool = False,
+        blend: float = 1.0,
         average_from: float | None = None,
         cosine: bool | None = None,
         c: float | None = None,
@@ -97,6 +99,8 @@ class Finetune:
             l2_sp: α of L2-SP (Li et al. 2018): pull towards the weights that the stage began with.
             contrastive: weight of the supervised contrastive term (Gunel et al. 2021).
             dropout: the trained layers' own dropout, as the backbone was trained with.
+            surgical: rates in proportion to each layer's relative gradient norm (Lee et al. 2023).
+            blend: α of WiSE-FT (Wortsman et al. 2022): how far the weights go from those that a stage began with.
             average_from: share of the steps from which on weights are averaged; 1 for never.
             cosine: a head on features of unit length.
             c: penalty of the head that training starts from.
@@ -124,6 +128,7 @@ class Finetune:
             anchor=l2_sp,
             contrastive=contrastive,
             dropout=dropout,
+            surgical=surgical,
             average_from=default.average_from if average_from is None else average_from,
         )
         chosen = tuning.Tuning(
@@ -144,5 +149,6 @@ class Finetune:
             source_epochs=source_epochs,
             target_epochs=default.target_epochs if target_epochs is None else target_epochs,
             target_learning_rate=target_learning_rate,
+            blend=blend,
         )
         return tuning.plan(task, backbone, data, seed, chosen)

@@ -37,6 +37,7 @@ class Tuning:
         sources: ``first`` or ``together``.
         source_limit: most rows of each source.
         target_share: weight of all target rows as a share of all source rows', where they train together.
+        blend: how far a stage goes from the weights that it began with.
     """
 
     layers: int
@@ -56,6 +57,7 @@ class Tuning:
     sources: str
     source_limit: int
     target_share: float
+    blend: float = 1.0
 
 
 def plan(task: Classify, backbone: Backbone, data: TransferData, seed: int, tuning: Tuning) -> Job:
@@ -107,7 +109,7 @@ def _start(task: Classify, backbone: Backbone, judged: Rows, rows: Rows, tuning:
 
 
 def _train(rows: Rows, tuning: Tuning, schedule: Schedule) -> Train:
-    return Train(rows, tuning.layers, tuning.embeddings, tuning.adapter, schedule)
+    return Train(rows, tuning.layers, tuning.embeddings, tuning.adapter, schedule, blend=tuning.blend)
 
 
 def enough(epochs: int, steps: int, rows: int, batch_size: int) -> int:
