@@ -57,11 +57,11 @@ def _show(found: dict[str, Any], lang: str) -> None:
     console.print(decides.format(found["decisive"]), soft_wrap=True)
     sources = [(entry, source) for entry in found["backbones"] for source in entry["sources"]]
     if sources:
-        words = {
+        heads = {
             "en": ("backbone", "source", "its head on target", "LEEP", "proxy-A", "MMD²"),
             "zh": ("骨干模型", "源", "源分类头在目标上", "LEEP", "proxy-A", "MMD²"),
         }[lang]
-        table = Table(*words, box=None, pad_edge=False)
+        table = Table(*heads, box=None, pad_edge=False)
         for entry, source in sources:
             figures = (_figure(source[key]) for key in ("transfer", "leep", "proxy_a", "discrepancy"))
             table.add_row(entry["reference"].rpartition(":")[2], source["name"], *figures)

@@ -241,8 +241,8 @@ def _source(recipe: Recipe, index: int, task: Classify, dropped: list[Finding]) 
             f"{', '.join(examples.classes()[:8])}",
             expected=f"labels among {', '.join(task.labels[:8])}, or a method that learns from other labels: "
             f"{', '.join(name for name in METHODS if method(name).uses_related)}",
-            remedy="Give the source its own `task: {label: ..., bins: ...}` that leads to the target's labels, or add such "
-            "a method.",
+            remedy="Give the source its own `task: {label: ..., bins: ...}` that leads to the target's labels, or add "
+            "such a method.",
         )
     if len(shared) < len(examples):
         foreign = sorted(set(examples.classes()) - set(task.labels))

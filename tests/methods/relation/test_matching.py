@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-import toy
 import torch
+import toy
 
 from transfuse.data.examples import Examples
 from transfuse.engine.fit import Engine
