@@ -12,7 +12,7 @@ import typer
 from transfuse.cli import terminal
 from transfuse.cli.progress import progress_on
 
-SCORES = ("knn", "probe", "logme", "h_score", "gbc")
+SCORES = ("knn", "probe", "logme", "h_score")
 
 
 def rank(
@@ -30,7 +30,7 @@ def rank(
     with progress_on(terminal.stderr(), language) as progress:
         found = rank_recipe(recipe, lang=language, progress=progress)
     if out is not None:
-        out.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        out.write_text(json.dumps(_finite(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     _show(found, language)
 
 
@@ -67,6 +67,15 @@ def _show(found: dict[str, Any], lang: str) -> None:
             table.add_row(entry["reference"].rpartition(":")[2], source["name"], *figures)
         console.print()
         console.print(table)
+
+
+def _finite(value: Any) -> Any:
+    """The same with None in place of numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _figure(value: float) -> str:
