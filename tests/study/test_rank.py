@@ -36,7 +36,8 @@ def test_the_best_readout_comes_first_and_is_calibrated(ranked):
     for entry in ranked["backbones"]:
         scores = [readout["scores"][key] for readout in entry["readouts"]]
         assert scores == sorted(scores, reverse=True)
-        assert set(entry["readouts"][0]["z"]) == set(entry["readouts"][0]["scores"])
+        assert set(entry["readouts"][0]["z"]) == set(entry["readouts"][1]["scores"])
+        assert set(entry["readouts"][0]["scores"]) - set(entry["readouts"][1]["scores"]) == {"n_leep"}
         assert entry["readouts"][0]["z"][key] > 0
         assert all(1 <= readout["layer"] <= entry["layers"] for readout in entry["readouts"])
 
