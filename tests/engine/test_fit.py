@@ -260,3 +260,23 @@ def test_cut_layers_are_not_part_of_what_trains():
     path = engine().fit(on_source())
     assert (path.cut, path.layer) == (1, 3)
     assert len(path.trained.layers) == 2
+
+
+def test_a_stage_may_go_part_of_the_way():
+    """WiSE-FT: 0 is where the stage began, 1 where it ended, a half is between."""
+    weights = {}
+    for blend in (0.0, 0.5, 1.0):
+        stages = (
+            ChooseReadout(rows(), (3,), ("mean",), (None,)),
+            FitHead(rows(), (0.1,)),
+            Train(rows(), 2, False, None, SCHEDULE, blend=blend),
+        )
+        path = engine().fit(Job(stages, 0, 0))
+        own = torch.cat([p.detach().flatten() for p in path.trained.parameters() if p.requires_grad])
+        weights[blend] = (own, path.head.weight)
+    begun = torch.cat([p.detach().flatten() for p in tiny.load("bert").segment(1, 3).layers.parameters()])
+    torch.testing.assert_close(weights[0.0][0], begun)
+    assert (weights[1.0][0] - begun).abs().max() > 1e-3
+    for at in (0, 1):
+        middle = (torch.as_tensor(weights[0.0][at]) + torch.as_tensor(weights[1.0][at])) / 2
+        torch.testing.assert_close(torch.as_tensor(weights[0.5][at]), middle, rtol=1e-4, atol=1e-5)

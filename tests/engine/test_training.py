@@ -1,6 +1,7 @@
 """The training loop: its batches, its rates, its penalty, and what it leaves alone."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -103,6 +104,21 @@ def test_dropout_is_off_unless_asked_for(bench):
     ]
     assert moved[0] < 0.02, moved
     assert min(moved[1:]) > 0.05
+
+
+def test_surgical_rates_follow_the_relative_gradients(bench, monkeypatch):
+    """A layer without a gradient does not move; equal norms leave the rates as they are."""
+    bench.head = dataclasses.replace(bench.head, weight=np.eye(2, bench.head.weight.shape[1], dtype=np.float32))
+    plain, _ = bench.run(PLAIN)
+    schedule = dataclasses.replace(PLAIN, surgical=True)
+    monkeypatch.setattr(training, "relative_norm", lambda parameters: 2.0)
+    assert torch.equal(weights_of(bench.run(schedule)[0]), weights_of(plain))
+    norms = itertools.cycle([1.0, 0.0])
+    monkeypatch.setattr(training, "relative_norm", lambda parameters: next(norms))
+    upper, lower = reversed(bench.run(schedule)[0].layers)
+    first = tiny.load("bert").segment(1, 3).layers
+    assert torch.equal(*(next(x.parameters()).detach() for x in (lower, first[0])))
+    assert not torch.equal(*(next(x.parameters()).detach() for x in (upper, first[1])))
 
 
 def test_the_layers_learn_not_the_head_alone(bench):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from transfuse.advice.candidates import AUTO
 from transfuse.data import (
     Columns,
     Examples,
@@ -254,9 +255,8 @@ def _source(recipe: Recipe, index: int, task: Classify, dropped: list[Finding]) 
 
 def learns_from_others(recipe: Recipe) -> bool:
     """Whether some method of a recipe learns from sources with labels of their own."""
-    if isinstance(recipe.methods, str):
-        return True
-    return any(named.name in METHODS and method(named.name).uses_related for named in recipe.methods)
+    names = [name for name, _ in AUTO] if isinstance(recipe.methods, str) else [named.name for named in recipe.methods]
+    return any(name in METHODS and method(name).uses_related for name in names)
 
 
 def _without_copies(
