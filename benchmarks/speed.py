@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.common import RESULTS, ROOT, keep
 
-REPEATS = {"embed": 5, "layers": 3, "finetune": 3, "prompt": 3, "adapters": 3, "fewshot": 2, "caches": 1}
+REPEATS = {"embed": 5, "layers": 3, "finetune": 3, "prompt": 2, "adapters": 2, "fewshot": 2, "caches": 1}
 """Works and how often each of their sides runs; the dearest run less often."""
 
 SPIN = "300000"
@@ -41,7 +41,8 @@ def _work(work: str) -> dict[str, Any]:
         for side in sides if number % 2 == 0 else reversed(sides):
             runs[side].append(_one(work, side))
             print(work, number, side, {k: v for k, v in runs[side][-1].items() if np.isscalar(v)}, flush=True)
-    return {"what": module.WORK, "sides": {side: _summary(found, runs) for side, found in runs.items()}}
+    reference = runs[getattr(module, "REFERENCE", sides[0])][0]
+    return {"what": module.WORK, "sides": {side: _summary(found, reference) for side, found in runs.items()}}
 
 
 def _one(work: str, side: str) -> dict[str, Any]:
@@ -65,8 +66,8 @@ def _one(work: str, side: str) -> dict[str, Any]:
     return found
 
 
-def _summary(found: list[dict[str, Any]], runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Medians and ranges of one side, and the share of labels on which it agrees with the work's first side."""
+def _summary(found: list[dict[str, Any]], reference: dict[str, Any]) -> dict[str, Any]:
+    """Medians and ranges of one side, and how far it agrees with a run of the work's reference, or first, side."""
     out: dict[str, Any] = {
         key: {
             "median": statistics.median(one[key] for one in found),
@@ -77,9 +78,8 @@ def _summary(found: list[dict[str, Any]], runs: dict[str, list[dict[str, Any]]])
         if isinstance(found[0][key], int | float)
     }
     if "labels" in found[0]:
-        first = next(iter(runs.values()))[0]["labels"]
-        out["agreement"] = float(np.mean([a == b for a, b in zip(first, found[0]["labels"], strict=True)]))
+        same = [a == b for a, b in zip(reference["labels"], found[0]["labels"], strict=True)]
+        out["agreement"] = float(np.mean(same))
     if "figures" in found[0]:
-        first = next(iter(runs.values()))[0]["figures"]
-        out["equal"] = all(one["figures"] == first for one in found)
+        out["equal"] = all(one["figures"] == reference["figures"] for one in found)
     return out

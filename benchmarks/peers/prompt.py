@@ -16,6 +16,9 @@ WORDS = ("negative", "positive")
 SEED = 10
 """The draw, of the first twelve, whose demonstrations come nearest to 237 tokens."""
 
+REFERENCE = "generate, one text at a time"
+"""Whose labels the other sides' are compared with."""
+
 
 def _rows() -> tuple[str, list[str], list[str]]:
     """The prefix, the texts and their labels."""

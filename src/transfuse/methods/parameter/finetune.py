@@ -22,12 +22,12 @@ class Defaults(NamedTuple):
     epochs: int
     steps: int
     cosine: bool
-    c: float
+    c: float | None
     average_from: float
     target_epochs: int
 
 
-ENCODER = Defaults(2 / 3, 5e-4, 1e-3, 0.8, 32, 6, 36, True, 0.1, 0.3, 6)
+ENCODER = Defaults(2 / 3, 5e-4, 1e-3, 0.8, 32, 6, 36, True, None, 0.3, 6)
 """A sentence encoder is small, compares by direction, and takes large steps."""
 DECODER = Defaults(1 / 5, 1e-4, 3e-4, 0.9, 16, 3, 12, False, 0.003, 1.0, 0)
 """A decoder's upper layers take small steps; few target rows only correct the head of a source stage."""
@@ -103,7 +103,8 @@ class Finetune:
             blend: α of WiSE-FT (Wortsman et al. 2022): how far the weights go from those that a stage began with.
             average_from: share of the steps from which on weights are averaged; 1 for never.
             cosine: a head on features of unit length.
-            c: penalty of the head that training starts from.
+            c: inverse strength of the penalty of the head that training starts from; by default, on an
+                encoder, one over the rows a class, at most 0.1: layers learn nothing from a head that fits all.
             label_words: add the labels' words as rows (encoders without a source).
             sources: ``first``, then the target; or ``together``, weighted.
             source_limit: most rows of each source.

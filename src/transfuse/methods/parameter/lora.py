@@ -26,7 +26,7 @@ class Defaults(NamedTuple):
     target_epochs: int
 
 
-ENCODER = Defaults(2 / 3, 1e-3, 1e-3, 32, 6, 36, 0.1, 0.3, 6)
+ENCODER = Defaults(2 / 3, 1e-3, 1e-3, 32, 6, 36, 0.001, 0.3, 6)
 DECODER = Defaults(1 / 5, 5e-4, 3e-4, 16, 4, 16, 0.003, 1.0, 0)
 
 

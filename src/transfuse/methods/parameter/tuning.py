@@ -16,6 +16,9 @@ from transfuse.tasks.classify import Classify
 SOURCE_C = 0.003
 """Penalty of the source's head that the target corrects: a head less sure of the source moves more easily."""
 
+MOST_C = 0.1
+"""Of the head that training starts from, where rows are few."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
@@ -26,7 +29,8 @@ class Tuning:
         embeddings: whether the embeddings train too.
         adapter: settings of the adapters, or None to train the layers themselves.
         layer, pooling, template: the readout; None chooses.
-        c: penalty of the head that training starts from.
+        c: inverse strength of the penalty of the head that training starts from; None for one over the rows a class,
+            at most `MOST_C`.
         cosine: a head on features of unit length.
         label_words: add the labels' words as rows.
         schedule: for the target's rows without a source, or together with it.
@@ -46,7 +50,7 @@ class Tuning:
     layer: int | None
     pooling: str | None
     template: str
-    c: float
+    c: float | None
     cosine: bool
     label_words: bool
     schedule: Schedule
@@ -105,7 +109,9 @@ def _start(task: Classify, backbone: Backbone, judged: Rows, rows: Rows, tuning:
     pooling = tuning.pooling or backbone.poolings[0]
     check_readout(backbone, layers, (pooling,))
     readout = ChooseReadout(evidence(judged), layers, (pooling,), templates(task, backbone, tuning.template))
-    return readout, FitHead(rows, (tuning.c,), tuning.cosine)
+    a_class = len(rows) / (rows.classes or len(task.labels))
+    c = min(1 / a_class, MOST_C) if tuning.c is None else tuning.c
+    return readout, FitHead(rows, (c,), tuning.cosine)
 
 
 def _train(rows: Rows, tuning: Tuning, schedule: Schedule) -> Train:
