@@ -26,6 +26,8 @@ from transfuse.tasks.classify import Classify
 WORDS = {"warm": ("red", "rose", "ruby", "fire"), "cold": ("blue", "navy", "teal", "ice")}
 TASK = Classify(labels=("warm", "cold"), template="{text} =")
 
+ALPHABET = "bcdfghjklmnpqrstvwxz"
+
 
 def examples(count: int, seed: int, share: float = 0.5, words: dict[str, tuple[str, ...]] = WORDS) -> Examples:
     """Texts of three words of their class in a random order; ``share`` of them of the first class."""
@@ -35,6 +37,17 @@ def examples(count: int, seed: int, share: float = 0.5, words: dict[str, tuple[s
     labels = [labels[i] for i in generator.permutation(count)]
     texts = [" ".join(generator.choice(words[label], 3)) + f" {i}" for i, label in enumerate(labels)]
     return Examples(tuple(texts), tuple(labels))
+
+
+def named(labels, count, seed):
+    """Texts that contain their label between other letters."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for i in range(count):
+        label = labels[i % len(labels)]
+        noise = "".join(generator.choice(list("aeiou"), 3))
+        rows.append((f"{noise} {label} {noise}", label))
+    return Examples(tuple(text for text, _ in rows), tuple(label for _, label in rows))
 
 
 def same_ends(count: int, seed: int) -> Examples:

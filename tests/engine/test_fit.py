@@ -9,6 +9,7 @@ import torch
 import toy
 
 from transfuse.backbones.anatomy import Segment
+from transfuse.engine import branch as branch_module
 from transfuse.engine import fit as fit_module
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Rows, Schedule, Train, TransferData
@@ -114,7 +115,7 @@ def test_a_branch_does_not_leak_into_the_next(adapter):
 def test_copies_share_what_is_frozen():
     segment = tiny.load("bert").segment(1, 3, own=True)
     frozen = next(segment.layers[0].parameters()).requires_grad_(False)
-    twin = fit_module.grown(segment)
+    twin = branch_module.grown(segment)
     assert next(twin.layers[0].parameters()) is frozen
     assert next(twin.layers[1].parameters()) is not next(segment.layers[1].parameters())
     assert torch.equal(next(twin.layers[1].parameters()), next(segment.layers[1].parameters()))

@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from transfuse.engine.losses import cross_entropy, supervised_contrastive
+from transfuse.engine.losses import (
+    adversary_strength,
+    anil,
+    cross_entropy,
+    domain_loss,
+    mmd,
+    prototypical,
+    reverse,
+    supervised_contrastive,
+)
 
 
 def ones(count: int) -> torch.Tensor:
@@ -100,3 +109,60 @@ def test_contrastive_is_0_where_no_row_counts(labels, weights):
     assert loss.item() == 0.0
     loss.backward()  # part of the graph, so that the loop needs no exception
     assert features.grad.abs().max() == 0
+
+
+def test_mmd_by_hand():
+    """Two points a side on a line, one kernel of width 1: every term of the sum written out."""
+    source, target = torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [3.0]])
+    scale = 2 * (1 + 1 + 9 + 0 + 4 + 4) / 16
+
+    def kernel(distance: float) -> float:
+        return math.exp(-(distance**2) / scale)
+
+    inside = (2 + 2 * kernel(1)) / 4 + (2 + 2 * kernel(2)) / 4
+    across = (kernel(1) + kernel(3) + kernel(0) + kernel(2)) / 4
+    assert mmd(source, target, (1.0,)).item() == pytest.approx(inside - 2 * across, rel=1e-5)
+
+
+def test_mmd_of_a_set_with_itself_is_0_and_grows_with_the_shift():
+    rows = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
+    assert mmd(rows, rows).item() == pytest.approx(0, abs=1e-6)
+    assert mmd(rows, rows + 1) > mmd(rows, rows + 0.3) > 1e-4
+
+
+def test_a_reversed_gradient_is_the_gradient_turned_round():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    (reverse(x, 0.5) ** 2).sum().backward()
+    assert x.grad.tolist() == [-1.0, -2.0]
+
+
+def test_an_adversary_has_no_say_at_first():
+    assert adversary_strength(0.0) == 0
+    assert adversary_strength(1.0) == pytest.approx(2 / (1 + math.exp(-10)) - 1)
+
+
+def test_both_domains_count_alike():
+    found = domain_loss(torch.tensor([0.0, 0.0, 0.0, math.log(3)]), 3)
+    assert found.item() == pytest.approx((math.log(2) + math.log(4 / 3)) / 2, rel=1e-6)
+
+
+def test_prototypes_by_hand():
+    shown = torch.tensor([[[2.0, 0.0]], [[0.0, 5.0]]])
+    asked = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+    assert prototypical(shown, asked, 1.0).item() == pytest.approx(math.log(1 + math.exp(-1)), rel=1e-6)
+    assert prototypical(shown, asked.flip(0), 1.0).item() == pytest.approx(math.log(1 + math.exp(1)), rel=1e-6)
+
+
+def test_anil_without_a_step_knows_nothing_and_learns_with_some():
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(4, 1, 8, generator=generator)
+    shown, asked = (centres + 0.1 * torch.randn(4, 3, 8, generator=generator) for _ in range(2))
+    assert anil(shown, asked, 0).item() == pytest.approx(math.log(4), rel=1e-6)
+    assert anil(shown, asked, 5) < anil(shown, asked, 1) < math.log(4)
+
+
+def test_the_gradient_of_anil_goes_through_its_steps():
+    generator = torch.Generator().manual_seed(0)
+    shown, asked = (torch.randn(3, 2, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    shown.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: anil(x, asked, 2, 1.0), (shown,))

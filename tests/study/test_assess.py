@@ -7,7 +7,7 @@ import pytest
 
 from transfuse.advice.candidates import Candidate
 from transfuse.errors import StudyError
-from transfuse.study.assess import assess, choose
+from transfuse.study.assess import Judge, assess, choose
 
 LABELS = np.arange(200) % 2
 BASELINE = Candidate("tfidf", "baseline", "tfidf", "", (), {})
@@ -30,7 +30,7 @@ def done(candidate, share, fit=1.0, seed=0):
 
 
 def judged(*candidates):
-    return assess(candidates, LABELS, "accuracy", 0)
+    return assess(candidates, Judge(LABELS, "accuracy", 0))
 
 
 def test_figures_and_comparisons():
@@ -108,7 +108,7 @@ def test_a_lower_metric_is_better_where_it_is_an_error():
     surer = np.log(np.exp(right(0.8)) ** 2)
     surer -= np.log(np.exp(surer).sum(-1, keepdims=True))
     record = {"status": "done", "reason": "", "estimate": 1.0, "seconds": {"fit": 1.0}}
-    assessed = assess([done(BASELINE, 0.8), (PROBE, record, surer)], LABELS, "log_loss", 0)
+    assessed = assess([done(BASELINE, 0.8), (PROBE, record, surer)], Judge(LABELS, "log_loss", 0))
     losses = [one.record["validation"]["log_loss"]["value"] for one in assessed]
     assert choose(assessed, "log_loss", "default")[0].candidate.id == ("probe@b" if losses[1] < losses[0] else "tfidf")
     assert losses[0] != losses[1]
@@ -118,3 +118,27 @@ def test_nothing_fitted_lists_the_reasons():
     failed = {"status": "failed", "reason": "not enough memory", "seconds": None}
     with pytest.raises(StudyError, match="tfidf: not enough memory"):
         choose(judged((BASELINE, failed, None)), "accuracy", "default")
+
+
+def test_the_spread_between_splits_widens_an_interval_and_can_take_a_verdict_back():
+    halves = [(0, np.arange(0, len(LABELS), 2)), (0, np.arange(1, len(LABELS), 2))]
+    plain = assess([done(BASELINE, 0.6), done(PROBE, 0.9)], Judge(LABELS, "accuracy", 0))
+    split = assess([done(BASELINE, 0.6), done(PROBE, 0.9)], Judge(LABELS, "accuracy", 0, halves, 1.0))
+    (a,), (b,) = plain[1].record["transfer"], split[1].record["transfer"]
+    assert a["difference"]["value"] == b["difference"]["value"]
+    assert b["difference"]["low"] <= a["difference"]["low"]
+    assert b["difference"]["high"] >= a["difference"]["high"]
+    assert a["p"] is None
+    assert 0 <= b["p"] <= 1
+
+
+def test_several_sources_are_adjusted_for_each_other():
+    """One of three sources at p = 0.03 is no evidence; alone it was."""
+    from transfuse.evaluation import Interval
+    from transfuse.evaluation.compare import Comparison
+
+    found = Comparison(Interval(0.05, 0.01, 0.09), "helps", 100, None, 0.04, p=0.03)
+    assert found.beside(0.03).verdict == "helps"
+    assert found.beside(0.09).verdict == "no evidence"
+    hurts = Comparison(Interval(-0.05, -0.09, -0.01), "hurts", 100, None, 0.04, p=0.03)
+    assert hurts.beside(0.09).verdict == "hurts"

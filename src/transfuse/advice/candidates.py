@@ -33,6 +33,7 @@ class Candidate:
         backbone: the reference, or empty.
         sources: names of the sources that it uses.
         settings: of the method, where they differ from the defaults.
+        shuffled: whether the sources' labels are shuffled: a placebo, by which a gain is tested.
     """
 
     id: str
@@ -41,10 +42,16 @@ class Candidate:
     backbone: str
     sources: tuple[str, ...]
     settings: Mapping[str, Any]
+    shuffled: bool = False
+
+    def placebo(self) -> Candidate:
+        """The same with its sources' labels shuffled."""
+        return dataclasses.replace(self, id=f"{self.id}~shuffled", shuffled=True)
 
     def to_dict(self) -> dict[str, Any]:
         """For plan.json and report.json."""
-        return {**dataclasses.asdict(self), "sources": list(self.sources), "settings": dict(self.settings)}
+        fields = {**dataclasses.asdict(self), "sources": list(self.sources), "settings": dict(self.settings)}
+        return fields if self.shuffled else {k: v for k, v in fields.items() if k != "shuffled"}
 
 
 def expand(

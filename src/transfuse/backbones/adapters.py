@@ -1,4 +1,4 @@
-"""Low-rank adapters through peft, on a segment's linear layers."""
+"""Adapters through peft (LoRA, DoRA, (IA)³), on a segment's linear layers."""
 
 from __future__ import annotations
 
@@ -13,28 +13,40 @@ from torch import nn
 from transfuse.backbones.anatomy import Segment
 
 NAME = "transfuse"
+PARTS = ("lora_", "ia3_")
+"""What peft calls an adapter's parameters."""
 
 
 def add(segment: Segment, settings: Mapping[str, Any], *, seed: int) -> None:
-    """Put LoRA adapters (Hu et al. 2021, W + (alpha / r) B A) on every linear map of the segment's layers, in place.
+    """Put adapters on every linear map of the segment's layers, in place.
 
-    Only the adapters train afterwards; B starts at 0, so that the adapted segment equals the plain one at first.
+    Only the adapters train afterwards, and the adapted segment equals the plain one at first.
 
     Args:
         segment: with layers of its own (``own=True``).
-        settings: ``rank``, ``alpha``, ``dropout``.
+        settings: ``kind``: ``lora`` (Hu et al. 2021, W + (alpha / r) B A), ``dora`` (Liu et al. 2024) or ``ia3``
+            (Liu et al. 2022); for the first two ``rank``, ``alpha``, ``dropout``.
         seed: of A's initial values.
     """
     import peft
 
     segment.requires_grad_(False)
-    config = peft.LoraConfig(
-        r=settings["rank"],
-        lora_alpha=settings["alpha"],
-        lora_dropout=settings["dropout"],
-        target_modules=_linear_names(segment.layers),
-        fan_in_fan_out=any(type(m).__name__ == "Conv1D" for m in segment.layers.modules()),
-    )
+    kind = settings.get("kind", "lora")
+    common: dict[str, Any] = {
+        "target_modules": _linear_names(segment.layers),
+        "fan_in_fan_out": any(type(m).__name__ == "Conv1D" for m in segment.layers.modules()),
+    }
+    config: Any
+    if kind == "ia3":
+        config = peft.IA3Config(feedforward_modules=[], **common)
+    else:
+        config = peft.LoraConfig(
+            r=settings["rank"],
+            lora_alpha=settings["alpha"],
+            lora_dropout=settings["dropout"],
+            use_dora=kind == "dora",
+            **common,
+        )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         peft.inject_adapter_in_model(config, segment.layers, adapter_name=NAME)
@@ -55,7 +67,13 @@ def train(segment: Segment) -> None:
 
 def tensors(segment: Segment) -> dict[str, torch.Tensor]:
     """The adapters' numbers by the names that the segment's model gives them."""
-    return {name: p.detach() for name, p in segment.model.named_parameters() if "lora_" in name}
+    return {name: p.detach() for name, p in segment.model.named_parameters() if any(x in name for x in PARTS)}
+
+
+def mixes(segment: Segment) -> bool:
+    """Whether the segment is adapted by LoRA alone, so that several can run as one (`SideBySide`)."""
+    names = tensors(segment)
+    return bool(names) and all("lora_A" in name or "lora_B" in name for name in names)
 
 
 class SideBySide(nn.Module):

@@ -23,6 +23,9 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start again; what is in the folder is kept as FOLDER.1.")
     ] = False,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Also fit on fewer and more labels: how many the transfer is worth.")
+    ] = False,
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Compute what does not change once, or each time (slow).")
     ] = True,
@@ -44,11 +47,15 @@ def run(
     from transfuse.study.run import run as run_study
 
     with progress_on(terminal.stderr(), language) as progress:
-        study = run_study(read, out=folder, lang=language, progress=progress, keep=cache)
+        found = run_study(read, out=folder, lang=language, progress=progress, keep=cache).report
+        if curve:
+            from transfuse.study.curve import add_curve
+
+            found = add_curve(read, folder, lang=language, progress=progress)
     page = folder / "report.html"
-    report.write_html(study.report, page, language)
+    report.write_html(found, page, language)
     console = terminal.stdout()
-    report.print_summary(study.report, language, console)
+    report.print_summary(found, language, console)
     words = {"en": ("Report", "Model", "Try it"), "zh": ("报告", "模型", "试用")}[language]
     example = f"transfuse predict {folder / 'model'} --input FILE"
     for word, value in zip(words, (page, folder / "model", example), strict=True):

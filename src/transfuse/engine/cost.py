@@ -10,8 +10,22 @@ import numpy as np
 
 from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
 from transfuse.backbones.tokens import States, batches
-from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Prompt, Rows, Schedule, SolveHead, Stage, Train
+from transfuse.engine.jobs import (
+    ChooseReadout,
+    FitHead,
+    Job,
+    Merge,
+    Prompt,
+    Repeat,
+    Rows,
+    Schedule,
+    SolveHead,
+    Stage,
+    Train,
+)
+from transfuse.engine.live import BESIDE
 from transfuse.engine.logistic import fit_head, ridge_loo
+from transfuse.engine.terms import Align, Episodes, Names, Relate
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Pupil, epochs, train
 from transfuse.engine.trunk import Trunk
@@ -174,6 +188,10 @@ class _Pricer:
             return self._head(stage)
         if isinstance(stage, SolveHead):
             return self._closed(stage)
+        if isinstance(stage, Merge):
+            return len(stage.scales) * self._pass(len(stage.rows), self.trained or self.backbone.layers)
+        if isinstance(stage, Repeat):
+            return self._train(stage.train)
         return self._train(stage) if isinstance(stage, Train) else 0.2
 
     def _pass(self, rows: int, layers: int) -> float:
@@ -226,10 +244,22 @@ class _Pricer:
         for source, rows in _by_origin(stage.rows):
             below = max(self.depth - layers, 1)
             self.trunk[("states", layers, source)] = self._pass(rows, below)
+        return layers * self._trained_tokens(stage) * self.prices.training + self._pass(self.validation, layers)
+
+    def _trained_tokens(self, stage: Train) -> float:
+        """Tokens that go forward and backward, padding included."""
+        term, schedule = stage.term, stage.schedule
         lengths = np.array([max(len(text), 1) for text in stage.rows.texts])
-        padding = _padding(lengths, stage.rows.labels, stage.schedule)
-        tokens = stage.schedule.epochs * len(stage.rows) * self.prices.tokens * padding
-        return layers * tokens * self.prices.training + self._pass(self.validation, layers)
+        padding = _padding(lengths, stage.rows.labels, schedule)
+        if isinstance(term, Episodes):
+            rows = term.steps * term.ways * (term.shots + term.queries) * schedule.epochs
+        else:
+            rows = schedule.epochs * len(stage.rows)
+        if isinstance(term, Align | Relate):
+            rows += -(-rows // schedule.batch_size) * min(BESIDE, len(term.texts))
+        elif isinstance(term, Names):
+            rows += -(-rows // schedule.batch_size) * len(term.texts) // 2  # words are shorter than texts
+        return rows * self.prices.tokens * padding
 
 
 def _padding(lengths: np.ndarray, labels: np.ndarray, schedule: Schedule) -> float:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from transfuse.backbones import adapters
-from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.tokens import States
+from transfuse.engine.branch import Branch, blended, go_back, merge, put_aside, weights
 from transfuse.engine.jobs import (
+    Aside,
     ChooseReadout,
     Evidence,
     FitHead,
     Job,
+    Merge,
     Prompt,
+    Repeat,
     Rows,
     Side,
     Solve,
@@ -26,7 +28,10 @@ from transfuse.engine.jobs import (
     Stage,
     Train,
 )
+from transfuse.engine.live import Before, live
 from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo
+from transfuse.engine.meta import reptile
+from transfuse.engine.terms import CoTune, Episodes, Relate
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Pupil, Tick, train
 from transfuse.engine.trunk import Trunk
@@ -38,39 +43,6 @@ from transfuse.fitted.prompted import PromptPath
 DEMONSTRATION_END = "\n\n"
 FOLDS = 4
 """Parts of the cross-validation inside one set of training rows that chooses a head's penalty."""
-
-
-@dataclasses.dataclass
-class Branch:
-    """What the stages of a job have grown so far.
-
-    Args:
-        layer, pooling, template: the readout.
-        head: the head on top.
-        source_weights: what each row of the source counted, float64 [N], where a method has an opinion of that.
-        cut: the freezing point, where layers were trained.
-        segment: the trained layers, or None.
-        adapter: the adapter's settings, or None.
-    """
-
-    layer: int = -1
-    pooling: str = "mean"
-    template: str | None = None
-    head: Head | None = None
-    source_weights: np.ndarray | None = None
-    cut: int = -1
-    segment: Segment | None = None
-    adapter: dict[str, object] | None = None
-
-    def copy(self) -> Branch:
-        """A branch whose layers can be trained on without changing this one's."""
-        return dataclasses.replace(self, segment=None if self.segment is None else grown(self.segment))
-
-
-def grown(segment: Segment) -> Segment:
-    """A copy of a segment with layers of its own; what is frozen stays shared."""
-    shared = {id(p): p for p in segment.parameters() if not p.requires_grad}
-    return copy.deepcopy(segment, memo=dict(shared))
 
 
 class Engine:
@@ -142,16 +114,25 @@ class Engine:
                 found = self._evidence(stage, branch, seed)
                 with one_blas_thread():
                     branch.head, branch.source_weights = stage.solve(found)
+            elif isinstance(stage, Repeat):
+                self._repeat(stage, branch, seed)
+            elif isinstance(stage, Aside):
+                put_aside(branch)
+            elif isinstance(stage, Merge):
+                merge(branch, stage, self._trunk.backbone, seed, functools.partial(self._score, stage, branch))
             elif isinstance(stage, Train):
                 pupil = self._pupil(stage, branch, seed)  # adapters of the same layers share a pass
                 group = (branch.cut, branch.layer, pupil.segment.takes_states) if branch.adapter else number
                 groups.setdefault(group, []).append((branch, pupil, stage.blend))
         for pupils in groups.values():
             trunk = self._trunk
-            before = [None if blend == 1 else _weights(pupil) for _, pupil, blend in pupils]
+            before = [None if blend == 1 else weights(pupil.segment) for _, pupil, blend in pupils]
             heads = train(trunk.backbone, [pupil for _, pupil, _ in pupils], precision=trunk.precision, tick=self.tick)
             for (branch, pupil, blend), start, head in zip(pupils, before, heads, strict=True):
-                branch.head = head if start is None else _blended(pupil, start, head, blend)
+                branch.head = head
+                if start is not None:
+                    go_back(pupil.segment, start, 1 - blend)
+                    branch.head = blended(pupil.head, head, blend)
 
     def predict(self, path: Path, texts: Sequence[str]) -> np.ndarray:
         """Log-probabilities [N, C], from the trunk's memory where the path reads it."""
@@ -251,7 +232,9 @@ class Engine:
 
     def _pupil(self, stage: Train, branch: Branch, seed: int) -> Pupil:
         """What is to be trained: layers of the branch's own, which are made where it has none yet."""
-        backbone = self._trunk.backbone
+        backbone, rows = self._trunk.backbone, stage.rows
+        classes = rows.classes or self.classes
+        before = self._before(stage, branch, seed)
         if branch.segment is None:
             branch.cut = max(branch.layer - stage.layers, 0) if stage.layers else 0
             branch.segment = backbone.segment(
@@ -264,10 +247,38 @@ class Engine:
             if stage.adapter:
                 branch.adapter = dict(stage.adapter)
                 adapters.add(branch.segment, stage.adapter, seed=seed)
-        head = branch.head or Head.empty(backbone.width, stage.rows.classes or self.classes)
-        states = self._states(stage.rows.texts, branch)
-        names = None if stage.names is None else self._states(stage.names, branch)
-        return Pupil(branch.segment, head, branch.pooling, states, stage.rows, stage.schedule, seed, names)
+        head = branch.head or Head.empty(backbone.width, classes)
+        states = self._states(rows.texts, branch)
+        texts = stage.term.texts if stage.term is not None else ()
+        beside = self._states(texts, branch) if texts else None
+        term = None if stage.term is None else live(stage.term, before, rows, classes, backbone, seed)
+        return Pupil(branch.segment, head, branch.pooling, states, rows, stage.schedule, seed, term, beside)
+
+    def _before(self, stage: Train, branch: Branch, seed: int) -> Before:
+        """What a term takes over from the branch as it is before the stage, which may begin anew then."""
+        term, rows = stage.term, stage.rows
+        if isinstance(term, Relate):
+            found = Before(self._read(rows.texts, branch), self._read(term.texts, branch), None)
+            branch.segment = None
+            branch.head = self._head(FitHead(rows, (term.c,)), branch, seed)
+            return found
+        if isinstance(term, CoTune):
+            found = Before(self._read(rows.texts, branch), None, branch.head)
+            branch.head = self._head(FitHead(rows, (term.c,)), branch, seed)
+            return found
+        return Before(None, None, None)
+
+    def _repeat(self, stage: Repeat, branch: Branch, seed: int) -> None:
+        pupil = self._pupil(dataclasses.replace(stage.train, term=None), branch, seed)
+        assert isinstance(stage.train.term, Episodes)
+        reptile(self._trunk.backbone, pupil, stage.train.term, stage.step, self._trunk.precision, self.tick)
+
+    def _score(self, stage: Merge, branch: Branch) -> float:
+        """How good the layers are: less the leave-one-out error of the rows."""
+        rows = stage.rows
+        features = self._read(rows.texts, branch)
+        with one_blas_thread():
+            return -ridge_loo(features, rows.labels, self.classes, rows.weights, np.ones(len(rows), dtype=bool))
 
     def _path(self, branch: Branch) -> HeadPath:
         trunk = self._trunk
@@ -295,20 +306,6 @@ class Engine:
             bias=None if stage.calibrate else np.zeros(len(stage.words)),
             precision=trunk.precision,
         )
-
-
-def _weights(pupil: Pupil) -> list[torch.Tensor]:
-    return [p.detach().clone() for p in pupil.segment.parameters() if p.requires_grad]
-
-
-@torch.no_grad()
-def _blended(pupil: Pupil, start: Sequence[torch.Tensor], head: Head, blend: float) -> Head:
-    """Layers and head between where a stage began and where it ended (WiSE-FT, Wortsman et al. 2022), in place."""
-    trained = (p for p in pupil.segment.parameters() if p.requires_grad)
-    for parameter, before in zip(trained, start, strict=True):
-        parameter.lerp_(before, 1 - blend)
-    mixed = {name: (1 - blend) * getattr(pupil.head, name) + blend * getattr(head, name) for name in ("weight", "bias")}
-    return dataclasses.replace(head, **mixed)
 
 
 def _smoothed(errors: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.data.examples import Examples
+from transfuse.engine.terms import Term
 from transfuse.fitted.head import Head
 from transfuse.fitted.paths import Path
 
@@ -168,7 +169,7 @@ class Train:
         embeddings: train the embeddings too (with all layers); nothing is cached then.
         adapter: settings of low-rank adapters instead of the layers' own weights, or None.
         schedule: see `Schedule`.
-        names: the words of the rows' classes: rows are matched with them instead of being classified by a head.
+        term: what is learnt from beside, or instead of, the cross-entropy of a head; see `terms`.
         blend: how far the layers and the head go from where the stage began (0) to where it ended (1).
     """
 
@@ -177,8 +178,45 @@ class Train:
     embeddings: bool
     adapter: Mapping[str, Any] | None
     schedule: Schedule
-    names: tuple[str, ...] | None = None
+    term: Term | None = None
     blend: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Repeat:
+    """Reptile (Nichol, Achiam and Schulman 2018): learn many small tasks one after another, each from where they meet.
+
+    φ ← φ + ε (U_k(φ) - φ), with U_k a few epochs of training on a task, and ε falling to 0.
+
+    Args:
+        train: the rows that tasks are drawn from, the layers, and how each task is learnt; its term says which tasks.
+        step: ε of the first task.
+    """
+
+    train: Train
+    step: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Aside:
+    """Puts the trained layers aside, to be merged later, and goes back to the pretrained ones."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Merge:
+    """Makes one of the layers that were put aside and those of the branch, without training.
+
+    Args:
+        rule: ``average``, ``task_arithmetic``, ``ties``, ``dare``, ``greedy`` or ``mixture`` (see `merging`).
+        scales: the scale, or the first shares, to choose among by the leave-one-out error of the rows.
+        rows: labelled rows to choose by.
+        keep: share of values that ``ties`` keeps and ``dare`` does not drop.
+    """
+
+    rule: str
+    scales: tuple[float, ...]
+    rows: Rows
+    keep: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +289,7 @@ class SolveHead:
     solve: Closed
 
 
-Stage = Solve | Prompt | ChooseReadout | FitHead | SolveHead | Train
+Stage = Solve | Prompt | ChooseReadout | FitHead | SolveHead | Train | Repeat | Aside | Merge
 
 
 @dataclasses.dataclass(frozen=True)

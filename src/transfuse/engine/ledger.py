@@ -87,6 +87,10 @@ class Ledger:
         table = pyarrow.table({k: pyarrow.array(v) for k, v in columns.items()})
         self._replace(self._predictions(name), lambda scratch: pyarrow.parquet.write_table(table, scratch))
 
+    def has_predictions(self, name: str) -> bool:
+        """Whether predictions of this name were kept."""
+        return self._predictions(name).exists()
+
     def read_predictions(self, name: str) -> dict[str, np.ndarray]:
         """The columns that `write_predictions` kept."""
         import pyarrow.parquet

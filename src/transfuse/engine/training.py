@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment
@@ -17,7 +16,8 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.pooling import pool
 from transfuse.backbones.tokens import States
 from transfuse.engine.jobs import Rows, Schedule
-from transfuse.engine.losses import cross_entropy, matching, supervised_contrastive
+from transfuse.engine.live import LiveHead, LiveTerm, Seen
+from transfuse.engine.losses import cross_entropy, supervised_contrastive
 from transfuse.fitted.head import Head
 
 SURGICAL_BATCHES = 8
@@ -25,28 +25,6 @@ SURGICAL_BATCHES = 8
 
 Tick = Callable[[float], None]
 """Told of the share of the stage that is done."""
-
-
-class LiveHead(nn.Module):
-    """A `Head` whose weight and bias train; its scaling stays."""
-
-    def __init__(self, head: Head, device: torch.device) -> None:
-        super().__init__()
-        self.normalise = head.normalise
-        self.mean, self.scale = (torch.tensor(x, device=device) for x in (head.mean, head.scale))
-        self.weight, self.bias = (nn.Parameter(torch.tensor(x, device=device)) for x in (head.weight, head.bias))
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits [B, C] of features [B, D], in float32."""
-        features = functional.normalize(features, dim=1) if self.normalise else features
-        return functional.linear((features - self.mean) / self.scale, self.weight, self.bias)
-
-    def frozen(self) -> Head:
-        """The head as it is now."""
-        mean, scale, weight, bias = (
-            x.detach().cpu().numpy().copy() for x in (self.mean, self.scale, self.weight, self.bias)
-        )
-        return Head(mean, scale, weight, bias, self.normalise)
 
 
 @dataclasses.dataclass
@@ -61,7 +39,8 @@ class Pupil:
         rows: labels and weights of the N rows.
         schedule: see `Schedule`.
         seed: of the batches.
-        names: states of the words of the classes; rows are matched with them, and there is no head then.
+        term: a term of the loss beside, or in the place of, the cross-entropy; None for that alone.
+        beside: states of the texts that the term reads, or None where it reads none.
     """
 
     segment: Segment
@@ -71,16 +50,18 @@ class Pupil:
     rows: Rows
     schedule: Schedule
     seed: int
-    names: States | None = None
+    term: LiveTerm | None = None
+    beside: States | None = None
 
 
 def train(backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: Tick = lambda _: None) -> list[Head]:
     """Train one or several segments in place, side by side, and a head for each.
 
-    loss = weighted cross-entropy + contrastive · supervised contrastive term on the pooled states, for each pupil
-    alone; L2-SP (Li et al. 2018) adds α (w - w_0) to each layer gradient. Pupils share nothing but the frozen weights
-    below their adapters, through which one pass takes the batches of all: each gets the gradients, and ends with the
-    weights, that training it alone gives (but for dropout, whose draws are one sequence, seeded by the first pupil).
+    loss = weighted cross-entropy + contrastive · supervised contrastive term on the pooled states + what the pupil's
+    term adds (or the term alone, where it says so), for each pupil apart; L2-SP (Li et al. 2018) adds α (w - w_0) to
+    each layer gradient. Pupils share nothing but the frozen weights below their adapters, through which one pass takes
+    the batches of all: each gets the gradients, and ends with the weights, that training it alone gives (but for
+    dropout, whose draws are one sequence, seeded by the first pupil).
 
     Args:
         backbone: gives the final norm and the device.
@@ -107,7 +88,7 @@ def train(backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: 
         if one.pupil.schedule.surgical:
             one.scale_rates(lambda given, one=one: pooled(one, states(one, given), given[1]))  # type: ignore[misc]
     total, done = sum(learner.total for learner in learners), 0
-    adapted = all(adapters.tensors(pupil.segment) for pupil in pupils)
+    adapted = all(adapters.mixes(pupil.segment) for pupil in pupils)
     segments = [pupil.segment for pupil in pupils]
     together = adapters.SideBySide(segments, low=precision == "bf16") if adapted else None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -143,17 +124,27 @@ class _Learner:
         self.pupil, self.live = pupil, LiveHead(pupil.head, device)
         pupil.segment.to(device).train(schedule.dropout)
         adapters.train(pupil.segment)
-        self.optimizer, self.layers = _optimizer(pupil.segment, self.live, schedule)
+        self.term = pupil.term
+        self.optimizer, self.layers = _optimizer(pupil.segment, self.live, schedule, self.term)
         self.anchors = [p.detach().clone() for p in self.layers] if schedule.anchor else []
-        self.total = total = schedule.epochs * _steps(len(pupil.rows), schedule.batch_size)
+        own_steps = self.term.steps() if self.term is not None else None
+        self.total = total = own_steps or schedule.epochs * _steps(len(pupil.rows), schedule.batch_size)
         self.scheduler = self._scheduler()
         self.labels = torch.tensor(pupil.rows.labels, device=device)
         self.weights = torch.tensor(pupil.rows.weights, dtype=torch.float32, device=device)
-        self.parameters = self.layers + list(self.live.parameters())
+        self.target = torch.tensor(pupil.rows.target, device=device)
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.average = Average(self.parameters, int(schedule.average_from * total))
-        self.named = None if pupil.names is None else joined(pupil.states, pupil.names)
-        self.batches = enumerate(epochs(pupil.states.lengths, pupil.rows.labels, schedule, pupil.seed))
-        self.at, self.chosen = -1, np.empty(0, dtype=np.int64)
+        self.states = pupil.states if pupil.beside is None else joined(pupil.states, pupil.beside)
+        self.generator = np.random.default_rng([pupil.seed, 1])
+        self.batches = enumerate(self._batches())
+        self.at, self.chosen, self.others = -1, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+
+    def _batches(self) -> Iterator[np.ndarray]:
+        pupil = self.pupil
+        if self.term is not None and self.term.steps() is not None:
+            return self.term.batches(pupil.rows.labels, np.random.default_rng(pupil.seed))
+        return epochs(pupil.states.lengths, pupil.rows.labels, pupil.schedule, pupil.seed)
 
     def _scheduler(self) -> torch.optim.lr_scheduler.LambdaLR:
         schedule, total = self.pupil.schedule, self.total
@@ -165,19 +156,19 @@ class _Learner:
         Args:
             features: pooled states of a batch; called on the first batches of the first epoch.
         """
-        pupil, layers = self.pupil, self.optimizer.param_groups[:-1]
+        layers = [group for group in self.optimizer.param_groups if group["layer"]]
         norms = np.zeros(len(layers))
-        batches = epochs(pupil.states.lengths, pupil.rows.labels, pupil.schedule, pupil.seed)
-        for self.chosen in itertools.islice(batches, SURGICAL_BATCHES):
+        for chosen in itertools.islice(self._batches(), SURGICAL_BATCHES):
+            self.chosen = chosen
             self.optimizer.zero_grad(set_to_none=True)
             given = tuple(x.to(self.labels.device) for x in self.batch())
             self.loss(features(given)).backward()  # type: ignore[no-untyped-call]
             norms += [relative_norm(group["params"]) for group in layers]
         self.optimizer.zero_grad(set_to_none=True)
         for group, norm in zip(layers, norms, strict=True):
-            group["lr"] = group["initial_lr"] * norm / max(float(norms.max()), 1e-30)
-            del group["initial_lr"]
-        self.optimizer.param_groups[-1]["lr"] = self.optimizer.param_groups[-1].pop("initial_lr")
+            group["initial_lr"] *= norm / max(float(norms.max()), 1e-30)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group.pop("initial_lr")
         self.scheduler = self._scheduler()
 
     def advance(self) -> bool:
@@ -186,20 +177,28 @@ class _Learner:
         return self.at >= 0
 
     def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The chosen rows, and behind them the names of all classes where rows are matched with names."""
-        if self.named is None:
+        """The chosen rows, and behind them the texts that the term wants beside them."""
+        if self.pupil.beside is None or self.term is None:
             return self.pupil.states.batch(self.chosen)
-        names = np.arange(len(self.pupil.states), len(self.named))
-        return self.named.batch(np.concatenate([self.chosen, names]))
+        every, wanted = len(self.pupil.beside), self.term.beside
+        if wanted is None or wanted >= every:
+            self.others = np.arange(every)
+        else:
+            self.others = self.generator.choice(every, wanted, replace=False)
+        return self.states.batch(np.concatenate([self.chosen, len(self.pupil.states) + self.others]))
 
     def loss(self, features: torch.Tensor) -> torch.Tensor:
         """The loss of the batch from its pooled states [B, D]."""
         labels, weights = self.labels[self.chosen], self.weights[self.chosen]
-        if self.named is not None:
-            return matching(features[: len(labels)], features[len(labels) :], labels, weights)
-        loss = cross_entropy(self.live(features), labels, weights)
-        if self.pupil.schedule.contrastive:
-            loss = loss + self.pupil.schedule.contrastive * supervised_contrastive(features, labels, weights)
+        rows, beside = features[: len(labels)], features[len(labels) :]
+        loss = rows.sum() * 0.0
+        if self.term is not None:
+            target, progress = self.target[self.chosen], max(self.at, 0) / self.total
+            loss = self.term(Seen(rows, beside, labels, weights, target, self.chosen, self.others, progress))
+        if self.term is None or not self.term.alone:
+            loss = loss + cross_entropy(self.live(rows), labels, weights)
+            if self.pupil.schedule.contrastive:
+                loss = loss + self.pupil.schedule.contrastive * supervised_contrastive(rows, labels, weights)
         return loss
 
     def step(self) -> None:
@@ -233,9 +232,9 @@ def joined(first: States, second: States) -> States:
 
 
 def _optimizer(
-    segment: Segment, live: LiveHead, schedule: Schedule
+    segment: Segment, live: LiveHead, schedule: Schedule, term: LiveTerm | None
 ) -> tuple[torch.optim.Optimizer, list[nn.Parameter]]:
-    """AdamW with a learning rate a layer, falling downwards; the embeddings are the lowest."""
+    """AdamW with a learning rate a layer, falling downwards, the embeddings' lowest; a term learns as the head does."""
     groups: list[dict[str, object]] = []
     seen: set[int] = set()
     rate = schedule.learning_rate
@@ -245,9 +244,10 @@ def _optimizer(
         seen.update(id(p) for p in own)
         everything += own
         if own:
-            groups.append({"params": own, "lr": rate, "weight_decay": schedule.weight_decay})
+            groups.append({"params": own, "lr": rate, "weight_decay": schedule.weight_decay, "layer": True})
         rate *= schedule.layer_decay
-    groups.append({"params": list(live.parameters()), "lr": schedule.head_learning_rate, "weight_decay": 0.0})
+    heads = [*live.parameters(), *(term.parameters() if term is not None else ())]
+    groups.append({"params": heads, "lr": schedule.head_learning_rate, "weight_decay": 0.0, "layer": False})
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True), everything
 
 

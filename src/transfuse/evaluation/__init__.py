@@ -7,6 +7,7 @@ cross-validation that predict the same N examples, ``float[R, N, C]``. Nothing r
 from transfuse.evaluation.bootstrap import metric_intervals
 from transfuse.evaluation.calibration import Bin, apply_temperature, reliability, temperature
 from transfuse.evaluation.compare import Comparison, Verdict, compare, mcnemar
+from transfuse.evaluation.corrected import corrected, holm
 from transfuse.evaluation.interval import Interval
 from transfuse.evaluation.metrics import (
     METRICS,
@@ -42,7 +43,9 @@ __all__ = [
     "compare",
     "confident_mistakes",
     "confusion",
+    "corrected",
     "ece",
+    "holm",
     "log_loss",
     "macro_f1",
     "macro_precision",

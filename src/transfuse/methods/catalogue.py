@@ -32,8 +32,23 @@ METHODS = {
     "dsir": "transfuse.methods.instance.dsir:method",
     "less": "transfuse.methods.instance.gradient:method",
     "matching": "transfuse.methods.relation.matching:Matching",
+    "cotuning": "transfuse.methods.relation.cotuning:CoTuning",
+    "rkd": "transfuse.methods.relation.rkd:RelationalDistillation",
+    "mmd": "transfuse.methods.feature.alignment:mmd",
+    "dann": "transfuse.methods.feature.alignment:dann",
     "finetune": "transfuse.methods.parameter.finetune:Finetune",
     "lora": "transfuse.methods.parameter.lora:Lora",
+    "dora": "transfuse.methods.parameter.lora:dora",
+    "ia3": "transfuse.methods.parameter.lora:Ia3",
+    "soup": "transfuse.methods.merging.merge:soup",
+    "greedy_soup": "transfuse.methods.merging.merge:greedy_soup",
+    "task_arithmetic": "transfuse.methods.merging.merge:task_arithmetic",
+    "ties": "transfuse.methods.merging.merge:ties",
+    "dare": "transfuse.methods.merging.merge:dare",
+    "mixture": "transfuse.methods.merging.merge:mixture",
+    "prototypical": "transfuse.methods.meta.episodes:prototypical",
+    "anil": "transfuse.methods.meta.episodes:anil",
+    "reptile": "transfuse.methods.meta.episodes:reptile",
 }
 """Name in a recipe -> where the method is."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from transfuse.evaluation import Interval
 
@@ -66,6 +66,57 @@ def steps(low: float, high: float, most: int = 6) -> list[float]:
     step = next(size * k for k in (0.1, 0.2, 0.5, 1, 2, 5) if span / (size * k) <= most - 1)
     first = math.ceil(low / step - 1e-9)
     return [round(step * k, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One line of a curve: its points and its band as points of a polyline and a polygon, and dots as (x, y, words)."""
+
+    line: str
+    band: str
+    dots: list[tuple[float, float, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Lines by name, with ticks as (place, words)."""
+
+    lines: dict[str, Line]
+    ticks_x: list[tuple[float, str]]
+    ticks_y: list[tuple[float, str]]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+def learning_curve(arms: Mapping[str, Sequence[tuple[float, Interval]]]) -> Curve | None:
+    """Figures with intervals against numbers of labels on a logarithmic scale.
+
+    Returns:
+        The curve, or None where a line has fewer than two points.
+    """
+    if not arms or min(len(points) for points in arms.values()) < 2:
+        return None
+    every = [point for points in arms.values() for point in points]
+    x_low, x_high = (f(math.log(labels) for labels, _ in every) for f in (min, max))
+    low, high = min(figure.low for _, figure in every), max(figure.high for _, figure in every)
+
+    def across(labels: float) -> float:
+        return round(LEFT + (math.log(labels) - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT), 1)
+
+    def up(value: float) -> float:
+        return round(TOP + (high - value) / max(high - low, 1e-9) * (HEIGHT - TOP - BOTTOM), 1)
+
+    lines = {}
+    for name, points in arms.items():
+        ends = [(across(n), up(f.high)) for n, f in points] + [(across(n), up(f.low)) for n, f in reversed(points)]
+        dots = [(across(n), up(f.value), f"{n:.0f}: {f.value:.3f} [{f.low:.3f}, {f.high:.3f}]") for n, f in points]
+        lines[name] = Line(" ".join(f"{x},{y}" for x, y, _ in dots), " ".join(f"{x},{y}" for x, y in ends), dots)
+    counts = [labels for labels, _ in next(iter(arms.values()))]
+    return Curve(lines, [(across(n), f"{n:.0f}") for n in counts], [(up(v), f"{v:.3g}") for v in steps(low, high)])
 
 
 def quality_cost(points: Sequence[Point], say_seconds: Callable[[float], str], *, greater: bool) -> Chart | None:

@@ -88,6 +88,7 @@ def context_of(report: Mapping[str, Any], speak: Speaker) -> dict[str, Any]:
         "has_sources": any(reading.items(c, "sources") for c in reading.items(report, "candidates")),
         "probes": rows.comparisons(report, "frozen probe", speak),
         "charts": sections.charts(report, speak),
+        "curve": sections.curve(report),
         "test": sections.test_figures(report, speak),
         "confusion": sections.confusion(report),
         "mistakes": sections.mistakes(report),

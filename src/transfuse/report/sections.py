@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from transfuse.data import sentence
-from transfuse.evaluation import METRICS, most_confused
+from transfuse.evaluation import METRICS, Interval, most_confused
 from transfuse.report import amounts, chart, reading
 from transfuse.report.reading import Report
 from transfuse.report.words import Speaker
@@ -188,6 +188,23 @@ def flat(value: object, prefix: str = "") -> list[tuple[str, str]]:
     if isinstance(value, (list, tuple)):
         return [pair for inner in value for pair in flat(inner, prefix)]
     return [] if value is None else [(prefix, str(value))]
+
+
+def curve(report: Report) -> dict[str, Any] | None:
+    """The learning curve with and without the transfer, drawn; None where there is none."""
+    found = reading.at(report, "curve") or {}
+    arms: dict[str, list[tuple[float, Interval]]] = {"with": [], "without": []}
+    for point in reading.items(found, "points"):
+        labels = reading.number(reading.at(point, "labels"))
+        for arm, points in arms.items():
+            figure = reading.interval(reading.at(point, arm))
+            if labels and figure:
+                points.append((labels, figure))
+    drawn = chart.learning_curve(arms)
+    if drawn is None:
+        return None
+    names = {arm: str(reading.at(found, arm) or arm) for arm in arms}
+    return {"chart": drawn, "names": names, "draws": reading.at(found, "draws")}
 
 
 def charts(report: Report, speak: Speaker) -> list[tuple[str, chart.Chart]]:

@@ -40,7 +40,8 @@ def verdict(report: Report, lang: str) -> list[str]:
     known = about != str(chosen.get("family") or "")
     name = reading.name_of(chosen)
     first = speak("say.chosen", id=name, about=about) if known else speak("say.chosen_plain", id=name)
-    return [first, *_figures(report, chosen, speak), *_sources(report, chosen, speak), *_probe(chosen, speak)]
+    about_sources = [*_sources(report, chosen, speak), *_curve(report, speak)]
+    return [first, *_figures(report, chosen, speak), *about_sources, *_probe(chosen, speak)]
 
 
 def reasons(report: Report, lang: str) -> list[str]:
@@ -91,12 +92,36 @@ def _sources(report: Report, chosen: Candidate, speak: Speaker) -> list[str]:
     for entry in reading.transfers(chosen, "without source"):
         source = speak.listed(reading.removed_sources(report, chosen, entry))
         out += _worth("say.source", entry, speak, source=source)
+    for entry in reading.transfers(chosen, "placebo"):
+        out += _worth("say.placebo", entry, speak)
+        if entry.get("verdict") != "helps":
+            out.append(speak("say.placebo_survives"))
     if entries and not reading.items(chosen, "sources"):
         out.append(speak("say.no_source"))
     if len(entries) > 1 or (entries and not out):
         tally = Counter(str(entry.get("verdict")) for entry in entries)
         helps, unclear, hurts = (tally[v] for v in ("helps", "no evidence", "hurts"))
         out.append(speak("say.sources", n=len(entries), helps=helps, unclear=unclear, hurts=hurts))
+    return out
+
+
+def _curve(report: Report, speak: Speaker) -> list[str]:
+    """What the transfer saved in labels, and what it added at the end."""
+    curve = reading.at(report, "curve") or {}
+    points = reading.items(curve, "points")
+    at, equal, last, sooner = (reading.number(reading.at(curve, key)) for key in ("at", "equal", "last", "sooner"))
+    if at is None or last is None or not points:
+        return []
+    key = "say.curve_more" if equal is None else "say.curve_worth"
+    out = [speak(key, at=amounts.count(at), equal=amounts.count(round(equal or 0)), last=amounts.count(last))]
+    if sooner is not None and sooner < last:
+        out.append(speak("say.curve_sooner", sooner=amounts.count(round(sooner)), last=amounts.count(last)))
+    end = reading.at(points[-1], "comparison")
+    difference = reading.interval(reading.at(end, "difference"))
+    if difference:
+        shown = amounts.with_interval(speak, difference, difference=True)
+        judged = speak.name("verdict_long", reading.at(end, "verdict"))
+        out.append(speak("say.curve_end", last=amounts.count(last), difference=shown, verdict=judged))
     return out
 
 

@@ -83,6 +83,13 @@ WORDS: dict[str, dict[str, str]] = {
         "say.validation": "On validation it reaches {metric} {figure}. No test data were held out, and this same "
         "figure made the choice, so expect somewhat less on new texts.",
         "say.source": "The source “{source}” was worth {difference} to it on {split}: {verdict}.",
+        "say.placebo": "Against itself with that source's labels shuffled (a placebo) it was worth {difference} on "
+        "{split}: {verdict}.",
+        "say.placebo_survives": "So it is not shown that what it gained came from the source's labels.",
+        "say.curve_worth": "By the curve, {at} labels with the transfer equal about {equal} without it.",
+        "say.curve_more": "By the curve, {at} labels with the transfer reach more than all {last} without it.",
+        "say.curve_sooner": "What {last} labels reach without it is reached with about {sooner}.",
+        "say.curve_end": "With {last} labels it still adds {difference}: {verdict}.",
         "say.detectable": "With {n} examples a difference under {detectable} cannot be seen.",
         "say.no_source": "The chosen candidate uses no source.",
         "say.sources": "Over all {n} comparisons of a candidate with a source against the same without it: "
@@ -162,6 +169,10 @@ WORDS: dict[str, dict[str, str]] = {
         "mistake": "{label} taken for {predicted}",
         "probability": "Probability",
         "row": "row {n}",
+        "curve": "How many labels is the transfer worth?",
+        "curve_note": "Test figures by the number of target labels, mean of {draws} draws each, 95 % intervals. "
+        "Nothing was chosen by this curve.",
+        "curve_labels": "target labels",
         "calibration": "Can its probabilities be trusted?",
         "calibration_note": "Of the predictions made with a given confidence, so many are right. On the diagonal, "
         "confidence means what it says; below it the model is too sure. Larger dots hold more examples.",
@@ -186,7 +197,9 @@ WORDS: dict[str, dict[str, str]] = {
         "reading_interval": "An interval in parentheses is a 95 % bootstrap over the examples: on other examples of "
         "the same kind the figure would mostly lie inside. It does not hold the luck of which examples were labelled.",
         "reading_verdict": "“Helps” means that the whole interval of the paired difference lies above zero, “hurts” "
-        "that it lies below. “No evidence” is neither good nor bad: the examples are too few to tell.",
+        "that it lies below. “No evidence” is neither good nor bad: the examples are too few to tell. Where there are "
+        "several splits, their spread widens the interval (Nadeau and Bengio 2003); of several comparisons of sources "
+        "“helps” is said only where it holds for all of them together (Holm 1979).",
         "reading_split": "Validation chose the candidate. Test was sealed until then and read once, for the chosen "
         "candidate and for no transfer.",
     },
@@ -260,6 +273,12 @@ WORDS: dict[str, dict[str, str]] = {
         "say.validation": "在验证集上，{metric}为 {figure}。没有留出测试数据，而选择正是依据这个数字，"
         "因此在新文本上应预期略低。",
         "say.source": "源数据“{source}”对它的价值（{split}）为 {difference}：{verdict}。",
+        "say.placebo": "与打乱该源标签的自身（安慰剂）相比，它的价值（{split}）为 {difference}：{verdict}。",
+        "say.placebo_survives": "因此不能证明它的收益来自源的标签。",
+        "say.curve_worth": "按曲线，有迁移的 {at} 个标签约等于没有迁移的 {equal} 个。",
+        "say.curve_more": "按曲线，有迁移的 {at} 个标签胜过没有迁移的全部 {last} 个。",
+        "say.curve_sooner": "没有迁移时 {last} 个标签所达到的，有迁移时约 {sooner} 个即可达到。",
+        "say.curve_end": "有 {last} 个标签时它仍带来 {difference}：{verdict}。",
         "say.detectable": "只有 {n} 条样本时，小于 {detectable} 的差异无法看出。",
         "say.no_source": "选定的候选没有使用源数据。",
         "say.sources": "在全部 {n} 组“有源数据与无源数据”的对比中："
@@ -331,6 +350,9 @@ WORDS: dict[str, dict[str, str]] = {
         "mistake": "{label} 被当成 {predicted}",
         "probability": "概率",
         "row": "第 {n} 行",
+        "curve": "迁移值多少个标签？",
+        "curve_note": "不同目标标签数下的测试结果，每点为 {draws} 次抽样的均值，95 % 区间。没有任何选择依据这条曲线。",
+        "curve_labels": "目标标签数",
         "calibration": "它的概率可信吗？",
         "calibration_note": "以某一置信度做出的预测中有多少是对的。"
         "落在对角线上说明置信度名副其实，低于对角线说明过于自信。点越大，样本越多。",
@@ -355,7 +377,8 @@ WORDS: dict[str, dict[str, str]] = {
         "reading_interval": "括号中的区间是对样本做的 95 % 自助法区间：换一批同类样本，数字大多会落在其中。"
         "它不包含“恰好标注了哪些样本”带来的运气成分。",
         "reading_verdict": "“有帮助”表示配对差异的整个区间大于零，“有害”表示整个区间小于零。"
-        "“证据不足”不好也不坏：样本太少，看不出来。",
+        "“证据不足”不好也不坏：样本太少，看不出来。有多个划分时，区间按其波动加宽（Nadeau and Bengio 2003）；"
+        "有多个来源的对比时，只有一并成立才说“有帮助”（Holm 1979）。",
         "reading_split": "候选由验证数据选出。测试数据在此之前一直封存，之后只为选定的候选和“不做迁移”读取一次。",
     },
 }

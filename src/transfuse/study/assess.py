@@ -10,7 +10,7 @@ import numpy as np
 
 from transfuse.advice.candidates import Candidate, counterparts
 from transfuse.errors import StudyError
-from transfuse.evaluation import METRICS, compare, metric_intervals
+from transfuse.evaluation import METRICS, Comparison, compare, holm, metric_intervals
 
 KINDS = ("no transfer", "without source")
 """Comparisons in which *helps* is asked for by the strict gate."""
@@ -31,19 +31,48 @@ class Assessed:
     record: dict[str, Any]
 
 
-def assess(
-    candidates: Sequence[tuple[Candidate, dict[str, Any], np.ndarray | None]],
-    labels: np.ndarray,
-    metric: str,
-    seed: int,
-) -> list[Assessed]:
-    """Figures with intervals for each candidate, and a verdict against each of its counterparts.
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """Compares two candidates on the validation rows.
 
     Args:
-        candidates: each with its record (status, seconds, ...) and its log-probabilities [R, N, C] or None.
         labels: int64 [N], of the validation rows.
         metric: what candidates are chosen by.
         seed: of the bootstrap.
+        parts: of each split its repeat, and the positions of the rows that it leaves out; of one split, or of none,
+            the spread between splits is not known.
+        ratio: rows that a split leaves out, for each one that it trains on.
+    """
+
+    labels: np.ndarray
+    metric: str
+    seed: int
+    parts: Sequence[tuple[int, np.ndarray]] = ()
+    ratio: float = 0.0
+
+    def compare(self, a: np.ndarray, b: np.ndarray) -> Comparison:
+        """Of probabilities [R, N, C] each, positive where a is better; with the spread between splits in it."""
+        found = compare(self.labels, a, b, metric=self.metric, seed=self.seed)
+        if len(self.parts) < 2:
+            return found
+        return found.over_splits([self._figure(a, p) - self._figure(b, p) for p in self.parts], self.ratio)
+
+    def _figure(self, probabilities: np.ndarray, part: tuple[int, np.ndarray]) -> float:
+        """The metric on what one split leaves out, turned so that more is better."""
+        repeat, rows = part
+        metric, greater = METRICS[self.metric]
+        sums = metric.statistics(self.labels[rows], probabilities[repeat][rows]).sum(axis=0)
+        return float(metric.combine(sums[None])[0]) * (1 if greater else -1)
+
+
+def assess(candidates: Sequence[tuple[Candidate, dict[str, Any], np.ndarray | None]], judge: Judge) -> list[Assessed]:
+    """Figures with intervals for each candidate, and a verdict against each of its counterparts.
+
+    Comparisons with and without sources are adjusted for how many of them there are.
+
+    Args:
+        candidates: each with its record (status, seconds, ...) and its log-probabilities [R, N, C] or None.
+        judge: compares two of them.
     """
     every = [candidate for candidate, _, _ in candidates]
     found = {c.id: None if lp is None else np.exp(lp) for c, _, lp in candidates}
@@ -52,15 +81,25 @@ def assess(
         probabilities = found[candidate.id]
         entry = {**candidate.to_dict(), **record, "validation": {}, "transfer": []}
         if probabilities is not None:
-            figures = metric_intervals(labels, probabilities, seed=seed)
+            figures = metric_intervals(judge.labels, probabilities, seed=judge.seed)
             entry["validation"] = {name: interval.to_dict() for name, interval in figures.items()}
             for kind, against in counterparts(candidate, every):
                 other = found.get(against)
                 if other is not None:
-                    result = compare(labels, probabilities, other, metric=metric, seed=seed).to_dict()
-                    entry["transfer"].append({"kind": kind, "against": against, "split": "validation", **result})
+                    result = judge.compare(probabilities, other)
+                    entry["transfer"].append({"kind": kind, "against": against, "split": "validation", "of": result})
         out.append(Assessed(candidate, probabilities, entry))
+    _adjust([t for one in out for t in one.record["transfer"]])
     return out
+
+
+def _adjust(transfers: Sequence[dict[str, Any]]) -> None:
+    """Write the comparisons out, those of sources adjusted for each other (Holm)."""
+    sources = [t for t in transfers if t["kind"] == "without source" and t["of"].p is not None]
+    for entry, p in zip(sources, holm([t["of"].p for t in sources]), strict=True):
+        entry["of"] = entry["of"].beside(p)
+    for entry in transfers:
+        entry.update(entry.pop("of").to_dict())
 
 
 def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assessed, list[dict[str, str]]]:

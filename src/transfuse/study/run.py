@@ -6,12 +6,15 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from transfuse.engine.ledger import LEDGER, PLAN, Ledger, read_json
 from transfuse.errors import OutputError
-from transfuse.study.assess import assess, choose
+from transfuse.study.assess import Judge, assess, choose
 from transfuse.study.decide import check_owner, decide, decide_again, obey
 from transfuse.study.finish import MODEL, finish
 from transfuse.study.fits import Fits
+from transfuse.study.placebo import try_placebo
 from transfuse.study.prepare import StudyData, prepare
 from transfuse.study.progress import NOTES, Progress, Silent
 from transfuse.study.recipe import Recipe
@@ -145,13 +148,24 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
         fits.run(planned, planned)
     fitted = fits.run(planned, planned)
     labels = data.task.encode([(data.train.labels or ())[i] for i in validation_rows(data)])
-    assessed = assess(fitted, labels, data.task.metric, recipe.seed)
+    judge = _judge(data, labels, recipe.seed)
+    assessed = assess(fitted, judge)
     chosen, barred = choose(assessed, data.task.metric, recipe.gate)
+    try_placebo(chosen, judge, fits, planned, ledger, recipe.budget.minutes * 60)
     progress.note(say["chosen"].format(id=chosen.candidate.id))
     ending = finish(chosen, assessed, data, workshop, ledger, progress)
     report = report_of(recipe, data, workshop, ledger, decided, assessed, chosen, barred, ending, lang)
     ledger.write_json(folder / REPORT, report)
     return Study(report, folder)
+
+
+def _judge(data: StudyData, labels: np.ndarray, seed: int) -> Judge:
+    """Compares candidates on the validation rows, with the spread between splits."""
+    place = {int(row): i for i, row in enumerate(validation_rows(data))}
+    fits = data.splits.fits
+    parts = [(repeat, np.array([place[int(i)] for i in left_out])) for repeat, _, left_out in fits]
+    ratio = float(np.mean([len(left_out) / len(trained) for _, trained, left_out in fits]))
+    return Judge(labels, data.task.metric, seed, parts, ratio)
 
 
 def _refuse_foreign(folder: Path) -> None:

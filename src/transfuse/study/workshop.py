@@ -12,6 +12,7 @@ import numpy as np
 from transfuse.advice.candidates import Candidate
 from transfuse.backbones import loading, precision
 from transfuse.backbones.huggingface import Backbone
+from transfuse.data.examples import Examples
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.engine.store import activations
@@ -120,10 +121,13 @@ class Workshop:
         Raises:
             RecipeError: a setting that the method does not have or take.
         """
+        sources = {name: self.data.sources[name] for name in candidate.sources}
+        if candidate.shuffled:
+            sources = {name: shuffled(examples, self.recipe.seed) for name, examples in sources.items()}
         data = TransferData(
             self.data.train.take(positions),
-            {name: self.data.sources[name] for name in candidate.sources if name not in self.data.related},
-            {name: self.data.sources[name] for name in candidate.sources if name in self.data.related},
+            {name: examples for name, examples in sources.items() if name not in self.data.related},
+            {name: examples for name, examples in sources.items() if name in self.data.related},
             self.data.unlabelled,
         )
         backbone = self.backbone(candidate.backbone)
@@ -169,6 +173,13 @@ class Workshop:
         engine = self.engine(candidate.backbone)
         engine.tick = lambda share: self.report(self._say["final fit"], share)
         return engine.fit(self.job(candidate, whole))
+
+
+def shuffled(examples: Examples, seed: int) -> Examples:
+    """The same texts with the same labels, each at another text: what a source is worth whose labels say nothing."""
+    order = np.random.default_rng(seed).permutation(len(examples))
+    labels = examples.labels or ()
+    return dataclasses.replace(examples, labels=tuple(labels[i] for i in order))
 
 
 def validation_rows(data: StudyData) -> np.ndarray:

@@ -13,21 +13,8 @@ from transfuse.engine.jobs import TransferData
 from transfuse.engine.losses import matching
 from transfuse.engine.trunk import Trunk
 from transfuse.methods.catalogue import method
-from transfuse.methods.relation.matching import named_rows, word
+from transfuse.methods.relation.named import named_rows, word
 from transfuse.tasks.classify import Classify
-
-ALPHABET = "bcdfghjklmnpqrstvwxz"
-
-
-def named(labels, count, seed):
-    """Texts that contain their label between other letters."""
-    generator = np.random.default_rng(seed)
-    rows = []
-    for i in range(count):
-        label = labels[i % len(labels)]
-        noise = "".join(generator.choice(list("aeiou"), 3))
-        rows.append((f"{noise} {label} {noise}", label))
-    return Examples(tuple(text for text, _ in rows), tuple(label for _, label in rows))
 
 
 def test_the_loss_by_hand():
@@ -40,15 +27,15 @@ def test_the_loss_by_hand():
 
 
 def test_labels_without_an_example_are_named():
-    labels = [a * 4 for a in ALPHABET]
+    labels = [a * 4 for a in toy.ALPHABET]
     known, unknown = labels[:14], tuple(labels[14:])
     task = Classify(unknown)
     backbone = toy.backbone("encoder")
     engine = Engine(Trunk(backbone, "fp32", 64), len(unknown))
-    test = named(list(unknown), 60, seed=1)
+    test = toy.named(list(unknown), 60, seed=1)
     nothing = Examples((), ())
     found = []
-    for related in ({}, {"other": named(known, 420, seed=0)}):
+    for related in ({}, {"other": toy.named(known, 420, seed=0)}):
         settings = {"epochs": 6, "train_layers": 2, "learning_rate": 5e-3, "pooling": "mean"}
         plan = method("matching").plan(task, backbone, TransferData(nothing, {}, related), 0, **settings)
         path = engine.fit(plan)

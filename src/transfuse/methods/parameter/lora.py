@@ -1,11 +1,12 @@
-"""LoRA: low-rank updates inside the upper layers; everything else is frozen, the layers below are cached."""
+"""Adapters inside the upper layers (LoRA, DoRA, (IA)³); everything else is frozen, the layers below are cached."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 from transfuse.backbones.huggingface import Backbone
-from transfuse.engine.jobs import Job, Schedule, TransferData
+from transfuse.engine.jobs import Job, Schedule, Train, TransferData
 from transfuse.errors import RecipeError
 from transfuse.methods.parameter import tuning
 from transfuse.methods.rows import target_rows
@@ -39,6 +40,9 @@ class Lora:
 
     family, reads, uses_sources, counterpart = "parameter", "any", True, "probe"
     uses_related = False
+
+    def __init__(self, kind: str = "lora") -> None:
+        self._kind = kind
 
     def plan(
         self,
@@ -103,7 +107,12 @@ class Lora:
         chosen = tuning.Tuning(
             layers=tuning.count(train_layers, backbone, default.train_share),
             embeddings=False,
-            adapter={"rank": rank, "alpha": 2 * rank if alpha is None else alpha, "dropout": dropout},
+            adapter={
+                "kind": self._kind,
+                "rank": rank,
+                "alpha": 2 * rank if alpha is None else alpha,
+                "dropout": dropout,
+            },
             layer=layer,
             pooling=pooling,
             template=template,
@@ -120,3 +129,64 @@ class Lora:
             target_learning_rate=target_learning_rate,
         )
         return tuning.plan(task, backbone, data, seed, chosen)
+
+
+def dora() -> Lora:
+    """LoRA on the directions of the weights' columns alone, with their lengths learnt apart (Liu et al. 2024)."""
+    return Lora("dora")
+
+
+class Ia3:
+    """A factor for each output of each linear map of the adapted layers ((IA)³, Liu et al. 2022), through peft.
+
+    Choose it where thousands of tasks share a backbone: it keeps fewer numbers than any other. It moves little, and
+    takes large steps. Departure: every linear map has factors, not keys, values and the inner product alone.
+    """
+
+    family, reads, uses_sources, counterpart = "parameter", "any", True, "probe"
+    uses_related = False
+
+    def plan(
+        self,
+        task: Classify,
+        backbone: Backbone | None,
+        data: TransferData,
+        seed: int,
+        *,
+        train_layers: int | str | None = None,
+        layer: int | None = None,
+        pooling: str | None = None,
+        template: str = "auto",
+        learning_rate: float = 1e-2,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        sources: str = "first",
+        source_limit: int = 2048,
+        source_epochs: int = 1,
+        target_epochs: int | None = None,
+    ) -> Job:
+        """Choose the readout, fit the head, train the factors and the head.
+
+        Args:
+            train_layers, layer, pooling, template, learning_rate, epochs, batch_size, sources, source_limit,
+                source_epochs, target_epochs: as in `Lora`.
+        """
+        job = Lora().plan(
+            task,
+            backbone,
+            data,
+            seed,
+            train_layers=train_layers,
+            layer=layer,
+            pooling=pooling,
+            template=template,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            sources=sources,
+            source_limit=source_limit,
+            source_epochs=source_epochs,
+            target_epochs=target_epochs,
+        )
+        adapted = [dataclasses.replace(s, adapter={"kind": "ia3"}) if isinstance(s, Train) else s for s in job.stages]
+        return dataclasses.replace(job, stages=tuple(adapted))

@@ -8,6 +8,7 @@ from typing import Any
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Rows, Schedule, Stage, Train, TransferData
+from transfuse.engine.terms import Term
 from transfuse.errors import RecipeError
 from transfuse.methods.feature.probe import EVIDENCE, check_readout, joined, templates
 from transfuse.methods.rows import evidence, label_names, source_rows, target_rows
@@ -87,6 +88,14 @@ def plan(task: Classify, backbone: Backbone, data: TransferData, seed: int, tuni
         return Job((*shared, _train(target, tuning, _gentler(tuning))), len(shared), seed)
     shared.append(FitHead(some, (SOURCE_C,), tuning.cosine))
     return Job((*shared, FitHead(target, (tuning.target_c,), tuning.cosine, correct=True)), len(shared), seed)
+
+
+def with_term(job: Job, term: Term) -> Job:
+    """The same job, whose last stage of training has a term beside its loss."""
+    at = max(i for i, stage in enumerate(job.stages) if isinstance(stage, Train))
+    stages = list(job.stages)
+    stages[at] = dataclasses.replace(job.stages[at], term=term)  # type: ignore[arg-type]
+    return dataclasses.replace(job, stages=tuple(stages))
 
 
 def _refuse_contradictions(tuning: Tuning) -> None:

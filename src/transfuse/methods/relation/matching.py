@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, Evidence, Job, Rows, Schedule, SolveHead, Stage, Train, TransferData
+from transfuse.engine.terms import Names
 from transfuse.fitted.head import Head
 from transfuse.methods.feature.centroid import centroid_head
 from transfuse.methods.feature.probe import check_readout, templates
 from transfuse.methods.parameter import tuning
+from transfuse.methods.relation.named import named_rows
 from transfuse.methods.rows import label_names
 from transfuse.tasks.classify import Classify
 
@@ -71,8 +71,11 @@ class Matching:
         names = label_names(task)
         words = None if names is None else names.texts
         shown = templates(task, backbone, template)
-        stages: list[Stage] = [ChooseReadout(target, (read,), (pooled,), shown[:1])]
         found = named_rows(task, data, source_limit)
+        judged = (
+            target if found is None else found[0]
+        )  # one option, so it is not read, but it is part of what is shared
+        stages: list[Stage] = [ChooseReadout(judged, (read,), (pooled,), shown[:1])]
         if found is not None and words is not None:
             rows, source_words = found
             schedule = Schedule(
@@ -88,45 +91,13 @@ class Matching:
                 average_from=0.3,
             )
             layers = tuning.count(train_layers, backbone, 2 / 3)
-            stages.append(Train(rows, layers, False, None, schedule, source_words))
-        stages.append(SolveHead(target, None, (), words, None, _prototypes))
+            stages.append(Train(rows, layers, False, None, schedule, Names(source_words)))
+        stages.append(SolveHead(target, None, (), words, None, prototypes))
         return Job(tuple(stages), len(stages) - 1 if len(stages) > 2 else 0, seed)
 
 
-def _prototypes(found: Evidence) -> tuple[Head, None]:
+def prototypes(found: Evidence) -> tuple[Head, None]:
+    """A head of class means, a label's words counting as one row; labels without a row have their words alone."""
     names = found.names if len(found.names) else None
     kept = found.target.weights > 0
     return centroid_head(found.target.x[kept], found.target.labels[kept], found.classes, names), None
-
-
-def named_rows(task: Classify, data: TransferData, most: int) -> tuple[Rows, tuple[str, ...]] | None:
-    """The rows of all sources over the union of their labels' words, and those words; None where there is no row.
-
-    Labels with the same words are one class.
-    """
-    texts: list[str] = []
-    labels: list[str] = []
-    weights: list[float] = []
-    for examples in (*data.sources.values(), *data.related.values()):
-        own = examples.take(range(min(most, len(examples))))
-        counted = np.ones(len(own)) if own.weights is None else np.asarray(own.weights, dtype=float)
-        for text, label, weight in zip(own.texts, own.labels or (), counted, strict=True):
-            if weight > 0:
-                texts.append(text)
-                labels.append(word(task, label))
-                weights.append(float(weight))
-    if not texts:
-        return None
-    words = sorted(set(labels))
-    if len(words) < 2:
-        return None
-    numbers = np.array([words.index(label) for label in labels], dtype=np.int64)
-    none = np.zeros(len(texts), dtype=bool)
-    return Rows(tuple(texts), numbers, np.array(weights), none, len(words)), tuple(words)
-
-
-def word(task: Classify, label: str) -> str:
-    """The word of a label of the task or of any other."""
-    if label in task.labels:
-        return task.word(label)
-    return dataclasses.replace(task, labels=(label,), words={}).word(label)

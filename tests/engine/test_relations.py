@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from transfuse.methods.relation.losses import (
+from transfuse.engine.relations import (
     angle_loss,
     category_relation,
     co_tuning_loss,

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from transfuse.methods.merging.rules import (
+from transfuse.engine.merging import (
     average,
     dare,
     greedy_soup,
     interpolate,
+    mixture,
     task_arithmetic,
     task_vectors,
     ties,
@@ -82,3 +83,15 @@ def test_a_soup_takes_what_does_not_hurt():
     soup, taken = greedy_soup(models, lambda model: -abs(float(model["w"]) - 0.8))
     assert taken == [0, 1] or taken == [1, 0]
     torch.testing.assert_close(soup["w"], torch.tensor([0.8]))
+
+
+def test_a_mixture_finds_the_model_that_scores_and_is_never_worse_than_the_average():
+    def score(tensors):
+        return -float((tensors["w"] - FIRST["w"]).square().sum() + (tensors["b"] - FIRST["b"]).square().sum())
+
+    found, shares = mixture(ORIGIN, [FIRST, SECOND], score)
+    assert shares == [1.0, 0.0]
+    equal(found, FIRST)
+    still, shares = mixture(ORIGIN, [FIRST, SECOND], lambda _: 0.0)
+    assert shares == [0.5, 0.5]
+    equal(still, average([FIRST, SECOND]))

@@ -1,0 +1,133 @@
+"""What the stages of a job grow: a readout, a head, trained layers, and layers put aside to be merged."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from transfuse.backbones.anatomy import Segment
+from transfuse.backbones.huggingface import Backbone
+from transfuse.engine import merging
+from transfuse.engine.jobs import Merge
+from transfuse.fitted.head import Head
+
+Score = Callable[[], float]
+"""How good the branch's layers are as they stand, higher is better."""
+
+
+@dataclasses.dataclass
+class Branch:
+    """What the stages of a job have grown so far.
+
+    Args:
+        layer, pooling, template: the readout.
+        head: the head on top.
+        source_weights: what each row of the source counted, float64 [N], where a method has an opinion of that.
+        cut: the freezing point, where layers were trained.
+        segment: the trained layers, or None.
+        adapter: the adapter's settings, or None.
+        aside: trained layers that wait to be merged.
+    """
+
+    layer: int = -1
+    pooling: str = "mean"
+    template: str | None = None
+    head: Head | None = None
+    source_weights: np.ndarray | None = None
+    cut: int = -1
+    segment: Segment | None = None
+    adapter: dict[str, object] | None = None
+    aside: tuple[Segment, ...] = ()
+
+    def copy(self) -> Branch:
+        """A branch whose layers can be trained on without changing this one's."""
+        return dataclasses.replace(self, segment=None if self.segment is None else grown(self.segment))
+
+
+def grown(segment: Segment) -> Segment:
+    """A copy of a segment with layers of its own; what is frozen stays shared."""
+    shared = {id(p): p for p in segment.parameters() if not p.requires_grad}
+    return copy.deepcopy(segment, memo=dict(shared))
+
+
+def weights(segment: Segment) -> list[torch.Tensor]:
+    """Copies of the parameters that train."""
+    return [p.detach().clone() for p in segment.parameters() if p.requires_grad]
+
+
+@torch.no_grad()
+def go_back(segment: Segment, before: Sequence[torch.Tensor], share: float) -> None:
+    """Put the layers between where a stage ended (``share`` 0) and where it began (1), in place."""
+    trained = (p for p in segment.parameters() if p.requires_grad)
+    for parameter, old in zip(trained, before, strict=True):
+        parameter.lerp_(old, share)
+
+
+def blended(start: Head, head: Head, blend: float) -> Head:
+    """A head between where a stage began (0) and where it ended (1) (WiSE-FT, Wortsman et al. 2022)."""
+    mixed = {name: (1 - blend) * getattr(start, name) + blend * getattr(head, name) for name in ("weight", "bias")}
+    return dataclasses.replace(head, **mixed)
+
+
+def put_aside(branch: Branch) -> None:
+    """Keep the branch's trained layers to be merged, and let it begin anew."""
+    assert branch.segment is not None
+    branch.aside = (*branch.aside, branch.segment)
+    branch.segment = branch.head = None
+
+
+def merge(branch: Branch, stage: Merge, backbone: Backbone, seed: int, score: Score) -> None:
+    """Make one of the layers put aside and of those that the branch has, in place.
+
+    Args:
+        branch: with two trained segments or more of the same layers.
+        stage: the rule, and what to choose among.
+        backbone: gives the layers as they were pretrained.
+        seed: of what is dropped.
+        score: of the layers that the branch has when it is called; called once a choice.
+    """
+    segments = [*branch.aside, *([branch.segment] if branch.segment is not None else [])]
+    branch.segment = grown(segments[-1])
+    own = dict(branch.segment.layers.named_parameters())
+    origin = dict(backbone.segment(branch.cut, branch.layer).layers.named_parameters())
+    models = [{name: p.detach() for name, p in segment.layers.named_parameters()} for segment in segments]
+
+    @torch.no_grad()
+    def put(tensors: merging.Tensors) -> float:
+        for name, parameter in own.items():
+            parameter.copy_(tensors[name])
+        return score()
+
+    with torch.no_grad():
+        found = _merged({name: origin[name].detach() for name in own}, models, stage, seed, put)
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(found[name])
+    branch.aside = ()
+
+
+def _merged(
+    origin: merging.Tensors,
+    models: Sequence[merging.Tensors],
+    stage: Merge,
+    seed: int,
+    score: Callable[[dict[str, torch.Tensor]], float],
+) -> merging.Tensors:
+    if stage.rule == "greedy":
+        return merging.greedy_soup(models, score)[0]
+    if stage.rule == "mixture":
+        return merging.mixture(origin, models, score, shares=stage.scales)[0]
+    rules: dict[str, Callable[[float], dict[str, torch.Tensor]]] = {
+        "average": lambda scale: merging.task_arithmetic(origin, models, scale / len(models)),
+        "task_arithmetic": lambda scale: merging.task_arithmetic(origin, models, scale),
+        "ties": lambda scale: merging.ties(origin, models, keep=stage.keep, scale=scale),
+        "dare": lambda scale: merging.dare(origin, models, drop=1 - stage.keep, scale=scale, seed=seed),
+    }
+    choices = [rules[stage.rule](scale) for scale in stage.scales]
+    if len(choices) == 1:
+        return choices[0]
+    return choices[int(np.argmax([score(choice) for choice in choices]))]

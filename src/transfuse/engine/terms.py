@@ -1,0 +1,85 @@
+"""What training learns from beside, or instead of, the cross-entropy of a head: terms of the loss, described."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """Rows are matched with the words of their classes; there is no head (see `losses.matching`).
+
+    Args:
+        texts: the words of the rows' classes, in their order.
+    """
+
+    texts: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Align:
+    """Source rows and target texts are moved towards each other.
+
+    Args:
+        texts: target texts, labelled or not, of which some go with each batch.
+        how: ``mmd`` (maximum mean discrepancy) or ``adversary`` (a domain classifier that is to fail).
+        weight: of the term.
+    """
+
+    texts: tuple[str, ...]
+    how: str
+    weight: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Relate:
+    """The layers begin anew, as they were pretrained, and take over how the branch before them relates the texts.
+
+    Args:
+        texts: target texts, labelled or not, of which some go with each batch.
+        distances, angles, similarities: weights of the three losses (see `losses`).
+        c: inverse strength of the penalty of the head that training starts from.
+    """
+
+    texts: tuple[str, ...]
+    distances: float
+    angles: float
+    similarities: float
+    c: float
+
+
+@dataclasses.dataclass(frozen=True)
+class CoTune:
+    """The head of the source's classes keeps learning beside a new one: what each target class looks like to it.
+
+    Args:
+        weight: of its loss.
+        c: inverse strength of the penalty of the new head that training starts from.
+    """
+
+    weight: float
+    c: float
+    texts: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """Each step is a small task of its own: some classes, a few examples of each to learn from, others to be judged by.
+
+    Args:
+        ways: classes a step, fewer where there are fewer.
+        shots: examples to learn from.
+        queries: rows of each class to be judged by.
+        steps: number of tasks.
+        inner: gradient steps of a head on the examples (ANIL); 0 judges by the nearest class mean (prototypes).
+    """
+
+    ways: int
+    shots: int
+    queries: int
+    steps: int
+    inner: int = 0
+    texts: tuple[str, ...] = ()
+
+
+Term = Names | Align | Relate | CoTune | Episodes

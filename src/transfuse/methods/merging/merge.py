@@ -1,0 +1,127 @@
+"""Branches that were trained on each source and on the target become one, without further training."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from transfuse.backbones.huggingface import Backbone
+from transfuse.engine.jobs import Aside, FitHead, Job, Merge, Stage, TransferData
+from transfuse.errors import RecipeError
+from transfuse.methods.feature.probe import joined
+from transfuse.methods.parameter.finetune import Finetune
+from transfuse.methods.rows import source_rows, target_rows
+from transfuse.tasks.classify import Classify
+
+HEAD_C = 0.003
+"""Inverse strength of the penalty of the head on the merged layers."""
+
+SCALES: dict[str, tuple[float, ...]] = {
+    "average": (1.0,),
+    "greedy": (1.0,),
+    "task_arithmetic": (0.3, 0.5, 0.7, 1.0),
+    "ties": (0.5, 1.0),
+    "dare": (0.3, 0.5, 0.7, 1.0),
+    "mixture": (0.0, 0.25, 0.5, 0.75, 1.0),
+}
+"""What each rule chooses among, by the target rows' leave-one-out error."""
+
+
+class Merging:
+    """One branch a source and one for the target, each fine-tuned from the pretrained layers, merged by a rule.
+
+    Choose it where sources pull in different directions, or where branches exist already. Branches of the sources are
+    trained once for all folds. Without a source it is `Finetune`.
+    """
+
+    family, reads, uses_sources, counterpart = "merging", "any", True, "probe"
+    uses_related = False
+
+    def __init__(self, rule: str, keep: float = 1.0) -> None:
+        self._rule, self._keep = rule, keep
+
+    def plan(
+        self,
+        task: Classify,
+        backbone: Backbone | None,
+        data: TransferData,
+        seed: int,
+        *,
+        keep: float | None = None,
+        train_layers: int | str | None = None,
+        layer: int | None = None,
+        pooling: str | None = None,
+        template: str = "auto",
+        learning_rate: float | None = None,
+        source_epochs: int = 1,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        source_limit: int = 2048,
+        target_share: float = 0.25,
+    ) -> Job:
+        """Train the branches, merge them, and fit a head on all rows.
+
+        Args:
+            keep: share of each branch's changes that ``ties`` keeps and ``dare`` does not drop; by default 0.2 and
+                0.1; of no use to the other rules.
+            train_layers, layer, pooling, template, learning_rate, source_epochs, epochs, batch_size, source_limit: as
+                in `Finetune`.
+            target_share: what the target's rows together count for the head, as a share of what the source's do.
+        """
+        kept = self._keep if keep is None else keep
+        if not 0 < kept <= 1:
+            raise RecipeError(f"keep: {keep}", expected="above 0, at most 1", remedy="Correct the setting.")
+        settings = {
+            "train_layers": train_layers,
+            "layer": layer,
+            "pooling": pooling,
+            "template": template,
+            "learning_rate": learning_rate,
+            "batch_size": batch_size,
+            "source_limit": source_limit,
+        }
+
+        def tuned(found: TransferData) -> Job:
+            return Finetune().plan(task, backbone, found, seed, source_epochs=source_epochs, epochs=epochs, **settings)  # type: ignore[arg-type]
+
+        alone = tuned(TransferData(data.target))
+        counted = {n: s for n, s in data.sources.items() if source_rows(task, {n: s}, source_limit) is not None}
+        if not counted:
+            return alone
+        stages: list[Stage] = [tuned(dataclasses.replace(data, sources=counted)).stages[0]]
+        for name, source in counted.items():
+            _, head, train, *_ = tuned(dataclasses.replace(data, sources={name: source})).stages
+            stages += [head, train, Aside()]
+        shared = len(stages)
+        rows = joined(task, dataclasses.replace(data, sources=counted), source_limit, target_share)
+        merge = Merge(self._rule, SCALES[self._rule], target_rows(task, data.target), kept)
+        return Job((*stages, *alone.stages[1:], merge, FitHead(rows, (HEAD_C,))), shared, seed)
+
+
+def soup() -> Merging:
+    """The mean of all branches (Wortsman et al. 2022, uniform soup)."""
+    return Merging("average")
+
+
+def greedy_soup() -> Merging:
+    """The mean of the branches that do not lower the score (Wortsman et al. 2022, greedy soup)."""
+    return Merging("greedy")
+
+
+def task_arithmetic() -> Merging:
+    """The sum of all changes, scaled (Ilharco et al. 2023)."""
+    return Merging("task_arithmetic")
+
+
+def ties() -> Merging:
+    """Changes trimmed, of the elected sign alone (Yadav et al. 2023)."""
+    return Merging("ties", 0.2)
+
+
+def dare() -> Merging:
+    """Changes dropped at random and rescaled (Yu et al. 2024)."""
+    return Merging("dare", 0.1)
+
+
+def mixture() -> Merging:
+    """A weight for each branch, found without gradients (Huang et al. 2024)."""
+    return Merging("mixture")

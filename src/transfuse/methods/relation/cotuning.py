@@ -1,0 +1,78 @@
+"""Co-Tuning: what each target class looks like to a head of the source's own classes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from transfuse.backbones.huggingface import Backbone
+from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Train, TransferData
+from transfuse.engine.terms import CoTune
+from transfuse.methods.parameter.finetune import Finetune
+from transfuse.methods.relation.named import named_rows
+from transfuse.methods.rows import target_rows
+from transfuse.tasks.classify import Classify
+
+SOURCE_C, TARGET_C = 0.01, 0.1
+"""Inverse strengths of the penalties of the heads that the two stages start from."""
+
+
+class CoTuning:
+    """Trains on the sources' own labels, then on the target's with the source's head kept learning beside.
+
+    Choose it where a source has other labels than the target, and many rows. Fails where its labels do not cover the
+    target's texts. Without a source it is `Finetune`.
+    """
+
+    family, reads, uses_sources, counterpart = "relation", "any", True, "probe"
+    uses_related = True
+
+    def plan(
+        self,
+        task: Classify,
+        backbone: Backbone | None,
+        data: TransferData,
+        seed: int,
+        *,
+        weight: float = 1.0,
+        train_layers: int | str | None = None,
+        layer: int | None = None,
+        pooling: str | None = None,
+        template: str = "auto",
+        learning_rate: float | None = None,
+        source_epochs: int = 1,
+        target_epochs: int | None = None,
+        batch_size: int | None = None,
+        source_limit: int = 4096,
+    ) -> Job:
+        """Train on the union of the sources' labels; then on the target with the relation between both.
+
+        Args:
+            weight: of the source head's loss.
+            train_layers, layer, pooling, template, learning_rate, batch_size: as in `Finetune`.
+            source_epochs: passes over the sources' rows.
+            target_epochs: passes over the target's rows, as ``epochs`` in `Finetune`.
+            source_limit: most rows of each source.
+        """
+        assert backbone is not None
+        alone = Finetune().plan(
+            task,
+            backbone,
+            TransferData(data.target),
+            seed,
+            train_layers=train_layers,
+            layer=backbone.layers if layer is None else layer,
+            pooling=pooling,
+            template=template,
+            learning_rate=learning_rate,
+            epochs=target_epochs,
+            batch_size=batch_size,
+        )
+        found = named_rows(task, data, source_limit)
+        readout, _, last = alone.stages
+        if found is None or not isinstance(last, Train) or not isinstance(readout, ChooseReadout):
+            return alone
+        rows, _ = found
+        first = dataclasses.replace(last, rows=rows, schedule=dataclasses.replace(last.schedule, epochs=source_epochs))
+        second = dataclasses.replace(last, rows=target_rows(task, data.target), term=CoTune(weight, TARGET_C))
+        shared = (dataclasses.replace(readout, rows=rows), FitHead(rows, (SOURCE_C,), normalise=True), first)
+        return Job((*shared, second), len(shared), seed)

@@ -1,0 +1,166 @@
+"""Quality on the test against the number of target labels, with the chosen transfer and without it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transfuse.advice.candidates import Candidate
+from transfuse.data import draw_shots
+from transfuse.data.examples import Examples
+from transfuse.engine.ledger import Ledger, read_json
+from transfuse.errors import StudyError
+from transfuse.evaluation import METRICS, compare, metric_intervals
+from transfuse.evaluation.curve import labels_for
+from transfuse.methods.catalogue import NO_TRANSFER
+from transfuse.study.decide import obey
+from transfuse.study.prepare import StudyData, prepare
+from transfuse.study.progress import NOTES, Progress, Silent
+from transfuse.study.recipe import Recipe
+from transfuse.study.record import REPORT
+from transfuse.study.workshop import Workshop
+
+SHOTS = (2, 4, 8, 16, 32, 64, 128, 256)
+"""Labels a class, as far as there are so many."""
+MOST_LABELS = 4096
+DRAWS = 3
+
+
+def add_curve(recipe: Recipe, folder: Path, *, lang: str = "en", progress: Progress | None = None) -> dict[str, Any]:
+    """Fit the chosen candidate and its counterpart on more and fewer labels, and put the curve into report.json.
+
+    Nothing is chosen by it: it reads the test of a study that has ended. Where the recipe draws ``shots``, the labels
+    that it set aside are used, so that the curve goes on beyond them. Stopped, it goes on where it stopped.
+
+    Args:
+        recipe: of the study.
+        folder: of its results.
+        lang: of what is told.
+        progress: told what happens.
+
+    Returns:
+        The report, with ``curve``.
+
+    Raises:
+        StudyError: no study has ended in the folder, or no transfer was chosen.
+
+    Cost: two fits for each number of labels and draw.
+    """
+    say, progress = NOTES.get(lang, NOTES["en"]), progress or Silent()
+    report = read_json(folder / REPORT)
+    if report is None:
+        raise StudyError(f"{folder}: no study has ended here", expected=REPORT, remedy="Run the recipe first.")
+    if "curve" in report:
+        return report
+    arms = arms_of(report)
+    data = prepare(recipe.model_copy(update={"target": recipe.target.model_copy(update={"shots": None})}))
+    workshop = Workshop(recipe, data, say)
+    with contextlib.closing(Ledger(folder)) as ledger:
+        obey(ledger.plan or {}, workshop)
+        report["curve"] = _curve(arms, data, workshop, ledger, recipe, progress)
+        ledger.write_json(folder / REPORT, report)
+    return report
+
+
+def arms_of(report: Mapping[str, Any]) -> dict[str, Candidate]:
+    """``with``: the chosen candidate; ``without``: the same without its sources, or no transfer where it has none.
+
+    Raises:
+        StudyError: no transfer was chosen, so there is nothing to compare.
+    """
+    known = {c["id"]: c for c in report["candidates"]}
+    chosen = known[report["chosen"]]
+    kinds = {t["kind"]: t["against"] for t in chosen["transfer"] if t["against"] in known}
+    if chosen["method"] == NO_TRANSFER or not kinds:
+        raise StudyError(
+            "the study chose no transfer", expected="a transfer, to be compared with none", remedy="Try other sources."
+        )
+    without = known[kinds.get("without source") or kinds["no transfer"]]
+    return {"with": _candidate(chosen), "without": _candidate(without)}
+
+
+def _candidate(record: Mapping[str, Any]) -> Candidate:
+    fields = {name: record[name] for name in ("id", "family", "method", "backbone", "settings")}
+    return Candidate(**fields, sources=tuple(record["sources"]))
+
+
+def _curve(
+    arms: Mapping[str, Candidate],
+    data: StudyData,
+    workshop: Workshop,
+    ledger: Ledger,
+    recipe: Recipe,
+    progress: Progress,
+) -> dict[str, Any]:
+    pool = data.splits.fits[0][1] if data.splits.kind == "split" else np.arange(len(data.train))
+    names = [(data.train.labels or ())[i] for i in pool]
+    classes = len(set(names))
+    fewest = min(names.count(name) for name in set(names))
+    sizes = [s for s in sorted({*SHOTS, recipe.target.shots or SHOTS[0]}) if s <= fewest and s * classes <= MOST_LABELS]
+    test = data.test.open()
+    truth = data.task.encode(test.labels or ())
+    seed, metric = recipe.seed, data.task.metric
+    points = []
+    for number, size in enumerate(sizes):
+        found = {}
+        for arm, candidate in arms.items():
+            progress.update(f"{size * classes} labels, {candidate.id}", number / len(sizes))
+            draws = [pool[draw_shots(names, size, draw)] for draw in range(DRAWS)]
+            found[arm] = np.stack(
+                [_predicted(candidate, (size, d), rows, test, workshop, ledger) for d, rows in enumerate(draws)]
+            )
+        figures = {a: metric_intervals(truth, p, seed=seed, names=[metric])[metric] for a, p in found.items()}
+        difference = compare(truth, found["with"], found["without"], metric=metric, seed=seed)
+        points.append(
+            {
+                "shots": size,
+                "labels": size * classes,
+                **{arm: figure.to_dict() for arm, figure in figures.items()},
+                "comparison": difference.to_dict(),
+            }
+        )
+    found_all = {"metric": metric, "draws": DRAWS, "points": points, **{arm: c.id for arm, c in arms.items()}}
+    return {**found_all, **worth(points, (recipe.target.shots or sizes[len(sizes) // 2]) * classes, METRICS[metric][1])}
+
+
+def worth(points: list[dict[str, Any]], at: int, greater: bool) -> dict[str, Any]:
+    """What the curve says: labels saved at a number of labels, labels to reach what all labels reach without transfer.
+
+    Returns:
+        ``at``: the number of labels asked about, ``equal``: as many without the transfer reach the same, None where
+        all are too few; ``last``: all labels, ``sooner``: as many with the transfer reach what they do without.
+    """
+    sign = 1 if greater else -1
+    labels = [p["labels"] for p in points]
+    gained, plain = ([sign * p[arm]["value"] for p in points] for arm in ("with", "without"))
+    place = min(range(len(points)), key=lambda i: abs(labels[i] - at))
+    return {
+        "at": labels[place],
+        "equal": labels_for(labels, plain, gained[place]),
+        "last": labels[-1],
+        "sooner": labels_for(labels, gained, plain[-1]),
+    }
+
+
+def _predicted(
+    candidate: Candidate,
+    which: tuple[int, int],
+    rows: np.ndarray,
+    test: Examples,
+    workshop: Workshop,
+    ledger: Ledger,
+) -> np.ndarray:
+    """Probabilities [N, C] of the test, after a fit on some rows; those of an earlier run where they were kept."""
+    name = f"curve.{which[0]}.{which[1]}.{candidate.id}"
+    labels = workshop.data.task.labels
+    if not ledger.has_predictions(name):
+        engine = workshop.engine(candidate.backbone)
+        found = engine.predict(engine.fit(workshop.job(candidate, rows)), test.texts)
+        ledger.write_predictions(name, {f"log_p {label}": found[:, i] for i, label in enumerate(labels)})
+    columns = ledger.read_predictions(name)
+    probabilities: np.ndarray = np.exp(np.stack([columns[f"log_p {label}"] for label in labels], axis=1))
+    return probabilities

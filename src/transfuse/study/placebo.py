@@ -1,0 +1,48 @@
+"""The placebo of the chosen candidate: its sources with their labels shuffled; a gain that this has, too, is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from transfuse.advice.planner import Planned
+from transfuse.engine.ledger import Ledger
+from transfuse.study.assess import Assessed, Judge
+from transfuse.study.fits import Fits
+
+KEY = "placebo"
+"""In plan.json: the id of the placebo, or empty where there was no time for one."""
+
+
+def try_placebo(
+    chosen: Assessed, judge: Judge, fits: Fits, planned: Sequence[Planned], ledger: Ledger, budget: float
+) -> None:
+    """Fit the chosen candidate once more with its sources' labels shuffled, and add the comparison to its record.
+
+    Whether there is time for it is decided once, and obeyed by every resume.
+
+    Args:
+        chosen: with the probabilities of its validation rows.
+        judge: compares.
+        fits: fits what the ledger does not know.
+        planned: all candidates.
+        ledger: keeps the decision.
+        budget: seconds of the study.
+    """
+    candidate = chosen.candidate
+    decided = ledger.plan
+    if not candidate.sources or decided is None or chosen.probabilities is None:
+        return
+    placebo = candidate.placebo()
+    if KEY not in decided:
+        took = chosen.record["seconds"]["fit"]
+        decided = {**decided, KEY: placebo.id if ledger.seconds + took < budget else ""}
+        ledger.keep_plan(decided)
+    if decided[KEY] != placebo.id:
+        return
+    one = Planned(placebo, chosen.record["estimate"])
+    ((_, _, found),) = fits.run([one], [*planned, one])
+    if found is not None:
+        result = judge.compare(chosen.probabilities, np.exp(found)).to_dict()
+        chosen.record["transfer"].append({"kind": KEY, "against": placebo.id, "split": "validation", **result})

@@ -1,0 +1,115 @@
+"""What a verdict rests on beside its interval: a placebo, and the curve over numbers of labels."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from study.place import rows, write_csv
+
+from transfuse import report as pages
+from transfuse.data.examples import Examples
+from transfuse.errors import StudyError
+from transfuse.evaluation.curve import labels_for
+from transfuse.study.curve import add_curve, arms_of, worth
+from transfuse.study.recipe import Recipe
+from transfuse.study.run import run
+from transfuse.study.workshop import shuffled
+
+RECIPE = """
+name: few
+task: {kind: classify, input: text, label: label}
+target: {data: target.csv, test: {rows: 100, seed: 0}, validation: {rows: 200, seed: 1}, shots: 3}
+sources: [{name: more, data: source.csv}]
+backbones: [enc]
+methods: [{probe: {layers: [3], source_limit: 800}}]
+budget: {minutes: 20}
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(place, tmp_path_factory):
+    """Few labels, a source of many: it is chosen."""
+    folder = tmp_path_factory.mktemp("few")
+    (folder / "enc").symlink_to(place / "enc")
+    write_csv(folder / "target.csv", ("text", "label"), rows(400, 1, "t"))
+    write_csv(folder / "source.csv", ("text", "label"), rows(800, 2, "s"))
+    return Recipe.from_text(RECIPE, base=folder)
+
+
+@pytest.fixture(scope="module")
+def study(recipe, tmp_path_factory):
+    return run(recipe, out=tmp_path_factory.mktemp("few-out") / "out")
+
+
+def test_the_placebo_of_the_choice_stands_beside_it(study):
+    report = study.report
+    chosen = next(c for c in report["candidates"] if c["id"] == report["chosen"])
+    assert chosen["sources"] == ["more"]
+    (placebo,) = [t for t in chosen["transfer"] if t["kind"] == "placebo"]
+    assert placebo["against"] == f"{chosen['id']}~shuffled"
+    assert placebo["verdict"] == "helps"
+    assert all(not c["id"].endswith("~shuffled") for c in report["candidates"])
+    plan = json.loads((study.out / "plan.json").read_text(encoding="utf-8"))
+    assert plan["placebo"] == placebo["against"]
+    assert any("placebo" in sentence for sentence in pages.explain(report, "en"))
+
+
+def test_shuffled_labels_are_the_same_labels_at_other_texts():
+    examples = Examples(tuple("abcdefgh"), tuple("11112222"))
+    found = shuffled(examples, 0)
+    assert found.texts == examples.texts
+    assert sorted(found.labels) == sorted(examples.labels)
+    assert found.labels != examples.labels
+    assert shuffled(examples, 0) == found
+
+
+def test_the_curve_goes_beyond_the_shots_and_goes_on_where_it_stopped(recipe, study, monkeypatch):
+    before = json.loads((study.out / "report.json").read_text(encoding="utf-8"))
+    found = add_curve(recipe, study.out)["curve"]
+    assert {k: v for k, v in add_curve(recipe, study.out).items() if k != "curve"} == before
+    sizes = [p["shots"] for p in found["points"]]
+    assert sizes == [2, 3, 4, 8, 16, 32]
+    assert [p["labels"] for p in found["points"]] == [2 * s for s in sizes]
+    first, last = found["points"][0], found["points"][-1]
+    assert first["comparison"]["verdict"] == "helps"
+    assert first["with"]["value"] > first["without"]["value"]
+    assert last["without"]["value"] > first["without"]["value"]
+    assert found["at"] == 6
+    assert found["equal"] is None or found["equal"] > 6
+    study.report["curve"] = found
+    page = pages.html.page_of(study.report, "en")
+    assert "How many labels is the transfer worth?" in page
+    assert page.count('<polyline class="arm') == 2
+    (study.out / "report.json").write_text(json.dumps(before), encoding="utf-8")
+
+    def never(*_arguments, **_settings):
+        raise AssertionError("fitted again")
+
+    monkeypatch.setattr("transfuse.engine.fit.Engine.fit", never)
+    assert add_curve(recipe, study.out)["curve"] == found
+
+
+def test_labels_for_a_figure():
+    assert labels_for([8, 32, 128], [0.6, 0.7, 0.8], 0.75) == 64.0
+    assert labels_for([8, 32, 128], [0.6, 0.7, 0.8], 0.5) == 8
+    assert labels_for([8, 32, 128], [0.6, 0.7, 0.8], 0.81) is None
+    assert labels_for([8, 32, 128], [0.7, 0.6, 0.8], 0.7) == 8
+
+
+def test_what_the_transfer_was_worth():
+    def point(labels, gained, plain):
+        return {"labels": labels, "with": {"value": gained}, "without": {"value": plain}}
+
+    points = [point(8, 0.7, 0.5), point(32, 0.75, 0.6), point(128, 0.78, 0.72)]
+    found = worth(points, 30, greater=True)
+    assert (found["at"], found["equal"], found["last"]) == (32, None, 128)
+    assert 8 < found["sooner"] < 32
+    less = worth([point(8, 0.3, 0.5), point(32, 0.2, 0.3)], 8, greater=False)
+    assert less["equal"] == 32
+
+
+def test_without_a_transfer_there_is_nothing_to_draw():
+    record = {"id": "tfidf", "method": "tfidf", "transfer": []}
+    with pytest.raises(StudyError, match="chose no transfer"):
+        arms_of({"candidates": [record], "chosen": "tfidf"})
