@@ -48,6 +48,10 @@ def pages() -> dict[Path, str]:
         "intents": _intents,
         "chinese": _chinese,
         "kill": _kill,
+        "ranking": _ranking,
+        "unseen": _unseen,
+        "meta": _meta,
+        "harm": _harm,
         "speed": _speed,
         "growth": _growth,
         "profile": _profile,
@@ -169,6 +173,89 @@ Its report.json against that of an undisturbed run of the same plan, times and m
     ]
 
 
+def _ranking(record: Mapping[str, Any]) -> list[str]:
+    rows = [
+        f"| {r['task']} | {r['shots']} | {r['combinations']} | {r['best']:.3f} | {name} "
+        f"| {s['tau']:+.2f} ({s['low']:+.2f} to {s['high']:+.2f}) | {s['regret']:.3f} |"
+        for r in record["rows"]
+        for name, s in r["scores"].items()
+    ]
+    means = ", ".join(f"{name} {s['mean']:+.2f}" for name, s in record["means"].items())
+    return [
+        f"""## How far to trust `transfuse rank`
+
+Every layer and pooling of minilm-l6 and smollm2-135m-instruct: each score on the few labelled rows against the test
+accuracy of a probe that was fitted on the same rows. Weighted Kendall correlation, 95 % bootstrap over combinations;
+*regret* is what the first choice of a score loses against the best combination. Means over the tasks: {means}.
+
+| task | rows a class | combinations | best | score | correlation | regret |
+| --- | --- | --- | --- | --- | --- | --- |""",
+        *rows,
+    ]
+
+
+def _unseen(record: Mapping[str, Any]) -> list[str]:
+    rows = [
+        f"| {' and '.join(r['domains'])} | {r['intents']} | {r['rows']:,} | {r['names']:.3f} | {r['matching']:.3f} "
+        f"| {r['matching_seconds']:.0f} |"
+        for r in record["rows"]
+    ]
+    means = record["means"]
+    return [
+        f"""## Intents without an example (CLINC150), minilm-l6
+
+Two domains at a time are held out, the other eight are the source; the 30 intents of the pair are named by their words.
+`names` compares each text with the words as the backbone reads them, `matching` after learning on the eight domains.
+Mean: names {means["names"]:.3f}, matching **{means["matching"]:.3f}**.
+
+| held out | intents | test rows | names | matching | seconds |
+| --- | --- | --- | --- | --- | --- |""",
+        *rows,
+    ]
+
+
+def _meta(record: Mapping[str, Any]) -> list[str]:
+    rows = [
+        f"| {r['shots']} | {r['method']} | {r['accuracy']:.3f} | {r['difference']['value']:+.3f} "
+        f"({r['difference']['low']:+.3f} to {r['difference']['high']:+.3f}) | {r['verdict']} "
+        f"| {record['seconds'][r['method']]:.0f} |"
+        for r in record["rows"]
+    ]
+    return [
+        f"""## Learning to learn (CLINC150), minilm-l6
+
+{record["domains"]} domains held out one at a time, {record["draws"]} draws of the examples; `cotuning`, `matching` and
+the methods of the family meta learn on the other nine domains first. Differences are from `finetune` on the examples
+alone, paired; seconds are of all fits.
+
+| examples an intent | method | accuracy | difference | verdict | seconds |
+| --- | --- | --- | --- | --- | --- |""",
+        *rows,
+    ]
+
+
+def _harm(record: Mapping[str, Any]) -> list[str]:
+    rows = [
+        f"| {s['draw']} | {s['movies']['chosen']} | {_figure(s['movies']['test'])} | {s['all']['chosen']} "
+        f"| {_figure(s['all']['test'])} | {', '.join(f'{k}: {v}' for k, v in s['all']['verdicts'].items())} |"
+        for s in record["studies"]
+    ]
+    count = len(record["studies"])
+    return [
+        f"""## Sources that harm
+
+Amazon reviews, 64 labels, a probe of minilm-l6. `movies` is a source that helps; beside it stand the same reviews with
+their labels turned round (`flipped`) and with random labels (`random`), and intents of which half are called positive
+(`unrelated`). Movies used where they are alone: **{record["used"]} of {count}**; a harmful source in the chosen model:
+**{record["harmed"]} of {count}**; test accuracy with the harmful sources in the recipe less that without them:
+{_spread(record["difference"])}.
+
+| draw | chosen, movies alone | test | chosen, all four | test | verdicts |
+| --- | --- | --- | --- | --- | --- |""",
+        *rows,
+    ]
+
+
 COLUMNS = {"accuracy": ".3f", "cosine": ".4f", "memory_mib": ",.0f"}
 """Figures beside the seconds, and how they are written."""
 
@@ -178,7 +265,8 @@ def _speed(record: Mapping[str, Any]) -> list[str]:
         """## The same work by transfuse and by what people use
 
 Each run in a process of its own, in alternating order, with two threads and GOMP_SPINCOUNT=300000 (libgomp's own
-default) on both sides; loading a model is on nobody's clock. Medians, with the range in brackets; *relative* is a
+default) on both sides; loading a model is on nobody's clock. *Agreement* is the share of labels that a reference gives,
+which itself has 100 %. Medians, with the range in brackets; *relative* is a
 row's median over the first row's. Accuracy is on test rows, memory is the process's most. The peers stand in the extra
 `bench`, their versions in constraints.txt."""
     ]

@@ -238,7 +238,7 @@ def test_auto_goes_on_where_one_method_cannot_be_planned(recipe, tmp_path, place
     plan = "transfuse.methods.prompt.prompt.Prompting.plan"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, _refuse)
-        patch.setattr("transfuse.advice.candidates.AUTO", (("prompt", {}), ("probe", {"layers": 1})))
+        patch.setattr("transfuse.advice.candidates.AUTO", (("prompt", {}, ""), ("probe", {"layers": 1}, "")))
         found = run(recipe("auto", "", backbones="[dec]", task=words), out=tmp_path / "o").report
     status = {c["id"]: (c["status"], c["reason"]) for c in found["candidates"]}
     assert status["prompt@dec"] == ("failed", "no word for a label Remedy: Set words.")

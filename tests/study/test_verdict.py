@@ -113,3 +113,17 @@ def test_without_a_transfer_there_is_nothing_to_draw():
     record = {"id": "tfidf", "method": "tfidf", "transfer": []}
     with pytest.raises(StudyError, match="chose no transfer"):
         arms_of({"candidates": [record], "chosen": "tfidf"})
+
+
+def test_what_source_rows_counted_is_kept_and_shown(recipe, tmp_path):
+    text = RECIPE.replace("methods: [{probe: {layers: [3], source_limit: 800}}]", "methods: [{nearest: {layers: 3}}]")
+    study = run(Recipe.from_text(text, base=recipe.base), out=tmp_path / "out")
+    found = study.report["source_rows"]
+    assert study.report["chosen"].endswith("+more")
+    assert found["rows"] == 800
+    weights = [row["weight"] for row in found["first"] + found["last"][::-1]]
+    assert weights == sorted(weights, reverse=True)
+    lines = (study.out / "source_rows.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "weight,label,text"
+    assert len(lines) == 801
+    assert "Which source rows helped?" in pages.html.page_of(study.report, "en")

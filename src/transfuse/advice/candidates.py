@@ -8,16 +8,24 @@ from typing import Any
 
 from transfuse.methods.catalogue import NO_TRANSFER, method
 
-AUTO: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    ("majority", {}),
-    ("tfidf", {}),
-    ("probe", {}),
-    ("prompt", {"shots": 8}),
-    ("prompt", {"shots": 0}),
-    ("finetune", {}),
-    ("lora", {}),
+AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
+    ("majority", {}, ""),
+    ("tfidf", {}, ""),
+    ("probe", {}, ""),
+    ("prompt", {"shots": 8}, ""),
+    ("prompt", {"shots": 0}, ""),
+    ("matching", {}, "related"),
+    ("finetune", {}, ""),
+    ("cotuning", {}, "related"),
+    ("lora", {}, ""),
+    ("centroid", {}, ""),
+    ("discriminant", {}, ""),
+    ("feda", {}, "source"),
+    ("domain_ratio", {}, "source"),
+    ("prototypical", {}, "related"),
 )
-"""What ``methods: auto`` means, the most promising for their cost first."""
+"""What ``methods: auto`` means, the most promising for their cost first: method, settings, and what there must be:
+``source``, a source with the target's labels, or ``related``, one with labels of its own."""
 
 LONGEST_ID = 160
 """Bytes of an id, which is a file's name too."""
@@ -74,7 +82,9 @@ def expand(
         is_decoder: whether a backbone is a decoder.
         parameters: the size of a backbone: of those that are trained, the larger one promises more and comes first.
     """
-    wanted = list(AUTO if methods is None else methods)
+    have = {"", *("related" if source in related else "source" for source in sources)}
+    automatic = [(name, settings) for name, settings, needs in AUTO if needs in have]
+    wanted = list(automatic if methods is None else methods)
     if not any(name == NO_TRANSFER and not settings for name, settings in wanted):
         wanted.insert(0, (NO_TRANSFER, {}))
     found: list[Candidate] = []

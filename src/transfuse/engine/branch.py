@@ -12,7 +12,7 @@ import torch
 from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine import merging
-from transfuse.engine.jobs import Merge
+from transfuse.engine.jobs import Merge, Rows
 from transfuse.fitted.head import Head
 
 Score = Callable[[], float]
@@ -26,7 +26,7 @@ class Branch:
     Args:
         layer, pooling, template: the readout.
         head: the head on top.
-        source_weights: what each row of the source counted, float64 [N], where a method has an opinion of that.
+        weighed: the source's rows and what each counted, float64 [N], where a method has an opinion of that.
         cut: the freezing point, where layers were trained.
         segment: the trained layers, or None.
         adapter: the adapter's settings, or None.
@@ -37,7 +37,7 @@ class Branch:
     pooling: str = "mean"
     template: str | None = None
     head: Head | None = None
-    source_weights: np.ndarray | None = None
+    weighed: tuple[Rows, np.ndarray] | None = None
     cut: int = -1
     segment: Segment | None = None
     adapter: dict[str, object] | None = None

@@ -258,7 +258,7 @@ class _Pricer:
         if isinstance(term, Align | Relate):
             rows += -(-rows // schedule.batch_size) * min(BESIDE, len(term.texts))
         elif isinstance(term, Names):
-            rows += -(-rows // schedule.batch_size) * len(term.texts) // 2  # words are shorter than texts
+            rows += -(-rows // schedule.batch_size) * min(BESIDE + schedule.batch_size, len(term.texts)) // 2  # words
         return rows * self.prices.tokens * padding
 
 

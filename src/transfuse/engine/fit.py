@@ -53,11 +53,15 @@ class Engine:
         classes: number of classes.
         tick: told of the share of a training stage that is done.
         share: whether what needs no target label is kept; without it every job runs all its stages.
+
+    Attributes:
+        weighed: the source's rows and what each counted in the last job, where its method has an opinion of that.
     """
 
     def __init__(self, trunk: Trunk | None, classes: int, tick: Tick = lambda _: None, *, share: bool = True) -> None:
         self.trunk, self.classes, self.tick, self.share = trunk, classes, tick, share
         self._shared: dict[str, Branch] = {}
+        self.weighed: tuple[Rows, np.ndarray] | None = None
 
     def fit(self, job: Job) -> Path:
         """Run the stages of a job in order.
@@ -75,13 +79,14 @@ class Engine:
         Returns:
             The path of each job.
         """
+        self.weighed = None
         paths: list[Path | None] = [self._closed(job.stages[0]) for job in jobs]
         open_jobs = [(i, job, self._begun(job)) for i, job in enumerate(jobs) if paths[i] is None]
         each = [[(stage, branch, job.seed) for stage in job.stages[job.shared :]] for _, job, branch in open_jobs]
         for steps in itertools.zip_longest(*each):
             self._run([step for step in steps if step is not None])
         for i, _, branch in open_jobs:
-            paths[i] = self._path(branch)
+            paths[i], self.weighed = self._path(branch), branch.weighed
         return [path for path in paths if path is not None]
 
     def _closed(self, stage: Stage) -> Path | None:
@@ -113,7 +118,9 @@ class Engine:
             elif isinstance(stage, SolveHead):
                 found = self._evidence(stage, branch, seed)
                 with one_blas_thread():
-                    branch.head, branch.source_weights = stage.solve(found)
+                    branch.head, counted = stage.solve(found)
+                if counted is not None and stage.source is not None:
+                    branch.weighed = stage.source, counted
             elif isinstance(stage, Repeat):
                 self._repeat(stage, branch, seed)
             elif isinstance(stage, Aside):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,17 @@ class Ledger:
         """Write JSON in one step."""
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         self._replace(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+
+    def write_rows(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows of equal keys as CSV, in one step."""
+
+        def write(scratch: Path) -> None:
+            with scratch.open("w", encoding="utf-8", newline="") as stream:
+                writer = csv.DictWriter(stream, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+
+        self._replace(path, write)
 
     def write_predictions(self, name: str, columns: dict[str, Any]) -> None:
         """Write predictions/NAME.parquet in one step.

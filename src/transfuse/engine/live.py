@@ -73,11 +73,11 @@ class LiveTerm(nn.Module):
     """A term of the loss, with parameters of its own where it has some.
 
     Attributes:
-        beside: how many texts go with each batch; None for all.
+        beside: how many texts go with each batch.
         alone: whether it stands in the place of the cross-entropy of a head.
     """
 
-    beside: int | None = BESIDE
+    beside: int = BESIDE
     alone = False
 
     def steps(self) -> int | None:
@@ -88,19 +88,30 @@ class LiveTerm(nn.Module):
         """Positions of the rows of each step, where the term draws its own batches."""
         raise NotImplementedError
 
+    def choose(self, labels: np.ndarray, every: int, generator: np.random.Generator) -> np.ndarray:
+        """Which of the texts go with a batch of these labels, int [M]."""
+        return generator.choice(every, min(self.beside, every), replace=False)
+
     def forward(self, seen: Seen) -> torch.Tensor:
         """The term's value for a batch."""
         raise NotImplementedError
 
 
 class NamesLive(LiveTerm):
-    """See `terms.Names`; the texts beside are all names."""
+    """See `terms.Names`; beside a batch go the names of its classes, and some others."""
 
-    beside, alone = None, True
+    alone = True
+
+    def choose(self, labels: np.ndarray, every: int, generator: np.random.Generator) -> np.ndarray:
+        """The names of the batch, and as many others as go beside one."""
+        own = np.unique(labels)
+        others = np.setdiff1d(np.arange(every), own)
+        return np.sort(np.concatenate([own, generator.choice(others, min(self.beside, len(others)), replace=False)]))
 
     def forward(self, seen: Seen) -> torch.Tensor:
-        """Cross-entropy of the rows against the names."""
-        return losses.matching(seen.features, seen.beside, seen.labels, seen.weights)
+        """Cross-entropy of the rows against the names that are there."""
+        names = torch.from_numpy(seen.others).to(seen.labels.device)
+        return losses.matching(seen.features, seen.beside, torch.searchsorted(names, seen.labels), seen.weights)
 
 
 class AlignLive(LiveTerm):

@@ -180,11 +180,8 @@ class _Learner:
         """The chosen rows, and behind them the texts that the term wants beside them."""
         if self.pupil.beside is None or self.term is None:
             return self.pupil.states.batch(self.chosen)
-        every, wanted = len(self.pupil.beside), self.term.beside
-        if wanted is None or wanted >= every:
-            self.others = np.arange(every)
-        else:
-            self.others = self.generator.choice(every, wanted, replace=False)
+        own = self.pupil.rows.labels[self.chosen]
+        self.others = self.term.choose(own, len(self.pupil.beside), self.generator)
         return self.states.batch(np.concatenate([self.chosen, len(self.pupil.states) + self.others]))
 
     def loss(self, features: torch.Tensor) -> torch.Tensor:

@@ -53,6 +53,12 @@ def write(model: FittedModel, folder: Path) -> Path:
             expected="a model with a backbone, such as of probe, finetune, lora or prompt",
             remedy="Ship the folder that save() writes: it is small and complete, and transfuse.load reads it.",
         )
+    if isinstance(path, HeadPath) and path.head.owner is not None:
+        raise ModelError(
+            "a model of nearest neighbours has no linear head, which is what these libraries know",
+            expected="another method, such as centroid",
+            remedy="Keep the fitted model's own folder, or choose another method.",
+        )
     with placed(folder, MARK) as scratch:
         if isinstance(path, HeadPath):
             _write_head(path, model, scratch)

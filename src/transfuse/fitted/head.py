@@ -18,6 +18,8 @@ from transfuse.backbones.tokens import States
 from transfuse.fitted.paths import Loader, log_softmax
 
 _HEAD = ("mean", "scale", "weight", "bias")
+FAR = 1e-9
+"""Share of a class none of whose rows is near."""
 
 
 @dataclasses.dataclass
@@ -30,6 +32,9 @@ class Head:
         weight: float32 [C, D].
         bias: float32 [C].
         normalise: divide each feature vector by its length first.
+        owner: float32 [M, C], the class of each of M rows that are remembered, ``weight`` being [M, D] then and
+            ``bias`` [M]: a class's logit is log Σ exp over its own rows. None for a linear head.
+        nearest: of these rows those with the largest products count alone; 0 for all.
     """
 
     mean: np.ndarray
@@ -37,6 +42,8 @@ class Head:
     weight: np.ndarray
     bias: np.ndarray
     normalise: bool = False
+    owner: np.ndarray | None = None
+    nearest: int = 0
 
     @staticmethod
     def empty(width: int, classes: int) -> Head:
@@ -55,12 +62,23 @@ class Head:
         weight, bias = self.folded()
         features = np.asarray(features, dtype=np.float64)
         logits: np.ndarray = (unit(features) if self.normalise else features) @ weight.T + bias
-        return logits
+        return logits if self.owner is None else by_class(logits, self.owner, self.nearest)
 
     def folded(self) -> tuple[np.ndarray, np.ndarray]:
         """The same head without the scaling: float64 weight [C, D] and bias [C]."""
         weight = self.weight.astype(np.float64) / self.scale
         return weight, self.bias.astype(np.float64) - weight @ self.mean
+
+
+def by_class(rows: np.ndarray, owner: np.ndarray, nearest: int = 0) -> np.ndarray:
+    """log Σ exp of rows' figures [N, M] over the rows of each class, float64 [N, C]; see `Head` for the others."""
+    if 0 < nearest < rows.shape[1]:
+        least = np.partition(rows, -nearest, axis=1)[:, [-nearest]]
+        rows = np.where(rows >= least, rows, -np.inf)
+    most = rows.max(axis=1, keepdims=True)
+    shares = np.exp(rows - most) @ owner.astype(np.float64)
+    found: np.ndarray = np.log(np.maximum(shares, FAR)) + most
+    return found
 
 
 def unit(features: np.ndarray) -> np.ndarray:
@@ -173,12 +191,15 @@ class HeadPath:
             "takes_states": None if self.trained is None else self.trained.takes_states,
             "adapter": dict(self.adapter) if self.adapter else None,
             "normalise": self.head.normalise,
+            "nearest": self.head.nearest,
             "temperature": self.temperature,
         }
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """``head.*`` [D] and [C, D], and the trained layers or adapters under ``difference.``."""
         named = {f"head.{name}": torch.tensor(getattr(self.head, name)) for name in _HEAD}
+        if self.head.owner is not None:
+            named["head.owner"] = torch.tensor(self.head.owner)
         if self.trained is not None:
             named |= {f"difference.{k}": v.contiguous().cpu() for k, v in self._difference().items()}
         return named
@@ -188,7 +209,8 @@ class HeadPath:
         """From `describe` and `tensors`; loads the backbone where layers were trained."""
         assert loader is not None
         mean, scale, weight, bias = (tensors[f"head.{name}"].numpy() for name in _HEAD)
-        head = Head(mean, scale, weight, bias, fields["normalise"])
+        owner = tensors["head.owner"].numpy() if "head.owner" in tensors else None
+        head = Head(mean, scale, weight, bias, fields["normalise"], owner, fields.get("nearest", 0))
         trained = None
         if fields["difference"]:
             trained = loader().segment(fields["cut"], fields["layer"], own=True, states=fields["takes_states"])

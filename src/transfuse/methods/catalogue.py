@@ -18,6 +18,7 @@ METHODS = {
     "probe": "transfuse.methods.feature.probe:Probe",
     "discriminant": "transfuse.methods.feature.discriminant:method",
     "centroid": "transfuse.methods.feature.centroid:method",
+    "knn": "transfuse.methods.feature.knn:method",
     "coral": "transfuse.methods.feature.coral:method",
     "linear_transport": "transfuse.methods.feature.coral:transport_method",
     "transport": "transfuse.methods.feature.transport:method",

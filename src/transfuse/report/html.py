@@ -89,6 +89,7 @@ def context_of(report: Mapping[str, Any], speak: Speaker) -> dict[str, Any]:
         "probes": rows.comparisons(report, "frozen probe", speak),
         "charts": sections.charts(report, speak),
         "curve": sections.curve(report),
+        "source_rows": sections.source_rows(report),
         "test": sections.test_figures(report, speak),
         "confusion": sections.confusion(report),
         "mistakes": sections.mistakes(report),

@@ -190,6 +190,16 @@ def flat(value: object, prefix: str = "") -> list[tuple[str, str]]:
     return [] if value is None else [(prefix, str(value))]
 
 
+def source_rows(report: Report) -> dict[str, Any] | None:
+    """The source's rows that counted most and least, and how many nothing; None where no method weighed them."""
+    found = reading.at(report, "source_rows")
+    first, last = reading.items(found or {}, "first"), reading.items(found or {}, "last")
+    if not first or not last:
+        return None
+    counts = {key: amounts.count(reading.number(reading.at(found, key))) for key in ("rows", "unused")}
+    return {"first": first, "last": last, **counts}
+
+
 def curve(report: Report) -> dict[str, Any] | None:
     """The learning curve with and without the transfer, drawn; None where there is none."""
     found = reading.at(report, "curve") or {}

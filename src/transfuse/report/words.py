@@ -169,6 +169,11 @@ WORDS: dict[str, dict[str, str]] = {
         "mistake": "{label} taken for {predicted}",
         "probability": "Probability",
         "row": "row {n}",
+        "source_rows": "Which source rows helped?",
+        "source_rows_note": "What the chosen method let the source's {rows} rows count: the first and the last of "
+        "them; {unused} count nothing. All of them are in source_rows.csv.",
+        "weight": "Weight",
+        "text": "Text",
         "curve": "How many labels is the transfer worth?",
         "curve_note": "Test figures by the number of target labels, mean of {draws} draws each, 95 % intervals. "
         "Nothing was chosen by this curve.",
@@ -350,6 +355,11 @@ WORDS: dict[str, dict[str, str]] = {
         "mistake": "{label} 被当成 {predicted}",
         "probability": "概率",
         "row": "第 {n} 行",
+        "source_rows": "哪些源行有帮助？",
+        "source_rows_note": "所选方法让源的 {rows} 行各算多少：列出最前和最后的几行；其中 {unused} 行不计。"
+        "全部在 source_rows.csv 中。",
+        "weight": "权重",
+        "text": "文本",
         "curve": "迁移值多少个标签？",
         "curve_note": "不同目标标签数下的测试结果，每点为 {draws} 次抽样的均值，95 % 区间。没有任何选择依据这条曲线。",
         "curve_labels": "目标标签数",

@@ -19,6 +19,9 @@ from transfuse.study.progress import Progress
 from transfuse.study.workshop import Workshop
 
 MODEL = "model"
+SOURCE_ROWS = "source_rows.csv"
+SHOWN = 5
+"""Source rows at each end of the list that the report shows."""
 
 
 @dataclasses.dataclass
@@ -30,6 +33,7 @@ class Ending:
         comparison: the chosen candidate against no transfer on the test.
         confusion, mistakes, calibration: of the chosen candidate on the test.
         temperature: what its logits are divided by.
+        source_rows: what the source's rows counted, where its method weighs them; else None.
     """
 
     test: dict[str, Any]
@@ -39,6 +43,7 @@ class Ending:
     mistakes: list[dict[str, Any]]
     calibration: list[dict[str, Any]]
     temperature: float
+    source_rows: dict[str, Any] | None = None
 
 
 def finish(
@@ -54,6 +59,7 @@ def finish(
     workshop.report = lambda text, share: progress.update(text, share)
     baseline = next(a for a in assessed if a.candidate.method == NO_TRANSFER and not a.candidate.settings)
     model = FittedModel(data.task, workshop.final(chosen.candidate), **_about(chosen.candidate, workshop, data))
+    weighed = _source_rows(chosen.candidate, data, workshop, ledger)
     model.path.temperature = _temperature(chosen, data)
     test = data.test.open()
     labels = data.task.encode(test.labels or ())
@@ -85,11 +91,32 @@ def finish(
         ],
         [b.to_dict() for b in reliability(labels, probabilities)],
         model.path.temperature,
+        weighed,
     )
     model.card = card(workshop.recipe, data, model, chosen.record, ending.test, ending.no_transfer)
     model.made["test"] = ending.test
     model.save(folder)
     return ending
+
+
+def _source_rows(candidate: Candidate, data: StudyData, workshop: Workshop, ledger: Ledger) -> dict[str, Any] | None:
+    """What each row of the source counted in the last fit, into source_rows.csv; both ends for the report."""
+    weighed = workshop.engine(candidate.backbone).weighed
+    if weighed is None:
+        return None
+    rows, weights = weighed
+    order = np.argsort(-weights, kind="stable")
+    told = [
+        {"weight": float(f"{weights[i]:.4g}"), "label": data.task.labels[rows.labels[i]], "text": rows.texts[i]}
+        for i in order
+    ]
+    ledger.write_rows(ledger.folder / SOURCE_ROWS, told)
+    return {
+        "rows": len(told),
+        "unused": int((weights == 0).sum()),
+        "first": told[:SHOWN],
+        "last": told[::-1][:SHOWN],
+    }
 
 
 def _about(candidate: Candidate, workshop: Workshop, data: StudyData) -> dict[str, Any]:

@@ -255,7 +255,9 @@ def _source(recipe: Recipe, index: int, task: Classify, dropped: list[Finding]) 
 
 def learns_from_others(recipe: Recipe) -> bool:
     """Whether some method of a recipe learns from sources with labels of their own."""
-    names = [name for name, _ in AUTO] if isinstance(recipe.methods, str) else [named.name for named in recipe.methods]
+    names = (
+        [name for name, _, _ in AUTO] if isinstance(recipe.methods, str) else [named.name for named in recipe.methods]
+    )
     return any(name in METHODS and method(name).uses_related for name in names)
 
 

@@ -65,6 +65,7 @@ def report_of(
         "mistakes": ending.mistakes,
         "calibration": ending.calibration,
         "assets": [_asset(reference, workshop) for reference in sorted(used)],
+        "source_rows": ending.source_rows,
         "seconds": round(ledger.seconds, 1),
     }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from transfuse.advice.planner import Planned
 from transfuse.engine.ledger import LEDGER, PLAN, Ledger, read_json
 from transfuse.errors import OutputError
 from transfuse.study.assess import Judge, assess, choose
@@ -138,7 +140,7 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     planned = obey(decided, workshop)
     progress.start(recipe.budget.minutes * 60, [p.candidate.id for p in planned if p.room is None])
     if not decided.get("settled"):  # what is cheap runs first: then more is known of the time that is left
-        fits.run([p for p in planned if p.candidate.family != "parameter"], planned)
+        fits.run(_cheap(planned), planned)
     while not decided.get("settled"):
         before = {p.candidate.id for p in planned if p.room is None}
         decided, now = decide_again(decided, recipe, data, workshop, ledger)
@@ -157,6 +159,12 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     report = report_of(recipe, data, workshop, ledger, decided, assessed, chosen, barred, ending, lang)
     ledger.write_json(folder / REPORT, report)
     return Study(report, folder)
+
+
+def _cheap(planned: list[Planned]) -> list[Planned]:
+    """What stands before the first candidate that is trained, or, where that stands first, all that are not."""
+    before = list(itertools.takewhile(lambda p: p.candidate.family != "parameter", planned))
+    return before or [p for p in planned if p.candidate.family != "parameter"]
 
 
 def _judge(data: StudyData, labels: np.ndarray, seed: int) -> Judge:

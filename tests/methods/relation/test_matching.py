@@ -36,7 +36,7 @@ def test_labels_without_an_example_are_named():
     nothing = Examples((), ())
     found = []
     for related in ({}, {"other": toy.named(known, 420, seed=0)}):
-        settings = {"epochs": 6, "train_layers": 2, "learning_rate": 5e-3, "pooling": "mean"}
+        settings = {"epochs": 6, "train_layers": 2, "learning_rate": 5e-3, "pooling": "mean", "blend": 1.0}
         plan = method("matching").plan(task, backbone, TransferData(nothing, {}, related), 0, **settings)
         path = engine.fit(plan)
         found.append((engine.predict(path, test.texts).argmax(1) == task.encode(test.labels)).mean())

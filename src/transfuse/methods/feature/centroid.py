@@ -46,7 +46,7 @@ def centroid_head(
 ) -> Head:
     """The most similar centroid; choose it for one to five rows a class, where a regression has little to go by.
 
-    logit_c = s · cos(x - m, prototype_c) with m the mean of all rows; s by leave-one-out log loss.
+    logit_c = s · cos(x - m, prototype_c) with m the mean of all rows (0 without rows); s by leave-one-out log loss.
 
     Args:
         features: float [N, D].
@@ -60,7 +60,7 @@ def centroid_head(
     """
     rows = unit(np.asarray(features, dtype=np.float64))
     words = None if names is None else unit(np.asarray(names, dtype=np.float64))
-    mean = (rows if len(rows) else words).mean(0)  # type: ignore[union-attr]
+    mean = rows.mean(0) if len(rows) else np.zeros(rows.shape[1])
     rows, words = rows - mean, None if words is None else words - mean
     rows = unit(rows)
     words = None if words is None else unit(words)

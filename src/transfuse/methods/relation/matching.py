@@ -44,6 +44,7 @@ class Matching:
         layer_decay: float = 0.8,
         epochs: int = 1,
         batch_size: int = 32,
+        blend: float = 0.5,
         source_limit: int = 4096,
     ) -> Job:
         """Train on the sources' names, then take the target's names and rows as prototypes.
@@ -56,6 +57,7 @@ class Matching:
             layer_decay: learning rate of a layer as a share of that of the layer above.
             epochs: passes over the sources' rows, more where they are few.
             batch_size: rows a step.
+            blend: how far the layers go from the pretrained ones (0) to the trained ones (1), as in `Finetune`.
             source_limit: most rows of each source.
         """
         assert backbone is not None
@@ -91,7 +93,7 @@ class Matching:
                 average_from=0.3,
             )
             layers = tuning.count(train_layers, backbone, 2 / 3)
-            stages.append(Train(rows, layers, False, None, schedule, Names(source_words)))
+            stages.append(Train(rows, layers, False, None, schedule, Names(source_words), blend))
         stages.append(SolveHead(target, None, (), words, None, prototypes))
         return Job(tuple(stages), len(stages) - 1 if len(stages) > 2 else 0, seed)
 
