@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,16 @@ def spread(values: list[float]) -> dict[str, Any]:
         "high": float(array.max()),
         "values": [round(float(v), 4) for v in array],
     }
+
+
+def figure(f: Mapping[str, float]) -> str:
+    """A figure with its interval."""
+    return f"{f['value']:.3f} ({f['low']:.3f}–{f['high']:.3f})"
+
+
+def spread_of(s: Mapping[str, Any], digits: int = 3) -> str:
+    """What `spread` gave, in words."""
+    return f"{s['mean']:.{digits}f} ± {s['sd']:.{digits}f} ({s['low']:.{digits}f} to {s['high']:.{digits}f})"
 
 
 def shared(*parts: str) -> Path:

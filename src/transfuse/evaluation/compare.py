@@ -33,8 +33,8 @@ class Comparison:
             groups, for which it does not hold.
         detectable: half-width of the interval that a difference must exceed to be seen with so many examples, in
             the metric's unit.
-        p: two-sided, of the differences between splits (see `corrected`), adjusted for other comparisons where there
-            are some; None where there is one split.
+        p: one-sided, that the differences between splits favour the worse of the two (see `corrected`), adjusted for
+            other comparisons where there are some; None where there is one split.
     """
 
     difference: Interval
@@ -44,23 +44,17 @@ class Comparison:
     detectable: float
     p: float | None = None
 
-    def over_splits(self, differences: Sequence[float], ratio: float, confidence: float = 0.95) -> Comparison:
-        """The same with the spread between splits in it: the wider of both intervals speaks.
+    def over_splits(self, differences: Sequence[float], ratio: float) -> Comparison:
+        """The same with the spread between splits allowed for: *helps* is said where both tests say so.
 
         Args:
             differences: of each split, in the metric's unit, positive where a is better.
             ratio: rows that a split leaves out, for each one that it trains on.
-            confidence: of the interval.
         """
-        half, p = corrected(differences, ratio, confidence)
-        value = self.difference.value
-        wide = Interval(value, min(self.difference.low, value - half), max(self.difference.high, value + half))
-        return dataclasses.replace(
-            self, difference=wide, verdict=verdict_of(wide), detectable=max(self.detectable, half), p=p
-        )
+        return self.beside(corrected(differences, ratio) / 2)
 
     def beside(self, p: float, level: float = 0.05) -> Comparison:
-        """The same as one of several: *helps* is said only where the adjusted p value allows it.
+        """The same with another p value: *helps* is said only where it allows it.
 
         *Hurts* stands as it is: it bars a candidate, and to bar one too many costs less than to let harm through.
         """

@@ -82,7 +82,7 @@ class ClosedForm:
         stage = SolveHead(
             target,
             source,
-            () if data.unlabelled is None else data.unlabelled.texts[:NEAR],
+            () if data.unlabelled is None or not self.needs_source else data.unlabelled.texts[:NEAR],
             None if words is None else words.texts,
             None,
             functools.partial(self.solve, target_share=target_share),

@@ -202,9 +202,9 @@ WORDS: dict[str, dict[str, str]] = {
         "reading_interval": "An interval in parentheses is a 95 % bootstrap over the examples: on other examples of "
         "the same kind the figure would mostly lie inside. It does not hold the luck of which examples were labelled.",
         "reading_verdict": "“Helps” means that the whole interval of the paired difference lies above zero, “hurts” "
-        "that it lies below. “No evidence” is neither good nor bad: the examples are too few to tell. Where there are "
-        "several splits, their spread widens the interval (Nadeau and Bengio 2003); of several comparisons of sources "
-        "“helps” is said only where it holds for all of them together (Holm 1979).",
+        "that it lies below. “No evidence” is neither good nor bad: the examples are too few to tell. “Helps” is "
+        "said only where it holds over the splits, too (corrected t test, Nadeau and Bengio 2003); of several sources "
+        "for all of them together (Holm 1979).",
         "reading_split": "Validation chose the candidate. Test was sealed until then and read once, for the chosen "
         "candidate and for no transfer.",
     },
@@ -387,8 +387,8 @@ WORDS: dict[str, dict[str, str]] = {
         "reading_interval": "括号中的区间是对样本做的 95 % 自助法区间：换一批同类样本，数字大多会落在其中。"
         "它不包含“恰好标注了哪些样本”带来的运气成分。",
         "reading_verdict": "“有帮助”表示配对差异的整个区间大于零，“有害”表示整个区间小于零。"
-        "“证据不足”不好也不坏：样本太少，看不出来。有多个划分时，区间按其波动加宽（Nadeau and Bengio 2003）；"
-        "有多个来源的对比时，只有一并成立才说“有帮助”（Holm 1979）。",
+        "“证据不足”不好也不坏：样本太少，看不出来。只有在各划分之间也成立（校正的 t 检验，Nadeau and Bengio 2003），"
+        "且有多个来源的对比时一并成立（Holm 1979），才说“有帮助”。",
         "reading_split": "候选由验证数据选出。测试数据在此之前一直封存，之后只为选定的候选和“不做迁移”读取一次。",
     },
 }

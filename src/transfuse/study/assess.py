@@ -51,7 +51,7 @@ class Judge:
     ratio: float = 0.0
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> Comparison:
-        """Of probabilities [R, N, C] each, positive where a is better; with the spread between splits in it."""
+        """Of probabilities [R, N, C] each, positive where a is better; the spread between splits allowed for."""
         found = compare(self.labels, a, b, metric=self.metric, seed=self.seed)
         if len(self.parts) < 2:
             return found

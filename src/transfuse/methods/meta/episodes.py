@@ -35,6 +35,8 @@ INNER = 5
 """Gradient steps of ANIL's head on the examples of a task."""
 INNER_EPOCHS = 2
 """Passes of Reptile over the rows of a task."""
+STEP = 1.0
+"""How far Reptile goes towards where the first task ends."""
 
 
 class Episodic:
@@ -99,30 +101,34 @@ class Episodic:
         readout = ChooseReadout(
             target if rows is None else rows, (read,), (pooled,), templates(task, backbone, template)[:1]
         )
-        words = None if backbone.decoder else label_names(task)
         stages: list[Stage] = [readout]
         if rows is not None:
             schedule = Schedule(learning_rate, 1e-3, layer_decay, 1, 16, 0.1, 0.01, 0.0, 0.0, 0.3)
             layers = tuning.count(train_layers, backbone, 2 / 3)
             episodes = Episodes(ways, shots, queries, tasks, INNER if self._how == "anil" else 0)
-            train = Train(rows, layers, False, None, schedule, episodes)
-            if self._how == "reptile":
-                schedule = dataclasses.replace(schedule, epochs=INNER_EPOCHS, average_from=1.0)
-                stages.append(Repeat(dataclasses.replace(train, schedule=schedule), 1.0))
-            else:
-                stages.append(train)
+            stages.append(self._learnt(Train(rows, layers, False, None, schedule, episodes)))
         shared = len(stages) if rows is not None else 0
-        if self._how == "prototypical":
-            stages.append(SolveHead(target, None, (), None if words is None else words.texts, None, prototypes))
-        elif self._how == "anil":
-            fitted_on = target if words is None else Rows.join(target, words)
-            stages.append(FitHead(fitted_on, (HEAD_C,), normalise=True))
-        else:
+        if self._how == "reptile":
             alone = Finetune().plan(
                 task, backbone, TransferData(data.target), seed, train_layers=train_layers, layer=read, pooling=pooled
             )
             stages += alone.stages[1:]
+        else:
+            stages.append(self._head(target, None if backbone.decoder else label_names(task)))
         return Job(tuple(stages), shared, seed)
+
+    def _learnt(self, train: Train) -> Stage:
+        """What is done with the tasks."""
+        if self._how != "reptile":
+            return train
+        inner = dataclasses.replace(train.schedule, epochs=INNER_EPOCHS, average_from=1.0)
+        return Repeat(dataclasses.replace(train, schedule=inner), STEP)
+
+    def _head(self, target: Rows, words: Rows | None) -> Stage:
+        """The target's head on the layers that have learnt."""
+        if self._how == "prototypical":
+            return SolveHead(target, None, (), None if words is None else words.texts, None, prototypes)
+        return FitHead(target if words is None else Rows.join(target, words), (HEAD_C,), normalise=True)
 
 
 def several(rows: Rows) -> Rows | None:

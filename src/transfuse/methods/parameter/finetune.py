@@ -104,7 +104,7 @@ class Finetune:
             average_from: share of the steps from which on weights are averaged; 1 for never.
             cosine: a head on features of unit length.
             c: inverse strength of the penalty of the head that training starts from; by default, on an
-                encoder, one over the rows a class, at most 0.1: layers learn nothing from a head that fits all.
+                encoder, three over the rows a class, at most 0.1: layers learn nothing from a head that fits all.
             label_words: add the labels' words as rows (encoders without a source).
             sources: ``first``, then the target; or ``together``, weighted.
             source_limit: most rows of each source.

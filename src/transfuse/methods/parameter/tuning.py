@@ -17,8 +17,8 @@ from transfuse.tasks.classify import Classify
 SOURCE_C = 0.003
 """Penalty of the source's head that the target corrects: a head less sure of the source moves more easily."""
 
-MOST_C = 0.1
-"""Of the head that training starts from, where rows are few."""
+C_TIMES_ROWS, MOST_C = 3.0, 0.1
+"""Of the head that training starts from: the more rows, the stronger the penalty of a row."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Tuning:
         embeddings: whether the embeddings train too.
         adapter: settings of the adapters, or None to train the layers themselves.
         layer, pooling, template: the readout; None chooses.
-        c: inverse strength of the penalty of the head that training starts from; None for one over the rows a class,
-            at most `MOST_C`.
+        c: inverse strength of the penalty of the head that training starts from; None for `C_TIMES_ROWS` over the rows
+            a class, at most `MOST_C`.
         cosine: a head on features of unit length.
         label_words: add the labels' words as rows.
         schedule: for the target's rows without a source, or together with it.
@@ -119,7 +119,7 @@ def _start(task: Classify, backbone: Backbone, judged: Rows, rows: Rows, tuning:
     check_readout(backbone, layers, (pooling,))
     readout = ChooseReadout(evidence(judged), layers, (pooling,), templates(task, backbone, tuning.template))
     a_class = len(rows) / (rows.classes or len(task.labels))
-    c = min(1 / a_class, MOST_C) if tuning.c is None else tuning.c
+    c = min(C_TIMES_ROWS / a_class, MOST_C) if tuning.c is None else tuning.c
     return readout, FitHead(rows, (c,), tuning.cosine)
 
 

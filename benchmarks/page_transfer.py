@@ -1,0 +1,95 @@
+"""The parts of docs/benchmarks.md about transfer itself: what foretells it, what it reaches, what harms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.common import figure, spread_of
+
+
+def ranking(record: Mapping[str, Any]) -> list[str]:
+    """The part of the page about `benchmarks.ranking`."""
+    rows = [
+        f"| {r['task']} | {r['shots']} | {r['combinations']} | {r['best']:.3f} | {name} "
+        f"| {s['tau']:+.2f} ({s['low']:+.2f} to {s['high']:+.2f}) | {s['regret']:.3f} |"
+        for r in record["rows"]
+        for name, s in r["scores"].items()
+    ]
+    means = ", ".join(f"{name} {s['mean']:+.2f}" for name, s in record["means"].items())
+    return [
+        f"""## How far to trust `transfuse rank`
+
+Every layer and pooling of minilm-l6 and smollm2-135m-instruct: each score on the few labelled rows against the test
+accuracy of a probe that was fitted on the same rows. Weighted Kendall correlation, 95 % bootstrap over combinations;
+*regret* is what the first choice of a score loses against the best combination. Means over the tasks: {means}.
+
+| task | rows a class | combinations | best | score | correlation | regret |
+| --- | --- | --- | --- | --- | --- | --- |""",
+        *rows,
+    ]
+
+
+def unseen(record: Mapping[str, Any]) -> list[str]:
+    """The part of the page about `benchmarks.unseen`."""
+    rows = [
+        f"| {' and '.join(r['domains'])} | {r['intents']} | {r['rows']:,} | {r['names']:.3f} | {r['matching']:.3f} "
+        f"| {r['matching_seconds']:.0f} |"
+        for r in record["rows"]
+    ]
+    means = record["means"]
+    return [
+        f"""## Intents without an example (CLINC150), minilm-l6
+
+Two domains at a time are held out, the other eight are the source; the 30 intents of the pair are named by their words.
+`names` compares each text with the words as the backbone reads them, `matching` after learning on the eight domains.
+Mean: names {means["names"]:.3f}, matching **{means["matching"]:.3f}**.
+
+| held out | intents | test rows | names | matching | seconds |
+| --- | --- | --- | --- | --- | --- |""",
+        *rows,
+    ]
+
+
+def meta(record: Mapping[str, Any]) -> list[str]:
+    """The part of the page about `benchmarks.meta`."""
+    rows = [
+        f"| {r['shots']} | {r['method']} | {r['accuracy']:.3f} | {r['difference']['value']:+.3f} "
+        f"({r['difference']['low']:+.3f} to {r['difference']['high']:+.3f}) | {r['verdict']} "
+        f"| {record['seconds'][r['method']]:.0f} |"
+        for r in record["rows"]
+    ]
+    return [
+        f"""## Learning to learn (CLINC150), minilm-l6
+
+{record["domains"]} domains held out one at a time, {record["draws"]} draws of the examples; `cotuning`, `matching` and
+the methods of the family meta learn on the other nine domains first. Differences are from `finetune` on the examples
+alone, paired; seconds are of all fits.
+
+| examples an intent | method | accuracy | difference | verdict | seconds |
+| --- | --- | --- | --- | --- | --- |""",
+        *rows,
+    ]
+
+
+def harm(record: Mapping[str, Any]) -> list[str]:
+    """The part of the page about `benchmarks.harm`."""
+    rows = [
+        f"| {s['draw']} | {s['movies']['chosen']} | {figure(s['movies']['test'])} | {s['all']['chosen']} "
+        f"| {figure(s['all']['test'])} | {', '.join(f'{k}: {v}' for k, v in s['all']['verdicts'].items())} |"
+        for s in record["studies"]
+    ]
+    count = len(record["studies"])
+    return [
+        f"""## Sources that harm
+
+Amazon reviews, 64 labels, a probe of minilm-l6. `movies` is a source that helps; beside it stand the same reviews with
+their labels turned round (`flipped`) and with random labels (`random`), and intents of which half are called positive
+(`unrelated`). Movies used where they are alone: **{record["used"]} of {count}**; a harmful source in the chosen model:
+**{record["harmed"]} of {count}**; test accuracy with the harmful sources in the recipe less that without them:
+{spread_of(record["difference"])}.
+
+| draw | chosen, movies alone | test | chosen, all four | test | verdicts |
+| --- | --- | --- | --- | --- | --- |""",
+        *rows,
+    ]
