@@ -18,6 +18,8 @@ METHODS = "[probe, {finetune: {train_layers: 1, epochs: 2, target_epochs: 1}}]"
 
 PROBES = {"tfidf", "probe@enc", "probe@enc+more"}
 ALL = {*PROBES, "finetune@enc", "finetune@enc+more"}
+JUDGED = {*ALL, "probe@enc+more~shuffled"}
+"""All, and the placebo of the choice."""
 MOMENTS = {
     "training on the source": ({"step": 2, "ending": "probe@enc+more.json", "call": 1}, PROBES),
     "training in a fold": ({"step": 4, "ending": "finetune@enc+more.json", "call": 1}, {*PROBES, "finetune@enc+more"}),
@@ -25,8 +27,9 @@ MOMENTS = {
         {"step": 0, "ending": "finetune@enc.json", "call": 1},
         {*PROBES, "finetune@enc+more"},
     ),
-    "the model written, its card not": ({"step": 0, "ending": "/model", "call": 2}, ALL),
-    "before the report appears": ({"step": 0, "ending": "report.json", "call": 1}, ALL),
+    "in the placebo": ({"step": 0, "ending": "probe@enc+more~shuffled.json", "call": 1}, ALL),
+    "the model written, its card not": ({"step": 0, "ending": "/model", "call": 2}, JUDGED),
+    "before the report appears": ({"step": 0, "ending": "report.json", "call": 1}, JUDGED),
 }
 """When the process kills itself, and which candidates are done by then."""
 
