@@ -131,17 +131,22 @@ What the source was worth on validation, each candidate against itself without i
 def _intents(record: Mapping[str, Any]) -> list[str]:
     rows = [
         f"| {name} | {spread_of(m['accuracy'])} | {spread_of(m['macro_f1'])} | {spread_of(m['auroc'])} "
-        f"| {spread_of(m['seconds'], 0)} |"
+        f"| {spread_of(m['energy']) if 'energy' in m else '–'} | {spread_of(m['seconds'], 0)} |"
         for name, m in record["methods"].items()
+    ]
+    rows += [
+        f"| {name}, frozen features | – | – | {spread_of(d)} | – | – |"
+        for name, d in record.get("distances", {}).items()
     ]
     return [
         f"""## 150 intents with {record["shots"]} examples each (CLINC150), minilm-l6 alone
 
 Three draws of the training rows; {record["test_rows"]} test rows, {record["outside_rows"]} out-of-scope rows.
-Out-of-scope detection ranks texts by `model.confidence`, which never saw such a row.
+Out-of-scope detection never saw such a row; it ranks texts by `model.confidence`, by energy, or by Mahalanobis distance
+(`methods.feature.outside`).
 
-| method | accuracy | macro F1 | out-of-scope AUROC | seconds to fit |
-| --- | --- | --- | --- | --- |""",
+| method | accuracy | macro F1 | out-of-scope AUROC | by energy | seconds to fit |
+| --- | --- | --- | --- | --- | --- |""",
         *rows,
     ]
 

@@ -16,6 +16,13 @@ def ranking(record: Mapping[str, Any]) -> list[str]:
         for r in record["rows"]
         for name, s in r["scores"].items()
     ]
+    of_sources = record["sources"]
+    rows += [
+        f"| Amazon reviews with a source | {of_sources['shots']} | {of_sources['combinations']} "
+        f"| {of_sources['best']:.3f} | {name} | {s['tau']:+.2f} ({s['low']:+.2f} to {s['high']:+.2f}) "
+        f"| {s['regret']:.3f} |"
+        for name, s in of_sources["scores"].items()
+    ]
     means = ", ".join(f"{name} {s['mean']:+.2f}" for name, s in record["means"].items())
     return [
         f"""## How far to trust `transfuse rank`
@@ -23,6 +30,8 @@ def ranking(record: Mapping[str, Any]) -> list[str]:
 Every layer and pooling of minilm-l6 and smollm2-135m-instruct: each score on the few labelled rows against the test
 accuracy of a probe that was fitted on the same rows. Weighted Kendall correlation, 95 % bootstrap over combinations;
 *regret* is what the first choice of a score loses against the best combination. Means over the tasks: {means}.
+The last rows are of backbone, layer and source (movies, tweets, news, and movies with random labels): what a head
+of the source alone says on the target's rows (`transfer`, LEEP) and how far the source is, against a probe on both.
 
 | task | rows a class | combinations | best | score | correlation | regret |
 | --- | --- | --- | --- | --- | --- | --- |""",

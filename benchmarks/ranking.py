@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.common import keep, spread
 from benchmarks.peers import data
-from transfuse.advice.rank import QUICK, SCORES
+from transfuse.advice.rank import QUICK, SCORES, source_score
 from transfuse.backbones import loading
 from transfuse.backbones import precision as arithmetic
 from transfuse.engine.logistic import fit_head
@@ -22,6 +22,10 @@ TEST = 1000
 C = 0.1
 ROUNDS = 500
 """Resamples of the combinations."""
+SOURCES = ("vader-movie-reviews", "vader-tweets", "vader-nyt-editorials")
+SOURCE_ROWS, SOURCE_SHOTS, SOURCE_LAYERS = 1000, 32, 6
+SOURCE_SCORES = ("transfer", "leep", "proxy_a", "discrepancy")
+"""Of the last two the less the better."""
 
 
 def run() -> None:
@@ -48,7 +52,35 @@ def run() -> None:
         rows.append({"task": name, "shots": shots, "combinations": len(reached), "best": max(reached), "scores": found})
         print(rows[-1], flush=True)
     means = {s: spread([row["scores"][s]["tau"] for row in rows]) for s in QUICK}
-    keep("ranking", "python -m benchmarks ranking", started, rows=rows, means=means)
+    keep("ranking", "python -m benchmarks ranking", started, rows=rows, means=means, sources=_sources())
+
+
+def _sources() -> dict[str, Any]:
+    """Backbone, layer and source: each score of the source against a probe on the source and the target's few rows."""
+    train, test = data.sentiment("vader-amazon-reviews", 2 * SOURCE_SHOTS, TEST)
+    texts, labels, asked, truth = _numbers(train, test)
+    drawn = [(name, *_numbers(*data.sentiment(name, SOURCE_ROWS, 2))[:2]) for name in SOURCES]
+    with_noise = [*drawn, ("random labels", drawn[0][1], np.random.default_rng(0).permutation(drawn[0][2]))]
+    scores: dict[str, list[float]] = {score: [] for score in SOURCE_SCORES}
+    reached = []
+    for reference in BACKBONES:
+        shown, read, _ = _features(reference, texts, asked)
+        for name, rows, y in with_noise:
+            x = _features(reference, rows, rows[:1])[0]
+            for layer in np.linspace(1, shown.shape[1] - 1, SOURCE_LAYERS).round().astype(int):
+                at = (x[:, layer, 0], y), (shown[:, layer, 0], labels)
+                with one_blas_thread():
+                    found = source_score(name, *at, same_labels=True)
+                    both, counts = np.concatenate([at[0][0], at[1][0]]), np.array([1.0, len(y) / len(labels)])
+                    weights = np.repeat(counts, [len(y), len(labels)])
+                    head = fit_head(both, np.concatenate([y, labels]), 2, c=0.01, weights=weights)
+                for score in SOURCE_SCORES:
+                    sign = 1 if score in SOURCE_SCORES[:2] else -1
+                    scores[score].append(sign * getattr(found, score))
+                reached.append(float((head.logits(read[:, layer, 0]).argmax(1) == truth).mean()))
+    found_all = {score: _trust(values, reached) for score, values in scores.items()}
+    print(found_all, flush=True)
+    return {"combinations": len(reached), "best": max(reached), "shots": SOURCE_SHOTS, "scores": found_all}
 
 
 def _numbers(train: data.Rows, test: data.Rows) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:

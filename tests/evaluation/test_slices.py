@@ -5,7 +5,16 @@ import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
 from transfuse.errors import DataError
-from transfuse.evaluation import accuracy_by_label, auroc, confident_mistakes, confusion, most_confused
+from transfuse.evaluation import (
+    accuracy_by_label,
+    auroc,
+    confident_mistakes,
+    confusion,
+    difference_by_label,
+    holm,
+    mcnemar,
+    most_confused,
+)
 
 
 def test_auroc_equals_scikit_learn_with_ties():
@@ -61,3 +70,23 @@ def test_slices_refuse_repeats(predictions):
     labels, probabilities = predictions
     with pytest.raises(DataError, match="2 repeats"):
         accuracy_by_label(labels, np.stack([probabilities, probabilities]))
+
+
+def test_difference_by_label_judges_each_class_and_all_together():
+    labels = np.repeat([0, 1, 2], [40, 40, 10])
+    right, wrong = np.array([0.9, 0.05, 0.05]), np.array([0.1, 0.1, 0.8])
+    a = np.stack([np.roll(right, label) for label in labels])
+    b = a.copy()
+    b[:20] = wrong  # half of class 0 is lost
+    b[40:43] = np.roll(wrong, 1)  # three of class 1
+    found = difference_by_label(labels, a, b)
+    assert [(d.label, d.n, d.verdict) for d in found] == [
+        (0, 40, "helps"),
+        (1, 40, "no evidence"),
+        (2, 10, "no evidence"),
+    ]
+    assert [d.a - d.b for d in found] == pytest.approx([0.5, 3 / 40, 0])
+    each = [mcnemar(np.ones(40), np.arange(40) >= 20), mcnemar(np.ones(40), np.arange(40) >= 3), 1.0]
+    assert [d.p for d in found] == pytest.approx(holm(each))
+    assert difference_by_label(labels, b, a)[-1].verdict == "hurts"
+    assert {d.verdict for d in difference_by_label(labels, a, a)} == {"no evidence"}

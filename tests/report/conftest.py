@@ -157,6 +157,13 @@ def full_report():
         "barred": [{"id": "lora.minilm-l6", "reason": "hurts"}, {"id": "majority", "reason": "hurts"}],
         "test": {name: figure(*pair) for name, pair in test.items()},
         "no_transfer": {name: figure(*pair) for name, pair in plain.items()},
+        "by_label": [
+            {"label": label, "n": n, "chosen": a, "no_transfer": b, "difference": a - b, "p": p, "verdict": verdict}
+            for label, n, a, b, p, verdict in (
+                ("positive", 900, 0.9, 0.6, 0.0, "helps"),
+                ("negative", 600, 0.8, 0.79, 0.5, "no evidence"),
+            )
+        ],
         "test_comparison": {"difference": figure(0.252, 0.026), "verdict": "helps", "n": 1500, "mcnemar": 1e-60},
         "test_rows": 1500,
         "confusion": {"labels": ["negative", "positive"], "matrix": [[478, 83], [92, 847]]},

@@ -53,6 +53,17 @@ def test_without_test_data_it_warns_that_the_figure_made_the_choice(full):
     assert "nothing was tuned on" not in said
 
 
+def test_says_which_classes_gained_and_lost(full):
+    assert "By class it is better on “positive” (+0.300). " in text(full)
+    assert "worse on" not in text(full)
+    assert "按类别看，它在“positive” (+0.300)上更好。" in text(full, "zh")
+    full["by_label"][1] |= {"verdict": "hurts", "difference": -0.1}
+    assert "By class it is worse on “negative” (−0.100)." in text(full)
+    for entry in full["by_label"]:
+        entry["verdict"] = "no evidence"
+    assert "On no class by itself can a difference be shown." in text(full)
+
+
 @pytest.mark.parametrize(
     ("verdict", "words"), [("hurts", "it hurts"), ("no evidence", "no evidence either way"), ("helps", "it helps")]
 )

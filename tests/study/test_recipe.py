@@ -11,6 +11,7 @@ import pytest
 from transfuse.errors import RecipeError
 from transfuse.study.problems import nested
 from transfuse.study.recipe import Method, Recipe, Split, Task, check_methods
+from transfuse.study.settings import known_methods, place, wanted
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -419,3 +420,26 @@ def test_the_recipe_on_the_page_is_one(page):
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     (block,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
     assert read(block).target.shots == 32
+
+
+def test_a_list_where_a_method_takes_one_value_is_a_choice_of_several():
+    recipe = read(SHORT + "methods: [{finetune: {target_learning_rate: [0.00003, 0.0001], train_layers: [2, all]}}]")
+    assert [settings for _, settings in wanted(recipe) or ()] == [
+        {"target_learning_rate": rate, "train_layers": layers} for rate in (0.00003, 0.0001) for layers in (2, "all")
+    ]
+    known_methods(recipe)
+    assert place(recipe, "finetune", {"target_learning_rate": 0.0001, "train_layers": 2}).endswith("methods[0]'")
+
+
+def test_a_list_where_a_method_takes_a_list_stays_one():
+    recipe = read(SHORT + "methods: [{probe: {layers: [1, 2]}}]")
+    assert wanted(recipe) == [("probe", {"layers": [1, 2]})]
+    assert wanted(read(SHORT + "methods: auto")) is None
+
+
+def test_a_wrong_value_in_a_choice_is_named():
+    with pytest.raises(RecipeError, match=r"target_learning_rate': found 'fast'. Expected: a number or null"):
+        known_methods(read(SHORT + "methods: [{finetune: {target_learning_rate: [0.0001, fast]}}]"))
+    many = list(range(1, 70))
+    with pytest.raises(RecipeError, match=r"69 combinations of settings\. Expected: at most 64"):
+        known_methods(read(SHORT + f"methods: [{{finetune: {{epochs: {many}}}}}]"))

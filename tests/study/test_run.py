@@ -154,6 +154,15 @@ def test_transfer_is_worth_something_here(report):
     assert report["test_comparison"]["verdict"] == "helps"
 
 
+def test_each_class_is_judged_against_no_transfer(report):
+    own = report["by_label"]
+    assert [e["label"] for e in sorted(own, key=lambda e: e["label"])] == report["task"]["labels"]
+    assert sum(e["n"] for e in own) == report["test_rows"]
+    for arm, whole in (("chosen", "test"), ("no_transfer", "no_transfer")):
+        mean = sum(e["n"] * e[arm] for e in own) / report["test_rows"]
+        assert mean == pytest.approx(report[whole]["accuracy"]["value"])
+
+
 def test_the_choice_is_the_best_that_is_not_barred(report):
     barred = {b["id"] for b in report["barred"]}
     allowed = [c for c in report["candidates"] if c["id"] not in barred]

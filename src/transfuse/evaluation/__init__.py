@@ -25,7 +25,15 @@ from transfuse.evaluation.metrics import (
     micro_recall,
 )
 from transfuse.evaluation.ranking import auroc
-from transfuse.evaluation.slices import LabelAccuracy, Mistake, accuracy_by_label, confident_mistakes, most_confused
+from transfuse.evaluation.slices import (
+    LabelAccuracy,
+    LabelDifference,
+    Mistake,
+    accuracy_by_label,
+    confident_mistakes,
+    difference_by_label,
+    most_confused,
+)
 
 __all__ = [
     "METRICS",
@@ -33,6 +41,7 @@ __all__ = [
     "Comparison",
     "Interval",
     "LabelAccuracy",
+    "LabelDifference",
     "Metric",
     "Mistake",
     "Verdict",
@@ -44,6 +53,7 @@ __all__ = [
     "confident_mistakes",
     "confusion",
     "corrected",
+    "difference_by_label",
     "ece",
     "holm",
     "log_loss",

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from transfuse.errors import DataError
 from transfuse.evaluation.checks import as_repeats
+from transfuse.evaluation.compare import Verdict, mcnemar
+from transfuse.evaluation.corrected import holm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +20,26 @@ class LabelAccuracy:
     label: int
     n: int
     accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelDifference:
+    """How much better a is than b on the n examples of one label.
+
+    Args:
+        label: position of the class.
+        n: examples.
+        a, b: accuracy of each on them.
+        p: McNemar's test, adjusted for the number of labels (Holm).
+        verdict: of a against b.
+    """
+
+    label: int
+    n: int
+    a: float
+    b: float
+    p: float
+    verdict: Verdict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +69,35 @@ def accuracy_by_label(labels: ArrayLike, probabilities: ArrayLike) -> list[Label
     right = table.argmax(axis=1) == known
     found = [LabelAccuracy(int(k), int((known == k).sum()), float(right[known == k].mean())) for k in np.unique(known)]
     return sorted(found, key=lambda item: (item.accuracy, item.label))
+
+
+def difference_by_label(labels: ArrayLike, a: ArrayLike, b: ArrayLike, *, level: float = 0.05) -> list[LabelDifference]:
+    """On which classes model a is better than b, and on which worse; the largest gain first, then by position.
+
+    Args:
+        labels: int [N].
+        a, b: float [N, C] of the same examples.
+        level: of the verdicts, for all labels together.
+
+    Raises:
+        DataError: shapes or values that cannot be used.
+
+    Cost: O(N C).
+    Reference: McNemar's test with Holm's adjustment, see `mcnemar` and `holm`.
+    """
+    known, first = _one(labels, a)
+    _, second = _one(labels, b)
+    right_a, right_b = first.argmax(axis=1) == known, second.argmax(axis=1) == known
+    classes = [int(k) for k in np.unique(known)]
+    found = []
+    for label, p in zip(
+        classes, holm([mcnemar(right_a[known == k], right_b[known == k]) for k in classes]), strict=True
+    ):
+        own = known == label
+        mean_a, mean_b = float(right_a[own].mean()), float(right_b[own].mean())
+        verdict: Verdict = "no evidence" if p > level else "helps" if mean_a > mean_b else "hurts"
+        found.append(LabelDifference(label, int(own.sum()), mean_a, mean_b, p, verdict))
+    return sorted(found, key=lambda item: (item.b - item.a, item.label))
 
 
 def confident_mistakes(labels: ArrayLike, probabilities: ArrayLike, limit: int = 20) -> list[Mistake]:

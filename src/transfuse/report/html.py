@@ -90,6 +90,7 @@ def context_of(report: Mapping[str, Any], speak: Speaker) -> dict[str, Any]:
         "charts": sections.charts(report, speak),
         "curve": sections.curve(report),
         "source_rows": sections.source_rows(report),
+        "classes": sections.classes(report, speak),
         "test": sections.test_figures(report, speak),
         "confusion": sections.confusion(report),
         "mistakes": sections.mistakes(report),

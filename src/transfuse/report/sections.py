@@ -97,6 +97,24 @@ def confusion(report: Report) -> dict[str, Any] | None:
     return {"labels": labels, "pairs": [], "rows": rows}
 
 
+def classes(report: Report, speak: Speaker) -> list[dict[str, str]]:
+    """Recall of each class, chosen against no transfer; of many classes those that gained and lost most."""
+    entries = [e for e in reading.items(report, "by_label") if isinstance(e, Mapping)]
+    if len(entries) > TABLE_LABELS:
+        entries = entries[: TABLE_LABELS // 2] + entries[-TABLE_LABELS // 2 :]
+    return [
+        {
+            "label": str(entry.get("label")),
+            "n": amounts.count(reading.number(entry.get("n"))),
+            **{key: amounts.plain(reading.number(entry.get(key))) for key in ("chosen", "no_transfer")},
+            "difference": amounts.signed(reading.number(entry.get("difference"))),
+            "verdict": str(entry.get("verdict") or ""),
+            "verdict_words": speak.name("verdict", entry.get("verdict")),
+        }
+        for entry in entries
+    ]
+
+
 def mistakes(report: Report) -> list[dict[str, Any]]:
     """The most confident mistakes, long texts shortened."""
     out = []

@@ -70,7 +70,20 @@ def _figures(report: Report, chosen: Candidate, speak: Speaker) -> list[str]:
         shown = amounts.with_interval(speak, difference, difference=True)
         judged = speak.name("verdict_long", comparison.get("verdict"))
         out.append(speak("say.test_difference", difference=shown, verdict=judged))
-    return out
+    return out + _classes(report, speak)
+
+
+def _classes(report: Report, speak: Speaker) -> list[str]:
+    """The classes on which the choice is better than no transfer, and those on which it is worse."""
+    entries = [e for e in reading.items(report, "by_label") if isinstance(e, Mapping)]
+    out = []
+    for verdict, key in (("helps", "say.classes_gained"), ("hurts", "say.classes_lost")):
+        found = [e for e in entries if e.get("verdict") == verdict]
+        found.sort(key=lambda e: -abs(reading.number(e.get("difference")) or 0.0))
+        named = [f"“{e.get('label')}” ({amounts.signed(reading.number(e.get('difference')))})" for e in found[:NAMED]]
+        named += [speak("say.more", n=len(found) - NAMED)] if len(found) > NAMED else []
+        out += [speak(key, labels=_open_end(speak.listed(named)))] if found else []
+    return out or ([speak("say.classes_unclear")] if entries else [])
 
 
 def _worth(key: str, entry: Mapping[str, Any], speak: Speaker, **values: str) -> list[str]:

@@ -19,6 +19,7 @@ from transfuse.engine.ledger import Ledger
 from transfuse.errors import OutputError, RecipeError
 from transfuse.study.prepare import StudyData
 from transfuse.study.recipe import Recipe
+from transfuse.study.settings import place, wanted
 from transfuse.study.workshop import Workshop
 
 AFTER = 6.0
@@ -33,10 +34,9 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
     """
     import torch
 
-    wanted = None if isinstance(recipe.methods, str) else [(m.name, m.settings) for m in recipe.methods]
     loaded = {reference: workshop.backbone(reference) for reference in recipe.backbones}
     candidates = expand(
-        wanted,
+        wanted(recipe),
         recipe.backbones,
         [s.name for s in recipe.sources],
         is_decoder=lambda reference: bool((b := loaded[reference]) and b.decoder),
@@ -192,9 +192,7 @@ def _cost(
     except RecipeError as error:
         if isinstance(recipe.methods, str):
             return Cost({}, 0.0, 0.0)
-        named = [(m.name, dict(m.settings)) for m in recipe.methods]
-        where = (candidate.method, dict(candidate.settings))
-        at = recipe.at("methods", named.index(where)) if where in named else recipe.origin
+        at = place(recipe, candidate.method, candidate.settings)
         raise RecipeError(f"{at}: {error.found}", expected=error.expected, remedy=error.remedy) from error
     except Exception:  # noqa: BLE001 - the same happens when it is fitted, and is reported there
         return Cost({}, 0.0, 0.0)

@@ -9,7 +9,15 @@ import numpy as np
 
 from transfuse.advice.candidates import Candidate
 from transfuse.engine.ledger import Ledger
-from transfuse.evaluation import compare, confident_mistakes, confusion, metric_intervals, reliability, temperature
+from transfuse.evaluation import (
+    compare,
+    confident_mistakes,
+    confusion,
+    difference_by_label,
+    metric_intervals,
+    reliability,
+    temperature,
+)
 from transfuse.fitted import FittedModel, load
 from transfuse.methods.catalogue import NO_TRANSFER
 from transfuse.study.assess import Assessed
@@ -31,6 +39,7 @@ class Ending:
     Args:
         test, no_transfer: figures with intervals.
         comparison: the chosen candidate against no transfer on the test.
+        by_label: the same on each class alone, the largest gain first.
         confusion, mistakes, calibration: of the chosen candidate on the test.
         temperature: what its logits are divided by.
         source_rows: what the source's rows counted, where its method weighs them; else None.
@@ -39,6 +48,7 @@ class Ending:
     test: dict[str, Any]
     no_transfer: dict[str, Any]
     comparison: dict[str, Any]
+    by_label: list[dict[str, Any]]
     confusion: dict[str, Any]
     mistakes: list[dict[str, Any]]
     calibration: list[dict[str, Any]]
@@ -78,6 +88,18 @@ def finish(
         {k: v.to_dict() for k, v in metric_intervals(labels, probabilities, seed=seed).items()},
         {k: v.to_dict() for k, v in metric_intervals(labels, others, seed=seed).items()},
         compare(labels, probabilities, others, metric=metric, seed=seed).to_dict(),
+        [
+            {
+                "label": data.task.labels[d.label],
+                "n": d.n,
+                "chosen": d.a,
+                "no_transfer": d.b,
+                "difference": d.a - d.b,
+                "p": d.p,
+                "verdict": d.verdict,
+            }
+            for d in difference_by_label(labels, probabilities, others)
+        ],
         {"labels": list(data.task.labels), "matrix": confusion(labels, probabilities).astype(int).tolist()},
         [
             {

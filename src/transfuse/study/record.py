@@ -58,6 +58,7 @@ def report_of(
         "test": ending.test,
         "no_transfer": ending.no_transfer,
         "test_comparison": ending.comparison,
+        "by_label": ending.by_label,
         "test_rows": len(data.test),
         "test_precision": workshop.precision(chosen.candidate.backbone),
         "temperature": ending.temperature,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from transfuse.errors import RecipeError
 from transfuse.methods.catalogue import METHODS, method, settings
 from transfuse.study.problems import shown
 from transfuse.study.recipe import Recipe, check_methods
+
+MOST_CHOICES = 64
+"""Combinations of one method's settings; more are a slip."""
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 
@@ -27,11 +31,45 @@ def known_methods(recipe: Recipe) -> None:
     problems = [
         f"{recipe.at('methods', index, named.name, key)}: found {shown(value)}. Expected: {wanted}."
         for index, named in enumerate(recipe.methods)
-        for key, value in named.settings.items()
+        for key, values in named.settings.items()
+        for value in choices(named.name, key, values)
         if (wanted := expected(named.name, key, value))
+    ]
+    problems += [
+        f"{recipe.at('methods', index)}: {count} combinations of settings. Expected: at most {MOST_CHOICES}."
+        for index, named in enumerate(recipe.methods)
+        if (count := sum(1 for _ in combinations(named.name, named.settings))) > MOST_CHOICES
     ]
     if problems:
         raise RecipeError("\n".join(problems), remedy="Correct the settings; docs/methods.md lists them.")
+
+
+def choices(name: str, key: str, value: Any) -> list[Any]:
+    """The values of a setting that are tried: those of a list, where the method itself takes one value."""
+    wants_list = not expected(name, key, value)
+    return [value] if wants_list or not isinstance(value, list) or not value else list(value)
+
+
+def combinations(name: str, settings: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """``{learning_rate: [1e-4, 3e-4]}`` as two settings, to be compared on validation; all pairs of several lists."""
+    values = [choices(name, key, value) for key, value in settings.items()]
+    for combined in itertools.product(*values):
+        yield dict(zip(settings, combined, strict=True))
+
+
+def wanted(recipe: Recipe) -> list[tuple[str, Mapping[str, Any]]] | None:
+    """The methods of a recipe, each with its settings; None for ``auto``."""
+    if isinstance(recipe.methods, str):
+        return None
+    return [(m.name, settings) for m in recipe.methods for settings in combinations(m.name, m.settings)]
+
+
+def place(recipe: Recipe, name: str, settings: Mapping[str, Any]) -> str:
+    """Where in the recipe a method with some settings stands."""
+    named = enumerate(() if isinstance(recipe.methods, str) else recipe.methods)
+    found = (i for i, m in named if m.name == name and dict(settings) in combinations(name, m.settings))
+    index = next(found, None)
+    return recipe.origin if index is None else recipe.at("methods", index)
 
 
 def expected(name: str, key: str, value: object) -> str:

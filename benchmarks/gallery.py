@@ -1,0 +1,230 @@
+"""Every method on six real transfers, three draws each, beside what ``methods: auto`` makes of them: docs/gallery.md.
+
+What has been fitted is kept under runs/benchmarks/gallery and not fitted again: remove it to measure anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import transfuse
+from benchmarks import clinc
+from benchmarks.common import ROOT, keep, shared
+from transfuse.advice.candidates import Candidate, short
+from transfuse.evaluation import compare, metric_intervals
+from transfuse.methods.catalogue import METHODS, NO_TRANSFER, method
+from transfuse.study.prepare import StudyData, prepare
+from transfuse.study.progress import NOTES
+from transfuse.study.workshop import Workshop
+
+PLACE = ROOT / "runs" / "benchmarks" / "gallery"
+DRAWS, TEST = 3, 1000
+ENCODER, DECODER = "catalog:minilm-l6", "catalog:smollm2-135m-instruct"
+BUDGET = 3
+"""Minutes of a study with ``methods: auto``."""
+BEST = 4
+"""Methods that are tried with the decoder, too, on the transfers of `WITH_DECODER`."""
+BINS = '{negative: "< -0.5", positive: "> 0.5"}'
+HEAD = "task: {{kind: classify, input: text, label: {label}{bins}}}\nbackbones: [{backbone}]\nmethods: auto\n"
+REVIEWS = HEAD + (
+    "target: {{data: 'catalog:{target}', shots: {shots}, seed: {draw}, test: {{rows: {test}, seed: 0}}}}\n"
+    "sources: [{{name: source, data: 'catalog:{source}'}}]\nbudget: {{minutes: {minutes}}}\n"
+)
+INTENTS = HEAD + (
+    "target: {{data: {target}.csv, shots: {shots}, seed: {draw}, test: {target}-test.csv}}\n"
+    "sources: [{{name: source, data: {source}.csv}}]\nbudget: {{minutes: {minutes}}}\n"
+)
+TRANSFERS: Mapping[str, tuple[str, str, str, int]] = {
+    "movies to Amazon": (REVIEWS, "vader-movie-reviews", "vader-amazon-reviews", 32),
+    "movies to tweets": (REVIEWS, "vader-movie-reviews", "vader-tweets", 32),
+    "news to tweets": (REVIEWS, "vader-nyt-editorials", "vader-tweets", 32),
+    "Amazon to movies": (REVIEWS, "vader-amazon-reviews", "vader-movie-reviews", 8),
+    "eight domains to two": (INTENTS, "eight", "two", 5),
+    "150 intents to support": (INTENTS, "clinc", "support", 3),
+}
+"""Recipe, source, target and labelled rows a class."""
+WITH_DECODER = ("movies to Amazon", "150 intents to support")
+
+
+def run() -> None:
+    """Fit every method on every transfer and draw, run the studies, then the best methods with the decoder."""
+    started = time.perf_counter()
+    PLACE.mkdir(parents=True, exist_ok=True)
+    _write_intents(PLACE)
+    for transfer in TRANSFERS:
+        for draw in range(DRAWS):
+            _fit_all(transfer, draw, ENCODER, [n for n in METHODS if method(n).reads != "decoder"])
+            _study(transfer, draw)
+    found = [_summary(transfer, ENCODER) for transfer in TRANSFERS]
+    best = _best(found)
+    for transfer in WITH_DECODER:
+        for draw in range(DRAWS):
+            _fit_all(transfer, draw, DECODER, [*best, NO_TRANSFER])
+        found.append(_summary(transfer, DECODER))
+    keep("gallery", "python -m benchmarks gallery", started, transfers=found, draws=DRAWS, minutes=BUDGET, best=best)
+
+
+def _recipe(transfer: str, draw: int, backbone: str) -> transfuse.Recipe:
+    form, source, target, shots = TRANSFERS[transfer]
+    reviews = form is REVIEWS
+    text = form.format(
+        label="rating" if reviews else "intent",
+        bins=f", bins: {BINS}" if reviews else "",
+        **{"backbone": f"'{backbone}'", "source": source, "target": target, "shots": shots, "draw": draw},
+        test=TEST,
+        minutes=BUDGET,
+    )
+    return transfuse.Recipe.from_text(text, PLACE, f"{transfer}, draw {draw}")
+
+
+def _fit_all(transfer: str, draw: int, backbone: str, names: Sequence[str]) -> None:
+    """Each method with the source, where it takes it, and without; on all labels of the draw."""
+    folder = PLACE / f"{transfer}-{short(backbone)}-{draw}"
+    wanted = [(name, with_source) for name in names for with_source in (False, True)]
+    if all(_file(folder, name, with_source).exists() for name, with_source in wanted):
+        return
+    folder.mkdir(exist_ok=True)
+    recipe = _recipe(transfer, draw, backbone)
+    data = prepare(recipe)
+    workshop = Workshop(recipe, data, NOTES["en"])
+    test = data.test.open()
+    np.save(folder / "truth.npy", data.task.encode(test.labels or ()))
+    for name, with_source in wanted:
+        path = _file(folder, name, with_source)
+        if path.exists():
+            continue
+        record: dict[str, Any] = {"seconds": None}
+        if not with_source or _takes(name, data):
+            record = _fitted(name, with_source, backbone, workshop, test.texts, folder)
+        path.write_text(json.dumps(record), encoding="utf-8")
+        print(transfer, draw, name, with_source, record, flush=True)
+
+
+def _fitted(
+    name: str, with_source: bool, backbone: str, workshop: Workshop, texts: Sequence[str], folder: Path
+) -> dict[str, Any]:
+    about = method(name)
+    reference = "" if about.reads == "nothing" else backbone
+    sources = ("source",) if with_source else ()
+    start = time.perf_counter()
+    path = workshop.final(Candidate(name, about.family, name, reference, sources, {}))
+    seconds = time.perf_counter() - start
+    found = workshop.engine(reference).predict(path, list(texts))
+    np.save(_file(folder, name, with_source).with_suffix(".npy"), np.exp(found).astype(np.float32))
+    return {"seconds": round(seconds, 2)}
+
+
+def _takes(name: str, data: StudyData) -> bool:
+    return method(name).uses_related if data.related else method(name).uses_sources
+
+
+def _file(folder: Path, name: str, with_source: bool) -> Path:
+    return folder / f"{name}{'+source' if with_source else ''}.json"
+
+
+def _study(transfer: str, draw: int) -> None:
+    """A study of ``methods: auto`` on the same labels and the same test."""
+    path = PLACE / f"{transfer}-auto-{draw}.json"
+    if path.exists():
+        return
+    report = transfuse.run(_recipe(transfer, draw, ENCODER), out=PLACE / f"{transfer}-study-{draw}").report
+    chosen = next(c for c in report["candidates"] if c["id"] == report["chosen"])
+    told = {
+        "chosen": report["chosen"],
+        "test": report["test"]["accuracy"],
+        "no_transfer": report["no_transfer"]["accuracy"],
+        "comparison": report["test_comparison"],
+        "seconds": report["seconds"],
+        "verdicts": {t["kind"]: t["verdict"] for t in chosen["transfer"]},
+    }
+    path.write_text(json.dumps(told), encoding="utf-8")
+    print(transfer, draw, told, flush=True)
+
+
+def _summary(transfer: str, backbone: str) -> dict[str, Any]:
+    """Figures of each method over all draws, and what it is worth against no transfer and without the source."""
+    folders = [PLACE / f"{transfer}-{short(backbone)}-{draw}" for draw in range(DRAWS)]
+    truths = [np.load(folder / "truth.npy") for folder in folders]
+    truth, keys = np.concatenate(truths), np.concatenate([np.arange(len(t)) for t in truths])
+    plain = _answers(folders, NO_TRANSFER, False)
+    rows = []
+    for name, with_source in sorted({_parsed(p) for p in folders[0].glob("*.npy") if p.stem != "truth"}):
+        found = _answers(folders, name, with_source)
+        figure = metric_intervals(truth, found, seed=0, names=["accuracy"], groups=keys)["accuracy"]
+        row = {"method": name, "source": with_source, "accuracy": figure.to_dict()}
+        row["per_draw"] = [float(x) for x in _per_draw(truth, found, truths)]
+        row["no_transfer"] = compare(truth, found, plain, seed=0, groups=keys).to_dict()
+        if with_source:
+            alone = _answers(folders, name, False)
+            row["without_source"] = compare(truth, found, alone, seed=0, groups=keys).to_dict()
+        row["seconds"] = float(
+            np.mean([json.loads(_file(f, name, with_source).read_text())["seconds"] for f in folders])
+        )
+        rows.append(row)
+    auto = [PLACE / f"{transfer}-auto-{draw}.json" for draw in range(DRAWS)] if backbone == ENCODER else []
+    return {
+        "transfer": transfer,
+        "backbone": short(backbone),
+        "shots": TRANSFERS[transfer][3],
+        "classes": int(truth.max()) + 1,
+        "test_rows": len(truths[0]),
+        "rows": rows,
+        "auto": [json.loads(path.read_text(encoding="utf-8")) for path in auto],
+    }
+
+
+def _parsed(path: Path) -> tuple[str, bool]:
+    name, plus, _ = path.stem.partition("+")
+    return name, bool(plus)
+
+
+def _answers(folders: Sequence[Path], name: str, with_source: bool) -> np.ndarray:
+    found = [np.load(_file(f, name, with_source).with_suffix(".npy")).astype(np.float64) for f in folders]
+    answers = np.concatenate(found)
+    return np.asarray(answers / answers.sum(1, keepdims=True))
+
+
+def _per_draw(truth: np.ndarray, found: np.ndarray, parts: Sequence[np.ndarray]) -> Iterator[float]:
+    right, start = found.argmax(1) == truth, 0
+    for part in parts:
+        yield right[start : start + len(part)].mean()
+        start += len(part)
+
+
+def _best(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The methods with the best mean accuracy over all transfers, with the source where they take it."""
+    means: dict[str, list[float]] = {}
+    for transfer in found:
+        reached = {
+            row["method"]: row["accuracy"]["value"] for row in sorted(transfer["rows"], key=lambda r: r["source"])
+        }
+        for name, value in reached.items():
+            means.setdefault(name, []).append(value)
+    return sorted(means, key=lambda name: -float(np.mean(means[name])))[:BEST]
+
+
+def _write_intents(place: Path) -> None:
+    """The files of the transfers between intents, from the shared data."""
+    train, test = clinc.read("train.csv"), clinc.read("test.csv")
+    held = sorted({domain for _, _, domain in train})[-2:]
+    parts = {
+        "eight": [row for row in train if row[2] not in held],
+        "two": [row for row in train if row[2] in held],
+        "two-test": [row for row in test if row[2] in held],
+        "clinc": train,
+    }
+    with shared("bitext_support", "support.csv").open(encoding="utf-8", newline="") as stream:
+        support = [(row["instruction"], row["intent"], row["category"]) for row in csv.DictReader(stream)]
+    order = np.random.default_rng(0).permutation(len(support))
+    parts["support-test"] = [support[i] for i in order[:TEST]]
+    parts["support"] = [support[i] for i in order[TEST:]]
+    for name, rows in parts.items():
+        with (place / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([("text", "intent"), *((text, intent) for text, intent, _ in rows)])
