@@ -44,7 +44,7 @@ INTENTS = HEAD + (
 TRANSFERS: Mapping[str, tuple[str, str, str, int]] = {
     "movies to Amazon": (REVIEWS, "vader-movie-reviews", "vader-amazon-reviews", 32),
     "movies to tweets": (REVIEWS, "vader-movie-reviews", "vader-tweets", 32),
-    "news to tweets": (REVIEWS, "vader-nyt-editorials", "vader-tweets", 32),
+    "news to tweets": (REVIEWS, "vader-nyt", "vader-tweets", 32),
     "Amazon to movies": (REVIEWS, "vader-amazon-reviews", "vader-movie-reviews", 8),
     "eight domains to two": (INTENTS, "eight", "two", 5),
     "150 intents to support": (INTENTS, "clinc", "support", 3),

@@ -22,7 +22,7 @@ TEST = 1000
 C = 0.1
 ROUNDS = 500
 """Resamples of the combinations."""
-SOURCES = ("vader-movie-reviews", "vader-tweets", "vader-nyt-editorials")
+SOURCES = ("vader-movie-reviews", "vader-tweets", "vader-nyt")
 SOURCE_ROWS, SOURCE_SHOTS, SOURCE_LAYERS = 1000, 32, 6
 SOURCE_SCORES = ("transfer", "leep", "proxy_a", "discrepancy")
 """Of the last two the less the better."""

@@ -51,5 +51,10 @@ def test_all_scores_go_into_a_file(command, ranked, tmp_path):
     assert kept["backbones"][0]["sources"][0]["transfer"] is None
 
 
+def test_a_page_is_written(command, ranked, tmp_path):
+    assert command("rank", "r.yaml", "--html", tmp_path / "rank.html", "--lang", "zh").code == 0
+    assert "哪个最有希望：toy" in (tmp_path / "rank.html").read_text(encoding="utf-8")
+
+
 def test_a_missing_recipe(command):
     assert command("rank", "no.yaml").code == 3

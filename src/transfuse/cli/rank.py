@@ -18,11 +18,14 @@ SCORES = ("knn", "probe", "logme", "h_score")
 def rank(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, a YAML file.", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="Write all scores to this JSON file.", show_default=False)] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with a plot to this file.", show_default=False)
+    ] = None,
     lang: Annotated[str | None, typer.Option(help="Language, en or zh.", show_default="that of the locale")] = None,
 ) -> None:
     """Rank backbones, layers and sources by what one cached pass shows; nothing is trained, the test is not read.
 
-    Example: transfuse rank examples/reviews.yaml
+    Example: transfuse rank examples/reviews.yaml --html rank.html
     """
     from transfuse.study.rank import rank as rank_recipe
 
@@ -31,6 +34,10 @@ def rank(
         found = rank_recipe(recipe, lang=language, progress=progress)
     if out is not None:
         out.write_text(json.dumps(_finite(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if html is not None:
+        from transfuse.report.rank_page import write_rank
+
+        write_rank(found, html, language)
     _show(found, language)
 
 

@@ -143,6 +143,7 @@ class Schedule:
         average_from: share of the steps after which weights are averaged; 1 keeps the last weights.
         dropout: whether the trained layers' own dropout is on; what is frozen never has any.
         surgical: rates in proportion to each layer's relative gradient norm before the first step.
+        pace: share of the rows, the first ones, that the first steps draw from; it grows to 1 (a curriculum).
     """
 
     learning_rate: float
@@ -157,6 +158,7 @@ class Schedule:
     average_from: float
     dropout: bool = False
     surgical: bool = False
+    pace: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

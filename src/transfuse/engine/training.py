@@ -23,6 +23,9 @@ from transfuse.fitted.head import Head
 SURGICAL_BATCHES = 8
 """Batches from which the layers' relative gradient norms are taken."""
 
+WINDOW = 8
+"""Batches whose rows are sorted by length together."""
+
 Tick = Callable[[float], None]
 """Told of the share of the stage that is done."""
 
@@ -268,6 +271,9 @@ def epochs(lengths: np.ndarray, labels: np.ndarray, schedule: Schedule, seed: in
     """
     generator = np.random.default_rng(seed)
     size = schedule.batch_size
+    if schedule.pace < 1:
+        yield from _paced(lengths, schedule, generator)
+        return
     for _ in range(schedule.epochs):
         if schedule.contrastive:
             order, longest = _paired(lengths, labels, generator)
@@ -275,10 +281,30 @@ def epochs(lengths: np.ndarray, labels: np.ndarray, schedule: Schedule, seed: in
             order = generator.permutation(len(lengths))
             longest = lengths[order]
         found = []
-        for start in range(0, len(order), 8 * size):
-            part = slice(start, start + 8 * size)
-            window = order[part][np.argsort(longest[part], kind="stable")]
-            found += [window[i : i + size] for i in range(0, len(window), size)]
+        for start in range(0, len(order), WINDOW * size):
+            part = slice(start, start + WINDOW * size)
+            found += _cut(order[part], longest[part], size)
+        generator.shuffle(found)
+        yield from found
+
+
+def _cut(rows: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]:
+    """Rows of similar length in one batch."""
+    window = rows[np.argsort(lengths, kind="stable")]
+    return [window[i : i + size] for i in range(0, len(window), size)]
+
+
+def _paced(lengths: np.ndarray, schedule: Schedule, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """As many steps as without a curriculum, drawn from the first rows, of which there are more and more.
+
+    After a share t of the steps it is sqrt(t (1 - pace²) + pace²) of the rows (Platanios et al. 2019, equation 8).
+    """
+    size, total = schedule.batch_size, schedule.epochs * _steps(len(lengths), schedule.batch_size)
+    for start in range(0, total, WINDOW):
+        share = np.sqrt(start / total * (1 - schedule.pace**2) + schedule.pace**2)
+        first, wanted = max(int(np.ceil(share * len(lengths))), 1), min(WINDOW, total - start) * size
+        drawn = generator.choice(first, wanted, replace=wanted > first)
+        found = _cut(drawn, lengths[drawn], size)
         generator.shuffle(found)
         yield from found
 

@@ -32,6 +32,7 @@ METHODS = {
     "tradaboost": "transfuse.methods.instance.tradaboost:method",
     "dsir": "transfuse.methods.instance.dsir:method",
     "less": "transfuse.methods.instance.gradient:method",
+    "curriculum": "transfuse.methods.instance.curriculum:Curriculum",
     "matching": "transfuse.methods.relation.matching:Matching",
     "cotuning": "transfuse.methods.relation.cotuning:CoTuning",
     "rkd": "transfuse.methods.relation.rkd:RelationalDistillation",

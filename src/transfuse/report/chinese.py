@@ -190,4 +190,29 @@ CHINESE: dict[str, str] = {
     "“证据不足”不好也不坏：样本太少，看不出来。只有在各划分之间也成立（校正的 t 检验，Nadeau and Bengio 2003），"
     "且有多个来源的对比时一并成立（Holm 1979），才说“有帮助”。",
     "reading_split": "候选由验证数据选出。测试数据在此之前一直封存，之后只为选定的候选和“不做迁移”读取一次。",
+    # the page of rank
+    "rank.title": "哪个最有希望：{name}",
+    "rank.note": "没有训练，也没有读测试集。分数来自 {rows} 条有标注的目标行；行数如此时起决定作用的是 {score}。",
+    "rank.readouts": "骨干模型及其最好的读出",
+    "rank.readouts_note": "按起决定作用的分数从高到低；层数写作“第几层/共几层”。分数越高越有希望。"
+    "各分数有多可信见 docs/benchmarks.md。",
+    "rank.backbone": "骨干模型",
+    "rank.parameters": "参数量",
+    "rank.memory": "内存",
+    "rank.speed": "文本/秒",
+    "rank.licence": "许可",
+    "rank.layer": "层",
+    "rank.pooling": "池化",
+    "rank.z": "同上，以高出打乱标签的标准差数表示",
+    "rank.chart": "希望与时间",
+    "rank.chart_note": "越靠上越有希望，越靠左越省。数字是层；层越低，读得越快。"
+    "折线连接没有被其他读出同时在两方面超过的读出。",
+    "rank.cost": "读一千条文本的用时",
+    "rank.sources": "源数据",
+    "rank.sources_note": "只用源训练的分类头在目标行上的表现：准确率与 LEEP，"
+    "越高越好。两种距离只作提醒：相近不等于有用。",
+    "rank.transfer": "源分类头在目标上",
+    "rank.leep": "LEEP",
+    "rank.proxy_a": "proxy-A",
+    "rank.discrepancy": "MMD²",
 }

@@ -206,4 +206,33 @@ ENGLISH: dict[str, str] = {
     "for all of them together (Holm 1979).",
     "reading_split": "Validation chose the candidate. Test was sealed until then and read once, for the chosen "
     "candidate and for no transfer.",
+    # the page of rank
+    "rank.title": "What promises most: {name}",
+    "rank.note": "Nothing was trained and the test was not read. Scores are of {rows} labelled target rows; with so "
+    "many the decisive one is {score}.",
+    "rank.readouts": "Backbones and their best readouts",
+    "rank.readouts_note": "The best first, by the decisive score; layer of all "
+    "layers. All scores are higher where they promise "
+    "more. How far each can be trusted stands in docs/benchmarks.md.",
+    "rank.backbone": "Backbone",
+    "rank.parameters": "Parameters",
+    "rank.memory": "Memory",
+    "rank.speed": "Texts/s",
+    "rank.licence": "Licence",
+    "rank.layer": "Layer",
+    "rank.pooling": "Pooling",
+    "rank.z": "the same in standard deviations above shuffled labels",
+    "rank.chart": "Promise against time",
+    "rank.chart_note": "Up promises more, left is cheaper. Numbers are layers; "
+    "a lower layer is read sooner. The line joins "
+    "what no other beats in both.",
+    "rank.cost": "time to read 1,000 texts",
+    "rank.sources": "Sources",
+    "rank.sources_note": "A head of the source alone on the target's rows: its "
+    "accuracy and LEEP, the higher the better. The "
+    "two distances only warn: near is not the same as useful.",
+    "rank.transfer": "Source's head on target",
+    "rank.leep": "LEEP",
+    "rank.proxy_a": "proxy-A",
+    "rank.discrepancy": "MMD²",
 }

@@ -7,11 +7,14 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transfuse.errors import OutputError
 from transfuse.report import reading, rows, sections, sentences
 from transfuse.report.words import Speaker
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def write_html(report: Mapping[str, Any], path: Path | str, lang: str) -> Path:
@@ -29,8 +32,16 @@ def write_html(report: Mapping[str, Any], path: Path | str, lang: str) -> Path:
         UsageError: another language.
         OutputError: a place that cannot be written; names it.
     """
-    page, target = page_of(report, lang), Path(path)
-    part: str | None = None
+    return write_page(page_of(report, lang), path)
+
+
+def write_page(page: str, path: Path | str) -> Path:
+    """Write a page; the file appears whole or not at all, and its folder is made.
+
+    Raises:
+        OutputError: a place that cannot be written; names it.
+    """
+    target, part = Path(path), None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -54,17 +65,21 @@ def page_of(report: Mapping[str, Any], lang: str) -> str:
     Raises:
         UsageError: another language.
     """
+    speak = Speaker(lang)
+    return environment().get_template("page.html").render(context_of(report, speak), t=speak)
+
+
+def environment() -> Environment:
+    """Where the templates are; what they are given is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    speak = Speaker(lang)
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("transfuse.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(context_of(report, speak), t=speak)
 
 
 def context_of(report: Mapping[str, Any], speak: Speaker) -> dict[str, Any]:

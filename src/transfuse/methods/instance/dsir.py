@@ -54,6 +54,13 @@ def log_ratio(source: Sequence[str], target: Sequence[str], *, buckets: int = BU
     return np.array([float(difference[row].sum()) for row in ours])
 
 
+def closeness(source: Sequence[str], target: Sequence[str]) -> np.ndarray:
+    """`log_ratio` a word or pair of words, float64 [N]: how much each source text is like the target's."""
+    length = np.array([max(len(row), 1) for row in hashed(source)])
+    found: np.ndarray = log_ratio(source, target) / length
+    return found
+
+
 def resample(log_weights: np.ndarray, count: int, seed: int) -> np.ndarray:
     """``count`` positions drawn without replacement in proportion to exp(log weight), by the Gumbel top-k trick."""
     noise = np.random.default_rng(seed).gumbel(size=len(log_weights))
@@ -65,8 +72,6 @@ def method() -> ClosedForm:
     """The probe on the half of the source whose n-grams are most like the target's, by the mean a gram."""
 
     def weigh(found: Evidence) -> np.ndarray:
-        ratio = log_ratio(found.source.texts, found.near_texts)
-        length = np.array([max(len(row), 1) for row in hashed(found.source.texts)])
-        return chosen(ratio / length, KEEP)
+        return chosen(closeness(found.source.texts, found.near_texts), KEEP)
 
     return weighted(weigh)
