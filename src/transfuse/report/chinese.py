@@ -212,7 +212,4 @@ CHINESE: dict[str, str] = {
     "rank.sources_note": "只用源训练的分类头在目标行上的表现：准确率与 LEEP，"
     "越高越好。两种距离只作提醒：相近不等于有用。",
     "rank.transfer": "源分类头在目标上",
-    "rank.leep": "LEEP",
-    "rank.proxy_a": "proxy-A",
-    "rank.discrepancy": "MMD²",
 }

@@ -232,7 +232,4 @@ ENGLISH: dict[str, str] = {
     "accuracy and LEEP, the higher the better. The "
     "two distances only warn: near is not the same as useful.",
     "rank.transfer": "Source's head on target",
-    "rank.leep": "LEEP",
-    "rank.proxy_a": "proxy-A",
-    "rank.discrepancy": "MMD²",
 }

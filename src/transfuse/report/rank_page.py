@@ -13,7 +13,7 @@ from transfuse.report.html import environment, write_page
 from transfuse.report.words import Speaker
 
 SCORES = ("knn", "probe", "logme", "h_score", "trans_rate", "gbc", "n_leep")
-SOURCE_SCORES = ("transfer", "leep", "proxy_a", "discrepancy")
+SOURCE_SCORES = {"leep": "LEEP", "proxy_a": "proxy-A", "discrepancy": "MMD²"}
 COLOURS = ("feature", "parameter", "prompt", "instance", "relation", "merging")
 """Classes of the style sheet that backbones borrow their colours from, in turn."""
 
@@ -46,7 +46,7 @@ def rank_page_of(found: Mapping[str, Any], lang: str) -> str:
             scores=SCORES,
             readouts=[row for entry in backbones for row in _readouts(entry)],
             sources=[row for entry in backbones for row in _sources(entry)],
-            source_scores=SOURCE_SCORES,
+            source_scores=[speak("rank.transfer"), *SOURCE_SCORES.values()],
             charts=[(speak("rank.cost"), drawn)] if (drawn := _chart(backbones, key, speak)) else [],
             colours=[(c, reading.short(b["reference"])) for c, b in zip(COLOURS, backbones, strict=False)],
         )
@@ -77,7 +77,9 @@ def _readouts(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _sources(entry: Mapping[str, Any]) -> list[list[str]]:
     name = reading.short(entry["reference"])
-    return [[name, str(s["name"]), *(_figure(s[key]) for key in SOURCE_SCORES)] for s in entry["sources"]]
+    return [
+        [name, str(s["name"]), *(_figure(s[key]) for key in ("transfer", *SOURCE_SCORES))] for s in entry["sources"]
+    ]
 
 
 def _chart(backbones: Sequence[Mapping[str, Any]], key: str, speak: Speaker) -> chart.Chart | None:
