@@ -6,7 +6,20 @@ import importlib
 import os
 import sys
 
-NAMES = ("reviews", "intents", "chinese", "kill", "ranking", "unseen", "meta", "harm", "speed", "growth", "profile")
+NAMES = (
+    "reviews",
+    "intents",
+    "chinese",
+    "kill",
+    "ranking",
+    "unseen",
+    "meta",
+    "harm",
+    "gallery",
+    "speed",
+    "growth",
+    "profile",
+)
 
 
 def main(names: list[str]) -> None:
