@@ -77,3 +77,13 @@ def shared(*parts: str) -> Path:
     if not path.exists():
         raise SystemExit(f"{path.relative_to(ROOT.parent)} is missing: this benchmark needs it beside the repository")
     return path
+
+
+def made(record: Mapping[str, Any]) -> str:
+    """Command, date, commit, duration, machine and versions of a result."""
+    m = record["machine"]
+    return (
+        f"`{record['command']}`, {record['date']}, commit {record['commit']}, {record['seconds']:.0f} s: "
+        f"{m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['device']}; Python {m['python']}, "
+        f"torch {m['torch']}, transformers {m['transformers']}, transfuse {m['transfuse']}."
+    )

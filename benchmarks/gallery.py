@@ -60,7 +60,10 @@ WITH_DECODER = ("movies to Amazon", "150 intents to support")
 
 
 def run() -> None:
-    """Fit every method on every transfer and draw, run the studies, then the best methods with the decoder."""
+    """Fit every method on every transfer and draw, run the studies, then the best methods with the decoder.
+
+    The seconds that are kept are those of the fits and studies, since the work may have been done in several runs.
+    """
     started = time.perf_counter()
     PLACE.mkdir(parents=True, exist_ok=True)
     _write_intents(PLACE)

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import page_gallery
 from benchmarks import page_transfer as transfer
-from benchmarks.common import RESULTS, ROOT, figure, spread_of
+from benchmarks.common import RESULTS, ROOT, figure, made, spread_of
 from benchmarks.plot import log_log
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "growth.svg"
+GALLERY = ROOT / "docs" / "gallery.md"
 HEAD = """# Benchmarks
 
 Measured figures, written by `python -m benchmarks page` from `benchmarks/results/`; nothing here is typed by hand.
@@ -59,8 +61,11 @@ def pages() -> dict[Path, str]:
     }
     files = {name: RESULTS / f"{name}.json" for name in writers}
     kept = {name: json.loads(file.read_text("utf-8")) for name, file in files.items() if file.exists()}
-    parts = [HEAD, *("\n".join([*writers[name](record), "", _made(record), ""]) for name, record in kept.items())]
+    parts = [HEAD, *("\n".join([*writers[name](record), "", made(record), ""]) for name, record in kept.items())]
     out = {PAGE: "\n".join(parts)}
+    gallery = RESULTS / "gallery.json"
+    if gallery.exists():
+        out[GALLERY] = page_gallery.page(json.loads(gallery.read_text("utf-8")))
     if "growth" in kept:
         out[PLOT] = _growth_plot(kept["growth"])
     for name, words in READMES.items():
@@ -85,15 +90,6 @@ def _figures(kept: Mapping[str, Any]) -> dict[str, Any]:
         "intents": intents["finetune"]["accuracy"]["mean"],
         "intents_alone": intents["tfidf"]["accuracy"]["mean"],
     }
-
-
-def _made(record: Mapping[str, Any]) -> str:
-    m = record["machine"]
-    return (
-        f"`{record['command']}`, {record['date']}, commit {record['commit']}, {record['seconds']:.0f} s: "
-        f"{m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['device']}; Python {m['python']}, "
-        f"torch {m['torch']}, transformers {m['transformers']}, transfuse {m['transfuse']}."
-    )
 
 
 def _reviews(record: Mapping[str, Any]) -> list[str]:

@@ -125,6 +125,26 @@ class LabelScorer:
             out[places] = self._scores([rows[i][start:] for i in places], cache)
         return out
 
+    def score_after(self, shots: Sequence[Sequence[str]], texts: Sequence[str]) -> np.ndarray:
+        """`score` of texts that each have demonstrations of their own before them, float64 [N, C].
+
+        The first demonstrations fall out where a prompt would not fit into the backbone's context.
+
+        Cost: one pass over the whole prompts.
+        """
+        room = self.backbone.max_tokens - len(self.opening) - max(len(label) for label in self.labels)
+        return self._scores([self._prompt(list(s), t, room) for s, t in zip(shots, texts, strict=True)], None)
+
+    def _prompt(self, shots: list[str], text: str, room: int) -> list[int]:
+        tokenizer = self.backbone.tokenizer
+        alone = len(tokenize(tokenizer, [text], self.template, self.room, special=False)[0])
+        while shots and len(tokenizer("".join(shots), add_special_tokens=False)["input_ids"]) + alone > room:
+            shots = shots[1:]
+        before = "".join(shots)
+        taken = len(tokenizer(before, add_special_tokens=False)["input_ids"]) if before else 0
+        row = tokenize(tokenizer, [text], self.template, min(taken + self.room, room), special=False, before=before)[0]
+        return self.opening + row
+
     def _scores(self, queries: list[list[int]], prefix: Any) -> np.ndarray:
         """Scores [N, C] of queries that follow a prefix's cache, or nothing."""
         lengths = np.array([len(query) for query in queries], dtype=np.int64)

@@ -14,6 +14,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.engine import merging
 from transfuse.engine.jobs import Merge, Rows
 from transfuse.fitted.head import Head
+from transfuse.fitted.paths import Path
 
 Score = Callable[[], float]
 """How good the branch's layers are as they stand, higher is better."""
@@ -31,6 +32,7 @@ class Branch:
         segment: the trained layers, or None.
         adapter: the adapter's settings, or None.
         aside: trained layers that wait to be merged.
+        path: the path of a prediction where it is not a head's.
     """
 
     layer: int = -1
@@ -42,6 +44,7 @@ class Branch:
     segment: Segment | None = None
     adapter: dict[str, object] | None = None
     aside: tuple[Segment, ...] = ()
+    path: Path | None = None
 
     def copy(self) -> Branch:
         """A branch whose layers can be trained on without changing this one's."""

@@ -17,6 +17,7 @@ from transfuse.engine.jobs import (
     Merge,
     Prompt,
     Repeat,
+    Retrieve,
     Rows,
     Schedule,
     SolveHead,
@@ -182,6 +183,10 @@ class _Pricer:
         """Seconds of a stage; passes over frozen layers go to ``trunk`` instead, since others may share them."""
         if isinstance(stage, Prompt):
             return self._prompt(stage)
+        if isinstance(stage, Retrieve):
+            self._further({"target": len(stage.rows), "source": len(stage.learnt or ())})
+            tokens = self.prices.tokens * (stage.shots + 1) + sum(len(word.split()) - 1 for word in stage.words)
+            return self.prices.scoring * self.validation * tokens
         if isinstance(stage, ChooseReadout):
             return self._choose(stage)
         if isinstance(stage, FitHead):

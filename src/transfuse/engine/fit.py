@@ -21,6 +21,7 @@ from transfuse.engine.jobs import (
     Merge,
     Prompt,
     Repeat,
+    Retrieve,
     Rows,
     Side,
     Solve,
@@ -39,8 +40,8 @@ from transfuse.fitted.head import Head, HeadPath, unit
 from transfuse.fitted.model import remember
 from transfuse.fitted.paths import Path
 from transfuse.fitted.prompted import PromptPath
+from transfuse.fitted.retrieved import DEMONSTRATION_END, RetrievedPath
 
-DEMONSTRATION_END = "\n\n"
 FOLDS = 4
 """Parts of the cross-validation inside one set of training rows that chooses a head's penalty."""
 
@@ -123,6 +124,8 @@ class Engine:
                     branch.weighed = stage.source, counted
             elif isinstance(stage, Repeat):
                 self._repeat(stage, branch, seed)
+            elif isinstance(stage, Retrieve):
+                branch.path = self._retrieve(stage, branch)
             elif isinstance(stage, Aside):
                 put_aside(branch)
             elif isinstance(stage, Merge):
@@ -287,7 +290,9 @@ class Engine:
         with one_blas_thread():
             return -ridge_loo(features, rows.labels, self.classes, rows.weights, np.ones(len(rows), dtype=bool))
 
-    def _path(self, branch: Branch) -> HeadPath:
+    def _path(self, branch: Branch) -> Path:
+        if branch.path is not None:
+            return branch.path
         trunk = self._trunk
         return HeadPath(
             remember(trunk.backbone),
@@ -299,6 +304,26 @@ class Engine:
             cut=branch.cut if branch.segment is not None else None,
             trained=branch.segment,
             adapter=branch.adapter,
+        )
+
+    def _retrieve(self, stage: Retrieve, branch: Branch) -> RetrievedPath:
+        rows, learnt, trunk = stage.rows, stage.learnt or stage.rows, self._trunk
+        with one_blas_thread():
+            mean, metric = stage.metric(self._read(learnt.texts, branch), learnt.labels)
+            keys = unit((self._read(rows.texts, branch) - mean) @ metric)
+        return RetrievedPath(
+            remember(trunk.backbone),
+            layer=branch.layer,
+            pooling=branch.pooling,
+            template=stage.template,
+            words=stage.words,
+            limit=trunk.limit,
+            shots=stage.shots,
+            texts=rows.texts,
+            labels=rows.labels,
+            keys=keys,
+            mean=mean,
+            metric=metric,
         )
 
     def _prompt(self, stage: Prompt) -> PromptPath:

@@ -291,7 +291,32 @@ class SolveHead:
     solve: Closed
 
 
-Stage = Solve | Prompt | ChooseReadout | FitHead | SolveHead | Train | Repeat | Aside | Merge
+Metric = Callable[[np.ndarray, np.ndarray], "tuple[np.ndarray, np.ndarray]"]
+"""Learns from features [N, D] and labels [N] what to compare texts by: a mean [D] and a map [D, K]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Retrieve:
+    """Prompts whose demonstrations are each text's nearest rows at the readout.
+
+    Args:
+        rows: to choose from.
+        learnt: rows of other classes that the metric is learnt on; None for ``rows`` themselves.
+        metric: see `Metric`.
+        shots: demonstrations a text.
+        template: how a text is shown.
+        words: C label words.
+    """
+
+    rows: Rows
+    learnt: Rows | None
+    metric: Metric
+    shots: int
+    template: str
+    words: tuple[str, ...]
+
+
+Stage = Solve | Prompt | Retrieve | ChooseReadout | FitHead | SolveHead | Train | Repeat | Aside | Merge
 
 
 @dataclasses.dataclass(frozen=True)

@@ -121,7 +121,7 @@ class FittedModel:
         return trial.fastest(trial.trials(self.path, texts))
 
     def _refuse_precision(self, precision: str) -> None:
-        fitting = PRECISIONS if self.path.kind != "prompt" else PRECISIONS[:2]
+        fitting = PRECISIONS if self.path.kind not in ("prompt", "retrieved") else PRECISIONS[:2]
         if precision not in fitting:
             raise ModelError(f"precision '{precision}'", expected=" or ".join(fitting) + f" for {self.method}")
 

@@ -22,6 +22,7 @@ PATHS = {
     "tfidf": "transfuse.fitted.text:Tfidf",
     "head": "transfuse.fitted.head:HeadPath",
     "prompt": "transfuse.fitted.prompted:PromptPath",
+    "retrieved": "transfuse.fitted.retrieved:RetrievedPath",
 }
 """Kind of path -> where its class is."""
 

@@ -39,7 +39,7 @@ class Trial:
 def offered(path: Path) -> list[str]:
     """The arithmetic that this machine and this kind of path have, fp32 first."""
     out = ["fp32"]
-    if path.kind in ("head", "prompt") and processor_has_bf16():
+    if path.kind in ("head", "prompt", "retrieved") and processor_has_bf16():
         out.append("bf16")
     if path.kind == "head" and int8.usable():
         out.append(int8.INT8)

@@ -51,6 +51,7 @@ METHODS = {
     "prototypical": "transfuse.methods.meta.episodes:prototypical",
     "anil": "transfuse.methods.meta.episodes:anil",
     "reptile": "transfuse.methods.meta.episodes:reptile",
+    "retrieve": "transfuse.methods.meta.retrieve:Retrieval",
 }
 """Name in a recipe -> where the method is."""
 
