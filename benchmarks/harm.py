@@ -22,7 +22,7 @@ task: {{kind: classify, input: text, label: rating, bins: {{negative: "< -0.5", 
 target: {{data: "catalog:vader-amazon-reviews", shots: 32, seed: {draw}, test: {{rows: 1000, seed: 0}}}}
 sources: [{sources}]
 backbones: ["catalog:minilm-l6"]
-methods: [probe, finetune]
+methods: [probe, feda, ulsif, tradaboost]
 budget: {{minutes: 20}}
 """
 MOVIES = '{name: movies, data: "catalog:vader-movie-reviews"}'
