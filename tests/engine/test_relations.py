@@ -1,6 +1,5 @@
 """Relations: what must not change them, hand calculations, gradients."""
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -12,7 +11,6 @@ from transfuse.engine.relations import (
     distance_loss,
     similarity_loss,
 )
-from transfuse.methods.relation.names import LEAST, MOST, moved, name_worth, offsets
 
 LOSSES = pytest.mark.parametrize("loss", [distance_loss, angle_loss, similarity_loss])
 
@@ -60,25 +58,3 @@ def test_category_relation_by_hand():
     loss = co_tuning_loss(logits, torch.tensor([0, 0, 2]), found)
     expected = -(found[[0, 0, 2]] * logits).sum(1).mean()
     torch.testing.assert_close(loss, expected)
-
-
-def test_a_name_is_worth_much_where_it_lies_at_its_class():
-    generator = np.random.default_rng(0)
-    means = generator.normal(size=(6, 16))
-    means /= np.linalg.norm(means, axis=1, keepdims=True)
-    labels = np.repeat(np.arange(6), 20)
-    x = means[labels] + 0.1 * generator.normal(size=(120, 16))
-    assert name_worth(x, labels, means) == MOST
-    assert name_worth(x, labels, means[::-1]) < 1
-    assert name_worth(x, labels, -means) >= LEAST
-
-
-def test_offsets_recover_what_they_were_made_by():
-    generator = np.random.default_rng(0)
-    names = generator.normal(size=(30, 4))
-    matrix, shift = generator.normal(size=(4, 4)), np.array([1.0, 2.0, 0.0, -1.0])
-    prototypes = names + (names - names.mean(0)) @ matrix + shift
-    exact = offsets(prototypes, names, penalty=1e-9)
-    np.testing.assert_allclose(moved(names, names.mean(0), exact), prototypes, atol=1e-5)
-    stiff = offsets(prototypes, names, penalty=1e9)
-    np.testing.assert_allclose(moved(names, names.mean(0), stiff), names + shift, atol=1e-5)

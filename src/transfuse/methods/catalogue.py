@@ -34,6 +34,7 @@ METHODS = {
     "less": "transfuse.methods.instance.gradient:method",
     "curriculum": "transfuse.methods.instance.curriculum:Curriculum",
     "matching": "transfuse.methods.relation.matching:Matching",
+    "analogy": "transfuse.methods.relation.analogy:Analogy",
     "cotuning": "transfuse.methods.relation.cotuning:CoTuning",
     "rkd": "transfuse.methods.relation.rkd:RelationalDistillation",
     "mmd": "transfuse.methods.feature.alignment:mmd",

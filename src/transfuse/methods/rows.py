@@ -24,7 +24,7 @@ def target_rows(task: Classify, examples: Examples, total: float | None = None) 
     Raises:
         DataError: no row has a weight above 0.
     """
-    rows = _counted(task, examples, target=True)
+    rows = counted_rows(task, examples, target=True)
     if not len(rows):
         raise DataError(
             f"{examples.origin}: {len(examples)} rows, none of a weight above 0",
@@ -39,7 +39,7 @@ def target_rows(task: Classify, examples: Examples, total: float | None = None) 
 def source_rows(task: Classify, sources: Mapping[str, Examples], most: int) -> Rows | None:
     """The first ``most`` rows of each source, in the order in which the study shuffled them; None where none counts."""
     taken = (examples.take(range(min(most, len(examples)))) for examples in sources.values())
-    parts = [rows for rows in (_counted(task, examples, target=False) for examples in taken) if len(rows)]
+    parts = [rows for rows in (counted_rows(task, examples, target=False) for examples in taken) if len(rows)]
     return Rows.join(*parts) if parts else None
 
 
@@ -59,8 +59,8 @@ def evidence(rows: Rows, most: int = 2048) -> Rows:
     return Rows(tuple(rows.texts[i] for i in chosen), rows.labels[chosen], rows.weights[chosen], rows.target[chosen])
 
 
-def _counted(task: Classify, examples: Examples, *, target: bool) -> Rows:
-    """The rows of a weight above 0: a row that counts nothing must not move a mean, a fold or a batch either."""
+def counted_rows(task: Classify, examples: Examples, *, target: bool) -> Rows:
+    """All rows of a weight above 0: a row that counts nothing must not move a mean, a fold or a batch either."""
     weights = np.ones(len(examples)) if examples.weights is None else np.asarray(examples.weights, dtype=float)
     kept = np.flatnonzero(weights > 0)
     if len(kept) < len(examples):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from transfuse.backbones.huggingface import Backbone
-from transfuse.engine.jobs import ChooseReadout, Evidence, Job, Rows, Schedule, SolveHead, Stage, Train, TransferData
+from transfuse.engine.jobs import ChooseReadout, Evidence, Job, Schedule, SolveHead, Stage, Train, TransferData
 from transfuse.engine.terms import Names
 from transfuse.fitted.head import Head
 from transfuse.methods.feature.centroid import centroid_head
 from transfuse.methods.feature.probe import check_readout, templates
 from transfuse.methods.parameter import tuning
 from transfuse.methods.relation.named import named_rows
-from transfuse.methods.rows import label_names
+from transfuse.methods.rows import counted_rows, label_names
 from transfuse.tasks.classify import Classify
 
 STEPS = 120
@@ -64,12 +62,7 @@ class Matching:
         read = backbone.layers if layer is None else layer
         pooled = pooling or backbone.poolings[0]
         check_readout(backbone, (read,), (pooled,))
-        target = Rows(
-            data.target.texts,
-            task.encode(data.target.labels or ()),
-            np.ones(len(data.target)) if data.target.weights is None else np.asarray(data.target.weights, dtype=float),
-            np.ones(len(data.target), dtype=bool),
-        )
+        target = counted_rows(task, data.target, target=True)
         names = label_names(task)
         words = None if names is None else names.texts
         shown = templates(task, backbone, template)
@@ -101,5 +94,4 @@ class Matching:
 def prototypes(found: Evidence) -> tuple[Head, None]:
     """A head of class means, a label's words counting as one row; labels without a row have their words alone."""
     names = found.names if len(found.names) else None
-    kept = found.target.weights > 0
-    return centroid_head(found.target.x[kept], found.target.labels[kept], found.classes, names), None
+    return centroid_head(found.target.x, found.target.labels, found.classes, names), None
