@@ -18,6 +18,7 @@ from transfuse.engine.cost import MOST_CALLS, Cost, Prices, cost, price
 from transfuse.engine.ledger import Ledger
 from transfuse.errors import OutputError, RecipeError
 from transfuse.study.prepare import StudyData
+from transfuse.study.ranked import by_evidence
 from transfuse.study.recipe import Recipe
 from transfuse.study.settings import place, wanted
 from transfuse.study.workshop import Workshop
@@ -67,7 +68,7 @@ def decide_again(
 
     Other work on the machine, or on its neighbours, makes a timing too long and never too short: batches are timed
     again, some minutes later, and the shorter time counts. They are not where even half of every estimate would be too
-    long.
+    long. What trains a backbone whose frozen probe another's has beaten waits for that other's (see `by_evidence`).
 
     Returns:
         The plan, and the ids of the candidates that are to run now.
@@ -80,7 +81,7 @@ def decide_again(
         for reference, again in _time([p.candidate for p in waiting], data, workshop, calls=1).items():
             prices[reference] = _lower(prices[reference], again)
     done = [p.candidate.id for p in planned if p not in waiting]
-    candidates = [p.candidate for p in planned]
+    candidates = by_evidence([p.candidate for p in planned], data, ledger, recipe.seed)
     renewed = {p.candidate.id: p for p in _plan(candidates, prices, recipe, data, workshop, ledger, done)}
     now = [p.candidate.id for p in renewed.values() if p.room is None]
     planned = [renewed.get(p.candidate.id, p) for p in planned]

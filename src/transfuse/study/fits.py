@@ -48,7 +48,7 @@ class Fits:
             if record is None or (record["status"] != "done" and one.candidate.id not in self.tried):
                 record = self._fit(one, running)
             found = self.ledger.read_predictions(one.candidate.id) if record["status"] == "done" else None
-            out.append((one.candidate, record | estimate, _probabilities(found, self.data)))
+            out.append((one.candidate, record | estimate, probabilities(found, self.data)))
         return out
 
     def _fit(self, one: Planned, running: Sequence[Planned]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _keep(name: str, outcome: Outcome, data: StudyData, ledger: Ledger) -> None:
     ledger.write_predictions(name, columns)
 
 
-def _probabilities(columns: dict[str, np.ndarray] | None, data: StudyData) -> np.ndarray | None:
+def probabilities(columns: dict[str, np.ndarray] | None, data: StudyData) -> np.ndarray | None:
     """The log-probabilities [R, N, C] that `_keep` wrote."""
     if columns is None:
         return None

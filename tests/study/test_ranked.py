@@ -1,0 +1,80 @@
+"""The order in which backbones are trained, after their probes have run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transfuse.advice.candidates import expand
+from transfuse.study.prepare import prepare
+from transfuse.study.ranked import by_evidence
+from transfuse.study.recipe import Recipe
+from transfuse.study.workshop import validation_rows
+
+RECIPE = Path(__file__).parents[2] / "examples" / "requests.yaml"
+
+
+class Kept:
+    """A ledger that knows some predictions."""
+
+    def __init__(self, data):
+        self.data, self.known = data, {}
+
+    def add(self, name, right):
+        rows, task = validation_rows(self.data), self.data.task
+        labels = task.encode([self.data.train.labels[i] for i in rows])
+        log_p = np.full((self.data.splits.repeats, len(rows), len(task.labels)), -3.0)
+        for at, label in enumerate(labels):
+            log_p[:, at, label if at < right * len(rows) else (label + 1) % len(task.labels)] = -0.1
+        flat = log_p.reshape(-1, log_p.shape[-1])
+        self.known[name] = {f"log_p {label}": flat[:, i] for i, label in enumerate(task.labels)}
+
+    def has_predictions(self, name):
+        return name in self.known
+
+    def read_predictions(self, name):
+        return self.known[name]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return prepare(Recipe.from_file(RECIPE))
+
+
+def candidates():
+    return expand(
+        [("probe", {}), ("finetune", {}), ("lora", {}), ("centroid", {})],
+        ["small", "large"],
+        ["more"],
+        is_decoder=lambda b: False,
+        parameters=lambda b: {"small": 1, "large": 2}[b],
+    )
+
+
+def order(found):
+    return [c.id for c in found if c.family == "parameter"]
+
+
+LARGE_FIRST = [f"{m}@{b}{s}" for m in ("finetune", "lora") for b in ("large", "small") for s in ("+more", "")]
+
+
+@pytest.mark.parametrize(("small", "large"), [(0.6, 0.6), (0.6, 0.62), (0.4, 0.9)])
+def test_the_larger_comes_first_unless_the_smaller_is_shown_to_be_better(data, small, large):
+    ledger = Kept(data)
+    assert order(by_evidence(candidates(), data, ledger, 0)) == LARGE_FIRST
+    ledger.add("probe@small", small)
+    assert order(by_evidence(candidates(), data, ledger, 0)) == LARGE_FIRST
+    ledger.add("probe@large", large)
+    assert order(by_evidence(candidates(), data, ledger, 0)) == LARGE_FIRST
+
+
+def test_a_better_probe_comes_first_and_nothing_else_moves(data):
+    ledger, before = Kept(data), candidates()
+    ledger.add("probe@small", 0.9)
+    ledger.add("probe@large", 0.4)
+    after = by_evidence(before, data, ledger, 0)
+    assert order(after) == [
+        f"{m}@{b}{s}" for m in ("finetune", "lora") for b in ("small", "large") for s in ("+more", "")
+    ]
+    assert [c for c in after if c.family != "parameter"] == [c for c in before if c.family != "parameter"]
+    assert [c.family for c in after] == [c.family for c in before]
