@@ -98,7 +98,7 @@ source that helps; beside it stand the same reviews with their labels turned rou
 **{record["used"]} of {count}**; a harmful source in the chosen model: **{record["harmed"]} of {count}**; test accuracy
 with the harmful sources in the recipe less that without them: {spread_of(record["difference"])}.
 
-| draw | chosen, movies alone | test | chosen, all four | test | verdicts |
+| draw | chosen, movies alone | test | chosen, all four | test | verdicts on the sources of `tradaboost` |
 | --- | --- | --- | --- | --- | --- |""",
         *rows,
     ]

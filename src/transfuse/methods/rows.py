@@ -56,7 +56,13 @@ def evidence(rows: Rows, most: int = 2048) -> Rows:
         own = np.flatnonzero(rows.labels == label)
         kept.append(own[: max(round(share * len(own)), 2)])
     chosen = np.sort(np.concatenate(kept))
-    return Rows(tuple(rows.texts[i] for i in chosen), rows.labels[chosen], rows.weights[chosen], rows.target[chosen])
+    return Rows(
+        tuple(rows.texts[i] for i in chosen),
+        rows.labels[chosen],
+        rows.weights[chosen],
+        rows.target[chosen],
+        rows.classes,
+    )
 
 
 def counted_rows(task: Classify, examples: Examples, *, target: bool) -> Rows:

@@ -24,7 +24,7 @@ from transfuse.errors import RecipeError
 from transfuse.methods.feature.probe import check_readout, templates
 from transfuse.methods.parameter import tuning
 from transfuse.methods.parameter.finetune import Finetune
-from transfuse.methods.relation.matching import prototypes
+from transfuse.methods.relation.analogy import prototypes
 from transfuse.methods.relation.named import named_rows
 from transfuse.methods.rows import label_names, target_rows
 from transfuse.tasks.classify import Classify

@@ -68,11 +68,16 @@ def by_analogy(
 def analogy(found: Evidence) -> tuple[Head, None]:
     """A head of class means, in which what the source teaches about a label's words counts as some rows."""
     target = found.target
-    x, labels = target.x, target.labels
     if not len(found.names) or not len(found.source):
-        return centroid_head(x, labels, found.classes, found.names if len(found.names) else None), None
+        return prototypes(found)
     expected, worth = by_analogy(found.source.x, found.source.labels, found.source_names, found.names)
-    return centroid_head(x, labels, found.classes, expected, kappa=worth), None
+    return centroid_head(target.x, target.labels, found.classes, expected, kappa=worth), None
+
+
+def prototypes(found: Evidence) -> tuple[Head, None]:
+    """A head of class means, a label's words counting as one row; labels without a row have their words alone."""
+    names = found.names if len(found.names) else None
+    return centroid_head(found.target.x, found.target.labels, found.classes, names), None
 
 
 class Analogy:

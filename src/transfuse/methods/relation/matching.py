@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from transfuse.backbones.huggingface import Backbone
-from transfuse.engine.jobs import ChooseReadout, Evidence, Job, Schedule, SolveHead, Stage, Train, TransferData
+from transfuse.engine.jobs import ChooseReadout, Job, Schedule, SolveHead, Stage, Train, TransferData
 from transfuse.engine.terms import Names
-from transfuse.fitted.head import Head
-from transfuse.methods.feature.centroid import centroid_head
 from transfuse.methods.feature.probe import check_readout, templates
 from transfuse.methods.parameter import tuning
+from transfuse.methods.relation.analogy import analogy
 from transfuse.methods.relation.named import named_rows
-from transfuse.methods.rows import counted_rows, label_names
+from transfuse.methods.rows import counted_rows, evidence, label_names
 from transfuse.tasks.classify import Classify
 
 STEPS = 120
 """Least steps on few rows."""
+SEEN = 1024
+"""Source rows by which the trained layers show what a label's words lead to; each fold reads them."""
 
 
 class Matching:
@@ -45,7 +46,7 @@ class Matching:
         blend: float = 0.5,
         source_limit: int = 4096,
     ) -> Job:
-        """Train on the sources' names, then take the target's names and rows as prototypes.
+        """Train on the sources' names; prototypes are the target's rows and what its names lead to (`analogy`).
 
         Args:
             train_layers: how many layers below the readout train, or ``all``; by default two thirds.
@@ -87,11 +88,6 @@ class Matching:
             )
             layers = tuning.count(train_layers, backbone, 2 / 3)
             stages.append(Train(rows, layers, False, None, schedule, Names(source_words), blend))
-        stages.append(SolveHead(target, None, (), words, None, prototypes))
+        seen, seen_words = (None, None) if found is None else (evidence(found[0], SEEN), found[1])
+        stages.append(SolveHead(target, seen, (), words, seen_words, analogy))
         return Job(tuple(stages), len(stages) - 1 if len(stages) > 2 else 0, seed)
-
-
-def prototypes(found: Evidence) -> tuple[Head, None]:
-    """A head of class means, a label's words counting as one row; labels without a row have their words alone."""
-    names = found.names if len(found.names) else None
-    return centroid_head(found.target.x, found.target.labels, found.classes, names), None
