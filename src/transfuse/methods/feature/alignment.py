@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.engine.terms import Align
 from transfuse.errors import RecipeError
+from transfuse.methods.borrowed import borrowing
 from transfuse.methods.closed import NEAR
 from transfuse.methods.parameter import tuning
 from transfuse.methods.parameter.finetune import Finetune
@@ -27,6 +30,7 @@ class Alignment:
     def __init__(self, how: str) -> None:
         self._how = how
 
+    @borrowing(Finetune.plan, "train_layers layer pooling template learning_rate batch_size target_share")
     def plan(
         self,
         task: Classify,
@@ -35,43 +39,23 @@ class Alignment:
         seed: int,
         *,
         weight: float = 1.0,
-        train_layers: int | str | None = None,
-        layer: int | None = None,
-        pooling: str | None = None,
-        template: str = "auto",
-        learning_rate: float | None = None,
         epochs: int = 2,
-        batch_size: int | None = None,
         source_limit: int = 2048,
-        target_share: float = 0.25,
+        **finetune: Any,
     ) -> Job:
         """Train on all rows together, with target texts beside each batch.
 
         Args:
             weight: of the term.
-            train_layers, layer, pooling, template, learning_rate, batch_size, source_limit, target_share: as in
-                `Finetune`.
             epochs: passes over all rows.
+            source_limit: most rows of each source.
+            finetune: as in `Finetune`.
         """
         if weight < 0:
             raise RecipeError(f"weight: {weight}", expected="0 or more", remedy="1 is a good start.")
         sourced = source_rows(task, data.sources, source_limit) is not None
-        job = Finetune().plan(
-            task,
-            backbone,
-            data,
-            seed,
-            train_layers=train_layers,
-            layer=layer,
-            pooling=pooling,
-            template=template,
-            learning_rate=learning_rate,
-            epochs=epochs if sourced else None,
-            batch_size=batch_size,
-            source_limit=source_limit,
-            target_share=target_share,
-            sources="together",
-        )
+        given = {**finetune, "source_limit": source_limit, "epochs": epochs if sourced else None}
+        job = Finetune().plan(task, backbone, data, seed, sources="together", **given)
         near = tuple(dict.fromkeys((*data.target.texts, *(data.unlabelled.texts[:NEAR] if data.unlabelled else ()))))
         return tuning.with_term(job, Align(near, self._how, weight)) if sourced and weight else job
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Job, Rows, Stage, Train, TransferData
 from transfuse.errors import RecipeError
+from transfuse.methods.borrowed import borrowing
 from transfuse.methods.closed import NEAR
 from transfuse.methods.instance.dsir import closeness
 from transfuse.methods.parameter.finetune import Finetune
@@ -30,6 +32,7 @@ class Curriculum:
     family, reads, uses_sources, counterpart = "instance", "any", True, "probe"
     uses_related = False
 
+    @borrowing(Finetune.plan, "train_layers layer pooling template learning_rate batch_size source_epochs")
     def plan(
         self,
         task: Classify,
@@ -38,38 +41,19 @@ class Curriculum:
         seed: int,
         *,
         pace: float = 0.3,
-        train_layers: int | str | None = None,
-        layer: int | None = None,
-        pooling: str | None = None,
-        template: str = "auto",
-        learning_rate: float | None = None,
-        batch_size: int | None = None,
         source_limit: int = 2048,
-        source_epochs: int = 1,
+        **finetune: Any,
     ) -> Job:
         """Fine-tune on the source, the nearest rows first, then on the target.
 
         Args:
             pace: share of the source's rows that the first steps draw from.
-            train_layers, layer, pooling, template, learning_rate, batch_size, source_limit, source_epochs: as in
-                `Finetune`.
+            source_limit: most rows of each source.
+            finetune: as in `Finetune`.
         """
         if not 0 < pace <= 1:
             raise RecipeError(f"pace: {pace}", expected="above 0, at most 1", remedy="0.3 is a good start.")
-        job = Finetune().plan(
-            task,
-            backbone,
-            data,
-            seed,
-            train_layers=train_layers,
-            layer=layer,
-            pooling=pooling,
-            template=template,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            source_limit=source_limit,
-            source_epochs=source_epochs,
-        )
+        job = Finetune().plan(task, backbone, data, seed, source_limit=source_limit, **finetune)
         if source_rows(task, data.sources, source_limit) is None:
             return job
         near = data.unlabelled.texts[:NEAR] if data.unlabelled is not None else data.target.texts

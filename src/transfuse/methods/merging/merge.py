@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Aside, FitHead, Job, Merge, Stage, TransferData
 from transfuse.errors import RecipeError
+from transfuse.methods.borrowed import borrowing
 from transfuse.methods.feature.probe import joined
 from transfuse.methods.parameter.finetune import Finetune
 from transfuse.methods.rows import source_rows, target_rows
@@ -39,6 +41,7 @@ class Merging:
     def __init__(self, rule: str, keep: float = 1.0) -> None:
         self._rule, self._keep = rule, keep
 
+    @borrowing(Finetune.plan, "train_layers layer pooling template learning_rate source_epochs epochs batch_size")
     def plan(
         self,
         task: Classify,
@@ -47,41 +50,25 @@ class Merging:
         seed: int,
         *,
         keep: float | None = None,
-        train_layers: int | str | None = None,
-        layer: int | None = None,
-        pooling: str | None = None,
-        template: str = "auto",
-        learning_rate: float | None = None,
-        source_epochs: int = 1,
-        epochs: int | None = None,
-        batch_size: int | None = None,
         source_limit: int = 2048,
         target_share: float = 0.25,
+        **finetune: Any,
     ) -> Job:
         """Train the branches, merge them, and fit a head on all rows.
 
         Args:
             keep: share of each branch's changes that ``ties`` keeps and ``dare`` does not drop; by default 0.2 and
                 0.1; of no use to the other rules.
-            train_layers, layer, pooling, template, learning_rate, source_epochs, epochs, batch_size, source_limit: as
-                in `Finetune`.
+            source_limit: most rows of each source.
             target_share: what the target's rows together count for the head, as a share of what the source's do.
+            finetune: as in `Finetune`.
         """
         kept = self._keep if keep is None else keep
         if not 0 < kept <= 1:
             raise RecipeError(f"keep: {keep}", expected="above 0, at most 1", remedy="Correct the setting.")
-        settings = {
-            "train_layers": train_layers,
-            "layer": layer,
-            "pooling": pooling,
-            "template": template,
-            "learning_rate": learning_rate,
-            "batch_size": batch_size,
-            "source_limit": source_limit,
-        }
 
         def tuned(found: TransferData) -> Job:
-            return Finetune().plan(task, backbone, found, seed, source_epochs=source_epochs, epochs=epochs, **settings)  # type: ignore[arg-type]
+            return Finetune().plan(task, backbone, found, seed, source_limit=source_limit, **finetune)
 
         alone = tuned(TransferData(data.target))
         counted = {n: s for n, s in data.sources.items() if source_rows(task, {n: s}, source_limit) is not None}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Job, Schedule, Train, TransferData
 from transfuse.errors import RecipeError
+from transfuse.methods.borrowed import borrowing
 from transfuse.methods.parameter import tuning
 from transfuse.methods.rows import target_rows
 from transfuse.tasks.classify import Classify
@@ -146,6 +147,10 @@ class Ia3:
     family, reads, uses_sources, counterpart = "parameter", "any", True, "probe"
     uses_related = False
 
+    @borrowing(
+        Lora.plan,
+        "train_layers layer pooling template epochs batch_size sources source_limit source_epochs target_epochs",
+    )
     def plan(
         self,
         task: Classify,
@@ -153,40 +158,15 @@ class Ia3:
         data: TransferData,
         seed: int,
         *,
-        train_layers: int | str | None = None,
-        layer: int | None = None,
-        pooling: str | None = None,
-        template: str = "auto",
         learning_rate: float = 1e-2,
-        epochs: int | None = None,
-        batch_size: int | None = None,
-        sources: str = "first",
-        source_limit: int = 2048,
-        source_epochs: int = 1,
-        target_epochs: int | None = None,
+        **lora: Any,
     ) -> Job:
         """Choose the readout, fit the head, train the factors and the head.
 
         Args:
-            train_layers, layer, pooling, template, learning_rate, epochs, batch_size, sources, source_limit,
-                source_epochs, target_epochs: as in `Lora`.
+            learning_rate: of the factors.
+            lora: as in `Lora`.
         """
-        job = Lora().plan(
-            task,
-            backbone,
-            data,
-            seed,
-            train_layers=train_layers,
-            layer=layer,
-            pooling=pooling,
-            template=template,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            sources=sources,
-            source_limit=source_limit,
-            source_epochs=source_epochs,
-            target_epochs=target_epochs,
-        )
+        job = Lora().plan(task, backbone, data, seed, learning_rate=learning_rate, **lora)
         adapted = [dataclasses.replace(s, adapter={"kind": "ia3"}) if isinstance(s, Train) else s for s in job.stages]
         return dataclasses.replace(job, stages=tuple(adapted))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Train, TransferData
 from transfuse.engine.terms import CoTune
+from transfuse.methods.borrowed import borrowing
 from transfuse.methods.parameter.finetune import Finetune
 from transfuse.methods.relation.named import named_rows
 from transfuse.methods.rows import target_rows
@@ -26,6 +28,7 @@ class CoTuning:
     family, reads, uses_sources, counterpart = "relation", "any", True, "probe"
     uses_related = True
 
+    @borrowing(Finetune.plan, "train_layers layer pooling template learning_rate batch_size")
     def plan(
         self,
         task: Classify,
@@ -34,39 +37,25 @@ class CoTuning:
         seed: int,
         *,
         weight: float = 1.0,
-        train_layers: int | str | None = None,
-        layer: int | None = None,
-        pooling: str | None = None,
-        template: str = "auto",
-        learning_rate: float | None = None,
-        source_epochs: int = 1,
         target_epochs: int | None = None,
-        batch_size: int | None = None,
         source_limit: int = 4096,
+        source_epochs: int = 1,
+        **finetune: Any,
     ) -> Job:
         """Train on the union of the sources' labels; then on the target with the relation between both.
 
         Args:
             weight: of the source head's loss.
-            train_layers, layer, pooling, template, learning_rate, batch_size: as in `Finetune`.
-            source_epochs: passes over the sources' rows.
             target_epochs: passes over the target's rows, as ``epochs`` in `Finetune`.
             source_limit: most rows of each source.
+            source_epochs: passes over the sources' rows.
+            finetune: as in `Finetune`; the last layer is read by default.
         """
         assert backbone is not None
-        alone = Finetune().plan(
-            task,
-            backbone,
-            TransferData(data.target),
-            seed,
-            train_layers=train_layers,
-            layer=backbone.layers if layer is None else layer,
-            pooling=pooling,
-            template=template,
-            learning_rate=learning_rate,
-            epochs=target_epochs,
-            batch_size=batch_size,
-        )
+        layer = finetune.pop("layer", None)
+        read = backbone.layers if layer is None else layer
+        target = TransferData(data.target)
+        alone = Finetune().plan(task, backbone, target, seed, layer=read, epochs=target_epochs, **finetune)
         found = named_rows(task, data, source_limit)
         readout, _, last = alone.stages
         if found is None or not isinstance(last, Train) or not isinstance(readout, ChooseReadout):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Job, Train, TransferData
 from transfuse.engine.terms import Relate
 from transfuse.errors import RecipeError
+from transfuse.methods.borrowed import borrowing
 from transfuse.methods.closed import NEAR
 from transfuse.methods.parameter.finetune import Finetune
 from transfuse.tasks.classify import Classify
@@ -26,6 +28,7 @@ class RelationalDistillation:
     family, reads, uses_sources, counterpart = "relation", "any", True, "probe"
     uses_related = False
 
+    @borrowing(Finetune.plan, "train_layers layer pooling template learning_rate source_epochs batch_size source_limit")
     def plan(
         self,
         task: Classify,
@@ -36,15 +39,8 @@ class RelationalDistillation:
         distances: float = 1.0,
         angles: float = 2.0,
         similarities: float = 0.0,
-        train_layers: int | str | None = None,
-        layer: int | None = None,
-        pooling: str | None = None,
-        template: str = "auto",
-        learning_rate: float | None = None,
-        source_epochs: int = 1,
         target_epochs: int = 6,
-        batch_size: int | None = None,
-        source_limit: int = 2048,
+        **finetune: Any,
     ) -> Job:
         """Train a teacher on the source, then a student on the target and on what the teacher says of its texts.
 
@@ -52,29 +48,14 @@ class RelationalDistillation:
             distances: weight of the loss between distances in a batch.
             angles: of that between angles.
             similarities: of that between shares of similarity to the others.
-            train_layers, layer, pooling, template, learning_rate, source_epochs, batch_size, source_limit: as in
-                `Finetune`.
             target_epochs: passes of the student over the target's rows.
+            finetune: as in `Finetune`.
         """
         if min(distances, angles, similarities) < 0:
             raise RecipeError(
                 "distances, angles, similarities: one is below 0", expected="0 or more", remedy="Correct the setting."
             )
-        job = Finetune().plan(
-            task,
-            backbone,
-            data,
-            seed,
-            train_layers=train_layers,
-            layer=layer,
-            pooling=pooling,
-            template=template,
-            learning_rate=learning_rate,
-            source_epochs=source_epochs,
-            target_epochs=target_epochs,
-            batch_size=batch_size,
-            source_limit=source_limit,
-        )
+        job = Finetune().plan(task, backbone, data, seed, target_epochs=target_epochs, **finetune)
         teacher, student = job.stages[-2:]
         if not (isinstance(teacher, Train) and isinstance(student, Train)):
             return job

@@ -1,0 +1,37 @@
+"""Settings that a method hands on to another: named once, with the other's types and defaults."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TypeVar
+
+Plan = TypeVar("Plan", bound=Callable[..., object])
+
+
+def borrowing(owner: Callable[..., object], names: str) -> Callable[[Plan], Plan]:
+    """Give a plan, behind its own settings, some of another's; it gets those that are set as keywords.
+
+    Args:
+        owner: the plan that has them.
+        names: of the settings, with spaces between them.
+
+    Returns:
+        A decorator for a plan whose last parameter takes any keyword.
+    """
+
+    borrowed = names.split()
+
+    def decorate(plan: Plan) -> Plan:
+        theirs, own = inspect.signature(owner).parameters, inspect.signature(plan)
+        kept = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        hints = {p.name: plan.__annotations__[p.name] for p in kept if p.name in plan.__annotations__}
+        plan.__signature__ = own.replace(parameters=[*kept, *(theirs[name] for name in borrowed)])  # type: ignore[attr-defined]
+        plan.__annotations__ = {
+            **hints,
+            **{name: owner.__annotations__[name] for name in borrowed},
+            "return": plan.__annotations__["return"],
+        }
+        return plan
+
+    return decorate
