@@ -95,6 +95,16 @@ def test_backbones_that_read_alike_keep_their_whole_reference():
     assert ids(made([("probe", {})], ["x/bert", "y/bert"])) == ["tfidf", "probe@x-bert", "probe@y-bert"]
 
 
+def test_what_a_decoder_says_unasked_is_a_counterpart_of_all_that_it_does():
+    found = made([("prompt", {"shots": 8}), ("prompt", {"shots": 0}), ("probe", {}), ("finetune", {})], ["dec"], ["a"])
+    zero = "prompt@dec~shots=0"
+    kinds = {c.id: dict(counterparts(c, found)) for c in found}
+    assert {c for c, known in kinds.items() if known.get("zero-shot") == zero} == {
+        *("prompt@dec~shots=8", "probe@dec", "probe@dec+a", "finetune@dec", "finetune@dec+a"),
+    }
+    assert "zero-shot" not in kinds[zero]
+
+
 def test_counterparts_by_kind():
     found = made([("probe", {}), ("finetune", {}), ("finetune", {"epochs": 1}), ("majority", {})], ["enc"], ["a", "b"])
     by_id = {candidate.id: candidate for candidate in found}

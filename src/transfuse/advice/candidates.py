@@ -141,11 +141,15 @@ def _with_unique_ids(candidates: list[Candidate]) -> list[Candidate]:
     return out
 
 
+def _asks_alone(candidate: Candidate) -> bool:
+    return candidate.method == "prompt" and candidate.settings.get("shots") == 0
+
+
 def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
     """What a candidate must beat: (kind, id) pairs among the candidates.
 
     ``no transfer``: the TF-IDF baseline; ``without source``: the same candidate without its sources; ``frozen probe``:
-    the probe of the same backbone with the same sources.
+    the probe of the same backbone with the same sources; ``zero-shot``: the same backbone asked without an example.
     """
     pairs = []
     for other in candidates:
@@ -162,4 +166,6 @@ def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[
             and other.sources == candidate.sources
         ):
             pairs.append(("frozen probe", other.id))
+        if _asks_alone(other) and other.backbone == candidate.backbone and not candidate.shuffled:
+            pairs.append(("zero-shot", other.id))
     return list({kind: (kind, identifier) for kind, identifier in reversed(pairs)}.values())[::-1]

@@ -70,7 +70,7 @@ class Seen:
 
 
 class LiveTerm(nn.Module):
-    """A term of the loss, with parameters of its own where it has some.
+    """A term of the loss, with parameters of its own where it has some; ``forward(seen)`` is its value for a batch.
 
     Attributes:
         beside: how many texts go with each batch.
@@ -85,16 +85,12 @@ class LiveTerm(nn.Module):
         return None
 
     def batches(self, labels: np.ndarray, generator: np.random.Generator) -> Iterator[np.ndarray]:
-        """Positions of the rows of each step, where the term draws its own batches."""
-        raise NotImplementedError
+        """Positions of the rows of each step, where the term draws its own batches; none here."""
+        return iter(())
 
     def choose(self, labels: np.ndarray, every: int, generator: np.random.Generator) -> np.ndarray:
         """Which of the texts go with a batch of these labels, int [M]."""
         return generator.choice(every, min(self.beside, every), replace=False)
-
-    def forward(self, seen: Seen) -> torch.Tensor:
-        """The term's value for a batch."""
-        raise NotImplementedError
 
 
 class NamesLive(LiveTerm):

@@ -92,6 +92,8 @@ ENGLISH: dict[str, str] = {
     "say.sources": "Over all {n} comparisons of a candidate with a source against the same without it: "
     "helps in {helps}, no evidence either way in {unclear}, hurts in {hurts}.",
     "say.probe": "Against a frozen probe of the same backbone it was worth {difference} on {split}: {verdict}.",
+    "say.zero_shot": "Against the same backbone asked without an example it was worth {difference} on {split}: "
+    "{verdict}.",
     "say.why": "Chosen because its mean {metric} on validation, {figure}, is the best of the {n} candidates "
     "that may be chosen.",
     "say.why_only": "Chosen because no other candidate may be; its mean {metric} on validation is {figure}.",

@@ -139,7 +139,8 @@ def _curve(report: Report, speak: Speaker) -> list[str]:
 
 
 def _probe(chosen: Candidate, speak: Speaker) -> list[str]:
-    return [s for entry in reading.transfers(chosen, "frozen probe") for s in _worth("say.probe", entry, speak)]
+    kinds = {"frozen probe": "say.probe", "zero-shot": "say.zero_shot"}
+    return [s for kind, key in kinds.items() for t in reading.transfers(chosen, kind) for s in _worth(key, t, speak)]
 
 
 def why_not(candidate: Candidate, speak: Speaker) -> str:
