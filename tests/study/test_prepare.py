@@ -277,3 +277,13 @@ def test_a_source_with_labels_of_its_own_is_kept_for_methods_that_learn_from_it(
     with pytest.raises(RecipeError, match="shares no label with the target") as caught:
         prepare(Recipe.from_text(text + "[probe]", base=tmp_path))
     assert "or a method that learns from other labels: matching" in str(caught.value)
+
+
+def test_labels_without_an_example_belong_to_the_task_and_others_are_refused(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(60, 0))
+    known = sorted({label for _, label in rows(60, 0)})
+    task = "input: text, label: label, labels: [{}]"
+    data = prepared("{data: d.csv, test: {rows: 20}}", task=task.format(", ".join([*known, "never seen"])))
+    assert data.task.labels == tuple(sorted([*known, "never seen"]))
+    with pytest.raises(DataError, match=f"the label '{known[1]}' is not in task.labels"):
+        prepared("{data: d.csv, test: {rows: 20}}", task=task.format(f"{known[0]}, never seen"))

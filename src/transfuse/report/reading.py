@@ -12,6 +12,8 @@ Report = Mapping[str, Any]
 Candidate = Mapping[str, Any]
 
 STATUSES = ("done", "skipped", "failed")
+NO_TRANSFER = "tfidf"
+"""The method that is no transfer, with its default settings (the catalogue of methods would load torch)."""
 
 
 def items(report: Report, *path: str) -> list[Any]:
@@ -100,11 +102,12 @@ def transfers(candidate: Candidate, kind: str) -> list[Mapping[str, Any]]:
 
 
 def no_transfer_id(report: Report) -> str | None:
-    """The id of the no-transfer baseline: what the candidates were compared with under that name."""
+    """The id of the no-transfer baseline: what the candidates were compared with under that name, or would have been."""
     for candidate in items(report, "candidates"):
         for entry in transfers(candidate, "no transfer"):
             return str(entry.get("against"))
-    return None
+    plain = (c for c in items(report, "candidates") if at(c, "method") == NO_TRANSFER and not at(c, "settings"))
+    return next((name_of(candidate) for candidate in plain), None)
 
 
 def removed_sources(report: Report, candidate: Candidate, entry: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from transfuse.data import (
     share_error,
 )
 from transfuse.data.labels import is_number
-from transfuse.errors import DataError, RecipeError, StudyError
+from transfuse.errors import DataError, RecipeError, StudyError, nearest
 from transfuse.methods.catalogue import METHODS, method
 from transfuse.study.recipe import Recipe, Split, Task
 from transfuse.tasks.classify import MAX_TOKENS, Classify
@@ -217,6 +217,9 @@ def _shots(recipe: Recipe, train: Examples) -> tuple[Examples, Examples | None]:
 
 def _task(section: Task, train: Examples, validation: Examples | None, test: Examples) -> Classify:
     labels = set(train.classes()) | set(test.classes()) | set(validation.classes() if validation else ())
+    if section.labels is not None:
+        _refuse_unknown(labels, section.labels, train.origin)
+        labels = set(section.labels)
     template = None if section.template is None else section.template.replace("{{", "{").replace("}}", "}")
     return Classify(
         tuple(sorted(labels)),
@@ -227,6 +230,17 @@ def _task(section: Task, train: Examples, validation: Examples | None, test: Exa
         input=section.input or "text",
         label=section.label,
     )
+
+
+def _refuse_unknown(found: set[str], known: Sequence[str], origin: str) -> None:
+    """A label that the recipe does not list is a slip, in the data or in the list."""
+    unknown = sorted(found - set(known))
+    if unknown:
+        raise DataError(
+            f"{origin}: the label '{unknown[0]}' is not in task.labels.{nearest(unknown[0], list(known))}",
+            expected=f"labels among {', '.join(known[:8])}",
+            remedy="Correct the label in the data, or add it to task.labels in the recipe.",
+        )
 
 
 def _source(recipe: Recipe, index: int, task: Classify, dropped: list[Finding]) -> Examples:

@@ -140,6 +140,9 @@ class Task(Section):
         None, min_length=2, description='two labels or more, each with a range: {negative: "< -0.5", positive: "> 0.5"}'
     )
     weight: Column | None = Field(None, description="the column of weights, numbers from 0")
+    labels: tuple[Column, ...] | None = Field(
+        None, min_length=2, description="all labels, those without an example too: [refund, delivery, complaint]"
+    )
     template: str | None = Field(None, description="a prompt with {text} where the text goes")
     words: dict[str, Column] | None = Field(
         None, min_length=1, description="the word that stands for a label in a prompt: {neg: bad, pos: good}"
