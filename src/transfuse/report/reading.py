@@ -102,7 +102,7 @@ def transfers(candidate: Candidate, kind: str) -> list[Mapping[str, Any]]:
 
 
 def no_transfer_id(report: Report) -> str | None:
-    """The id of the no-transfer baseline: what the candidates were compared with under that name, or would have been."""
+    """The id of the no-transfer baseline: what candidates were compared with under that name, or would have been."""
     for candidate in items(report, "candidates"):
         for entry in transfers(candidate, "no transfer"):
             return str(entry.get("against"))
