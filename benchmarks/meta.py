@@ -62,7 +62,7 @@ def run() -> None:
         "python -m benchmarks meta",
         started,
         rows=rows,
-        seconds={name: round(value, 1) for name, value in seconds.items()},
+        fit_seconds={name: round(value, 1) for name, value in seconds.items()},
         domains=DOMAINS,
         draws=DRAWS,
     )

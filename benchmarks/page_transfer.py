@@ -65,7 +65,7 @@ def meta(record: Mapping[str, Any]) -> list[str]:
     rows = [
         f"| {r['shots']} | {r['method']} | {r['accuracy']:.3f} | {r['difference']['value']:+.3f} "
         f"({r['difference']['low']:+.3f} to {r['difference']['high']:+.3f}) | {r['verdict']} "
-        f"| {record['seconds'][r['method']]:.0f} |"
+        f"| {record['fit_seconds'][r['method']]:.0f} |"
         for r in record["rows"]
     ]
     return [
