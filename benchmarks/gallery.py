@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 
 import transfuse
 from benchmarks import clinc
-from benchmarks.common import ROOT, keep, shared
+from benchmarks.common import ROOT, commit, keep, shared
 from transfuse.advice.candidates import Candidate, short
 from transfuse.evaluation import compare, metric_intervals
 from transfuse.methods.catalogue import METHODS, NO_TRANSFER, method, settings
@@ -78,6 +79,9 @@ def run() -> None:
         [(transfer, draw, DECODER, [*best, NO_TRANSFER]) for transfer in WITH_DECODER for draw in range(DRAWS)]
     )
     found += [_summary(transfer, DECODER) for transfer in WITH_DECODER]
+    commits = sorted({json.loads(p.read_text("utf-8")).get("commit", "") for p in PLACE.glob("*/*.json")} - {""})
+    seconds = sum(row["seconds"] for t in found for row in t["rows"]) * DRAWS / PROCESSES
+    seconds += sum(study["seconds"] for t in found for study in t["auto"])
     keep(
         "gallery",
         "python -m benchmarks gallery",
@@ -87,6 +91,8 @@ def run() -> None:
         minutes=BUDGET,
         limit=SOURCE_LIMIT,
         best=best,
+        commits=commits,
+        seconds=round(seconds),
     )
 
 
@@ -160,7 +166,7 @@ def _fitted(
     seconds = time.perf_counter() - start
     found = workshop.engine(reference).predict(path, list(texts))
     np.save(answers, np.exp(found).astype(np.float32))
-    return {"seconds": round(seconds, 2), "job": key}
+    return {"seconds": round(seconds, 2), "job": key, "commit": commit()}
 
 
 def _takes(name: str, data: StudyData) -> bool:
@@ -176,7 +182,11 @@ def _study(transfer: str, draw: int) -> None:
     path = PLACE / f"{transfer}-auto-{draw}.json"
     if path.exists():
         return
-    report = transfuse.run(_recipe(transfer, draw, ENCODER), out=PLACE / f"{transfer}-study-{draw}").report
+    study = transfuse.run(_recipe(transfer, draw, ENCODER), out=PLACE / f"{transfer}-study-{draw}")
+    report = study.report
+    kept = study.out / "predictions" / f"test.{report['chosen']}.parquet"
+    answers = pandas.read_parquet(kept, columns=[f"log_p {label}" for label in report["task"]["labels"]])
+    np.save(path.with_suffix(".npy"), np.exp(answers.to_numpy()).astype(np.float32))
     chosen = next(c for c in report["candidates"] if c["id"] == report["chosen"])
     told = {
         "chosen": report["chosen"],
@@ -184,6 +194,7 @@ def _study(transfer: str, draw: int) -> None:
         "no_transfer": report["no_transfer"]["accuracy"],
         "comparison": report["test_comparison"],
         "seconds": report["seconds"],
+        "commit": commit(),
         "verdicts": {t["kind"]: t["verdict"] for t in chosen["transfer"]},
     }
     path.write_text(json.dumps(told), encoding="utf-8")
@@ -219,7 +230,34 @@ def _summary(transfer: str, backbone: str) -> dict[str, Any]:
         "test_rows": len(truths[0]),
         "rows": rows,
         "auto": [json.loads(path.read_text(encoding="utf-8")) for path in auto],
+        "auto_against": _against(auto, rows, folders, truth, keys) if auto else {},
     }
+
+
+def _against(
+    auto: Sequence[Path],
+    rows: Sequence[Mapping[str, Any]],
+    folders: Sequence[Path],
+    truth: np.ndarray,
+    keys: np.ndarray,
+) -> dict[str, Any]:
+    """What the studies reached over all draws, against the best single method and against no transfer."""
+    found = np.concatenate([np.load(path.with_suffix(".npy")).astype(np.float64) for path in auto])
+    found /= found.sum(1, keepdims=True)
+    best = ranked(rows)[0]
+    others = {"best": (best["method"], best["source"]), "no_transfer": (NO_TRANSFER, False)}
+    compared = {
+        name: compare(truth, found, _answers(folders, *which), seed=0, groups=keys).to_dict()
+        for name, which in others.items()
+    }
+    figure = metric_intervals(truth, found, seed=0, names=["accuracy"], groups=keys)["accuracy"]
+    return {"accuracy": figure.to_dict(), "best_method": best["method"], **compared}
+
+
+def ranked(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Each method once, with the source where it takes it; the best first."""
+    once = {row["method"]: row for row in sorted(rows, key=lambda row: row["source"])}
+    return sorted(once.values(), key=lambda row: (-row["accuracy"]["value"], row["method"]))
 
 
 def _parsed(path: Path) -> tuple[str, bool]:

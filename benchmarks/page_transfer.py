@@ -92,11 +92,12 @@ def harm(record: Mapping[str, Any]) -> list[str]:
     return [
         f"""## Sources that harm
 
-Amazon reviews, 64 labels, minilm-l6 by `probe`, `feda`, `ulsif` and `tradaboost`, which take seconds. `movies` is a
-source that helps; beside it stand the same reviews with their labels turned round (`flipped`) and with random labels
-(`random`), and intents of which half are called positive (`unrelated`). Movies used where they are alone:
-**{record["used"]} of {count}**; a harmful source in the chosen model: **{record["harmed"]} of {count}**; test accuracy
-with the harmful sources in the recipe less that without them: {spread_of(record["difference"])}.
+Amazon reviews, 64 labels, minilm-l6 by `probe`, `feda`, `ulsif` and `tradaboost`, which take seconds (with `probe`
+alone movies were used in one of three draws that were tried). `movies` are sentences of film reviews; beside them stand
+the same with their labels turned round (`flipped`) and with random labels (`random`), and intents of which half are
+called positive (`unrelated`). Movies used where they are alone: **{record["used"]} of {count}**; a harmful source in
+the chosen model: **{record["harmed"]} of {count}**; test accuracy with the harmful sources in the recipe less that
+without them: {spread_of(record["difference"])}.
 
 | draw | chosen, movies alone | test | chosen, all four | test | verdicts on the sources of `tradaboost` |
 | --- | --- | --- | --- | --- | --- |""",

@@ -105,6 +105,13 @@ def test_what_a_decoder_says_unasked_is_a_counterpart_of_all_that_it_does():
     assert "zero-shot" not in kinds[zero]
 
 
+def test_what_is_no_probe_is_a_simpler_method():
+    found = made([("matching", {}), ("centroid", {}), ("prompt", {"shots": 0})], ["enc", "dec"], ["a"])
+    by_id = {c.id: c for c in found}
+    assert dict(counterparts(by_id["matching@enc+a"], found))["simpler method"] == "centroid@enc+a"
+    assert "frozen probe" not in dict(counterparts(by_id["matching@enc+a"], found))
+
+
 def test_counterparts_by_kind():
     found = made([("probe", {}), ("finetune", {}), ("finetune", {"epochs": 1}), ("majority", {})], ["enc"], ["a", "b"])
     by_id = {candidate.id: candidate for candidate in found}

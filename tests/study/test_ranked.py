@@ -76,5 +76,5 @@ def test_a_better_probe_comes_first_and_nothing_else_moves(data):
     assert order(after) == [
         f"{m}@{b}{s}" for m in ("finetune", "lora") for b in ("small", "large") for s in ("+more", "")
     ]
-    assert [c for c in after if c.family != "parameter"] == [c for c in before if c.family != "parameter"]
-    assert [c.family for c in after] == [c.family for c in before]
+    assert [(c.family, c.method) for c in after] == [(c.family, c.method) for c in before]
+    assert by_evidence(after, data, ledger, 0) == after

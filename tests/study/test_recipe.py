@@ -440,6 +440,10 @@ def test_a_list_where_a_method_takes_a_list_stays_one():
 def test_a_wrong_value_in_a_choice_is_named():
     with pytest.raises(RecipeError, match=r"target_learning_rate': found 'fast'. Expected: a number or null"):
         known_methods(read(SHORT + "methods: [{finetune: {target_learning_rate: [0.0001, fast]}}]"))
+    ten = list(range(1, 11))
+    names = ("epochs", "batch_size", "source_limit", "source_epochs", "layer", "target_epochs", "train_layers", "l2_sp")
+    with pytest.raises(RecipeError, match="100000000 combinations"):
+        known_methods(read(SHORT + "methods: [{finetune: {" + ", ".join(f"{n}: {ten}" for n in names) + "}}]"))
     many = list(range(1, 70))
     with pytest.raises(RecipeError, match=r"69 combinations of settings\. Expected: at most 64"):
         known_methods(read(SHORT + f"methods: [{{finetune: {{epochs: {many}}}}}]"))

@@ -71,7 +71,7 @@ def test_every_candidate_has_every_key_of_the_schema(report):
         assert c["peak_memory_mib"] > 10
         assert isinstance(c["trainable_parameters"], int)
         for t in c["transfer"]:
-            assert t["kind"] in ("no transfer", "without source", "frozen probe", "zero-shot")
+            assert t["kind"] in ("no transfer", "without source", "frozen probe", "simpler method", "zero-shot")
             assert t["verdict"] in ("helps", "no evidence", "hurts")
             assert (t["split"], t["n"]) == ("validation", 24)
             assert is_figure(t["difference"])

@@ -27,6 +27,9 @@ AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
 """What ``methods: auto`` means, the most promising for their cost first: method, settings, and what there must be:
 ``source``, a source with the target's labels, or ``related``, one with labels of its own."""
 
+PROBE = "probe"
+"""What training a backbone's parameters must beat."""
+
 LONGEST_ID = 160
 """Bytes of an id, which is a file's name too."""
 
@@ -148,8 +151,9 @@ def _asks_alone(candidate: Candidate) -> bool:
 def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
     """What a candidate must beat: (kind, id) pairs among the candidates.
 
-    ``no transfer``: the TF-IDF baseline; ``without source``: the same candidate without its sources; ``frozen probe``:
-    the probe of the same backbone with the same sources; ``zero-shot``: the same backbone asked without an example.
+    ``no transfer``: the TF-IDF baseline; ``without source``: the same candidate without its sources; ``frozen probe``
+    or ``simpler method``: what its method must beat, of the same backbone with the same sources; ``zero-shot``: the
+    same backbone asked without an example.
     """
     pairs = []
     for other in candidates:
@@ -164,8 +168,9 @@ def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[
             other.method == method(candidate.method).counterpart
             and other.backbone == candidate.backbone
             and other.sources == candidate.sources
+            and not _asks_alone(other)
         ):
-            pairs.append(("frozen probe", other.id))
+            pairs.append(("frozen probe" if other.method == PROBE else "simpler method", other.id))
         if _asks_alone(other) and other.backbone == candidate.backbone and not candidate.shuffled:
             pairs.append(("zero-shot", other.id))
     return list({kind: (kind, identifier) for kind, identifier in reversed(pairs)}.values())[::-1]

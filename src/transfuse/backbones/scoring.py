@@ -137,12 +137,13 @@ class LabelScorer:
 
     def _prompt(self, shots: list[str], text: str, room: int) -> list[int]:
         tokenizer = self.backbone.tokenizer
-        alone = len(tokenize(tokenizer, [text], self.template, self.room, special=False)[0])
+        own = len(self.prefix) - len(self.opening) + self.room  # the template's beginning and the text
+        alone = len(tokenize(tokenizer, [text], self.template, own, special=False)[0])
         while shots and len(tokenizer("".join(shots), add_special_tokens=False)["input_ids"]) + alone > room:
             shots = shots[1:]
         before = "".join(shots)
         taken = len(tokenizer(before, add_special_tokens=False)["input_ids"]) if before else 0
-        row = tokenize(tokenizer, [text], self.template, min(taken + self.room, room), special=False, before=before)[0]
+        row = tokenize(tokenizer, [text], self.template, min(taken + own, room), special=False, before=before)[0]
         return self.opening + row
 
     def _scores(self, queries: list[list[int]], prefix: Any) -> np.ndarray:

@@ -40,6 +40,12 @@ def tokenize(
     return ids
 
 
+def shortened(tokenizer: Any, text: str, limit: int) -> str:
+    """The text without what stands behind its first ``limit`` tokens."""
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return text if len(offsets) <= limit else text[: offsets[limit - 1][1]]
+
+
 def _any_token(tokenizer: Any) -> int:
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id):
         if token is not None:

@@ -32,6 +32,8 @@ from transfuse.engine.training import Pupil, epochs, train
 from transfuse.engine.trunk import Trunk
 from transfuse.fitted.head import Head
 
+SCORING = 1.6
+"""What scoring label words costs a token, as a multiple of a pass."""
 TIMED_ROWS, TIMED_BATCH, TIMED_LAYERS = 256, 16, 6
 CLOSED_FITS = 8
 """A closed form's work, as a multiple of a logistic head's: boosting fits ten of them, others solve systems."""
@@ -103,7 +105,7 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None
     return Prices(
         forward=forward,
         training=training,
-        scoring=forward * backbone.layers * 1.6,
+        scoring=forward * backbone.layers * SCORING,
         head=head / (TIMED_ROWS * classes),
         ridge=ridge,
         tokens=float(lengths.mean()),
@@ -186,6 +188,7 @@ class _Pricer:
         if isinstance(stage, Retrieve):
             self._further({"target": len(stage.rows), "source": len(stage.learnt or ())})
             tokens = self.prices.tokens * (stage.shots + 1) + sum(len(word.split()) - 1 for word in stage.words)
+            self.depth = round(SCORING * self.backbone.layers * (stage.shots + 1))
             return self.prices.scoring * self.validation * tokens
         if isinstance(stage, ChooseReadout):
             return self._choose(stage)

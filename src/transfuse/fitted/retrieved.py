@@ -10,7 +10,7 @@ import torch
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.scoring import LabelScorer
-from transfuse.backbones.tokens import States, fill
+from transfuse.backbones.tokens import States, fill, shortened
 from transfuse.fitted.head import unit
 from transfuse.fitted.paths import Loader, log_softmax
 
@@ -28,7 +28,7 @@ class RetrievedPath:
         layer, pooling: where texts are read to be compared.
         template: how rows and queries are shown.
         words: the label words, in the order of the task's labels.
-        limit: most tokens of a query.
+        limit: most tokens of a text, shown or asked.
         shots: demonstrations a prompt.
         texts: the M rows to choose from.
         labels: int [M], their labels.
@@ -93,7 +93,8 @@ class RetrievedPath:
         return self._scorers[precision].score_after(shown, texts)
 
     def _shot(self, row: int) -> str:
-        return fill(self.template, self.texts[row]) + f" {self.words[self.labels[row]]}{DEMONSTRATION_END}"
+        text = shortened(self.backbone.tokenizer, self.texts[row], self.limit)
+        return fill(self.template, text) + f" {self.words[self.labels[row]]}{DEMONSTRATION_END}"
 
     def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Log-probabilities [N, C] of N texts."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 Plan = TypeVar("Plan", bound=Callable[..., object])
 
@@ -17,21 +18,24 @@ def borrowing(owner: Callable[..., object], names: str) -> Callable[[Plan], Plan
         names: of the settings, with spaces between them.
 
     Returns:
-        A decorator for a plan whose last parameter takes any keyword.
+        A decorator for a plan whose last parameter takes any keyword; others than these are refused as usual.
     """
-
     borrowed = names.split()
 
     def decorate(plan: Plan) -> Plan:
         theirs, own = inspect.signature(owner).parameters, inspect.signature(plan)
         kept = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        signature = own.replace(parameters=[*kept, *(theirs[name] for name in borrowed)])
+
+        @functools.wraps(plan)
+        def checked(*args: Any, **settings: Any) -> object:
+            signature.bind(*args, **settings)
+            return plan(*args, **settings)
+
         hints = {p.name: plan.__annotations__[p.name] for p in kept if p.name in plan.__annotations__}
-        plan.__signature__ = own.replace(parameters=[*kept, *(theirs[name] for name in borrowed)])  # type: ignore[attr-defined]
-        plan.__annotations__ = {
-            **hints,
-            **{name: owner.__annotations__[name] for name in borrowed},
-            "return": plan.__annotations__["return"],
-        }
-        return plan
+        checked.__signature__ = signature  # type: ignore[attr-defined]
+        checked.__annotations__ = hints | {name: owner.__annotations__[name] for name in borrowed}
+        checked.__annotations__["return"] = plan.__annotations__["return"]
+        return cast(Plan, checked)
 
     return decorate

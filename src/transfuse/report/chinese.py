@@ -86,6 +86,7 @@ CHINESE: dict[str, str] = {
     "say.sources": "在全部 {n} 组“有源数据与无源数据”的对比中："
     "{helps} 组有帮助，{unclear} 组证据不足，{hurts} 组有害。",
     "say.probe": "与同一主干的冻结探针相比，它的价值（{split}）为 {difference}：{verdict}。",
+    "say.simpler": "与更简单的方法 {against} 相比，它的价值（{split}）为 {difference}：{verdict}。",
     "say.zero_shot": "与不给例子、直接询问同一主干相比，它的价值（{split}）为 {difference}：{verdict}。",
     "say.why": "选它是因为：在可选的 {n} 个候选中，它的验证{metric}均值最好，为 {figure}。",
     "say.why_only": "选它是因为：没有别的候选可选；它的验证{metric}均值为 {figure}。",

@@ -92,6 +92,7 @@ ENGLISH: dict[str, str] = {
     "say.sources": "Over all {n} comparisons of a candidate with a source against the same without it: "
     "helps in {helps}, no evidence either way in {unclear}, hurts in {hurts}.",
     "say.probe": "Against a frozen probe of the same backbone it was worth {difference} on {split}: {verdict}.",
+    "say.simpler": "Against {against}, a simpler method, it was worth {difference} on {split}: {verdict}.",
     "say.zero_shot": "Against the same backbone asked without an example it was worth {difference} on {split}: "
     "{verdict}.",
     "say.why": "Chosen because its mean {metric} on validation, {figure}, is the best of the {n} candidates "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ SCORES = ("knn", "probe", "logme", "h_score", "trans_rate", "gbc", "n_leep")
 SOURCE_SCORES = {"leep": "LEEP", "proxy_a": "proxy-A", "discrepancy": "MMD²"}
 COLOURS = ("feature", "parameter", "prompt", "instance", "relation", "merging")
 """Classes of the style sheet that backbones borrow their colours from, in turn."""
+SLOWEST = 0.01
+"""Texts a second, below which the chart does not tell backbones apart."""
 
 
 def write_rank(found: Mapping[str, Any], path: Path | str, lang: str) -> Path:
@@ -48,7 +51,9 @@ def rank_page_of(found: Mapping[str, Any], lang: str) -> str:
             sources=[row for entry in backbones for row in _sources(entry)],
             source_scores=[speak("rank.transfer"), *SOURCE_SCORES.values()],
             charts=[(speak("rank.cost"), drawn)] if (drawn := _chart(backbones, key, speak)) else [],
-            colours=[(c, reading.short(b["reference"])) for c, b in zip(COLOURS, backbones, strict=False)],
+            colours=[
+                (c, reading.short(b["reference"])) for c, b in zip(itertools.cycle(COLOURS), backbones, strict=False)
+            ],
         )
     )
 
@@ -85,12 +90,12 @@ def _sources(entry: Mapping[str, Any]) -> list[list[str]]:
 def _chart(backbones: Sequence[Mapping[str, Any]], key: str, speak: Speaker) -> chart.Chart | None:
     """The decisive score of each readout against the seconds for 1,000 texts, which a lower layer needs fewer of."""
     points = []
-    for colour, entry in zip(COLOURS, backbones, strict=False):
+    for colour, entry in zip(itertools.cycle(COLOURS), backbones, strict=False):
         for readout in entry["readouts"]:
             value = readout["scores"].get(key)
             if value is None or not math.isfinite(value):
                 continue
-            seconds = 1000 / entry["texts_per_second"] * readout["layer"] / entry["layers"]
+            seconds = 1000 / max(entry["texts_per_second"], SLOWEST) * readout["layer"] / entry["layers"]
             words = f"{reading.short(entry['reference'])}, {readout['layer']}, {readout['pooling']}: {value:.3f}, "
             best = readout is backbones[0]["readouts"][0]
             words += amounts.duration(speak, seconds)

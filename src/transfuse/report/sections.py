@@ -100,6 +100,8 @@ def confusion(report: Report) -> dict[str, Any] | None:
 def classes(report: Report, speak: Speaker) -> list[dict[str, str]]:
     """Recall of each class, chosen against no transfer; of many classes those that gained and lost most."""
     entries = [e for e in reading.items(report, "by_label") if isinstance(e, Mapping)]
+    if report.get("chosen") == reading.no_transfer_id(report):
+        return []
     if len(entries) > TABLE_LABELS:
         entries = entries[: TABLE_LABELS // 2] + entries[-TABLE_LABELS // 2 :]
     return [

@@ -139,8 +139,13 @@ def _curve(report: Report, speak: Speaker) -> list[str]:
 
 
 def _probe(chosen: Candidate, speak: Speaker) -> list[str]:
-    kinds = {"frozen probe": "say.probe", "zero-shot": "say.zero_shot"}
-    return [s for kind, key in kinds.items() for t in reading.transfers(chosen, kind) for s in _worth(key, t, speak)]
+    kinds = {"frozen probe": "say.probe", "simpler method": "say.simpler", "zero-shot": "say.zero_shot"}
+    return [
+        sentence
+        for kind, key in kinds.items()
+        for entry in reading.transfers(chosen, kind)
+        for sentence in _worth(key, entry, speak, against=str(entry.get("against", "?")))
+    ]
 
 
 def why_not(candidate: Candidate, speak: Speaker) -> str:

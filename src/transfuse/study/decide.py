@@ -71,7 +71,8 @@ def decide_again(
     long. What trains a backbone whose frozen probe another's has beaten waits for that other's (see `by_evidence`).
 
     Returns:
-        The plan, and the ids of the candidates that are to run now.
+        The plan, and the ids of the candidates that are to run now. It is marked as made ``again``: what it takes runs
+        before anything more is decided, after a kill, too.
     """
     planned = obey(decided, workshop)
     waiting = [p for p in planned if ledger.read(p.candidate.id) is None]
@@ -82,10 +83,11 @@ def decide_again(
             prices[reference] = _lower(prices[reference], again)
     done = [p.candidate.id for p in planned if p not in waiting]
     candidates = by_evidence([p.candidate for p in planned], data, ledger, recipe.seed)
+    planned.sort(key=lambda p: candidates.index(p.candidate))
     renewed = {p.candidate.id: p for p in _plan(candidates, prices, recipe, data, workshop, ledger, done)}
     now = [p.candidate.id for p in renewed.values() if p.room is None]
     planned = [renewed.get(p.candidate.id, p) for p in planned]
-    decided = {**decided, **_decisions(prices, planned, settled=not now)}
+    decided = {**decided, **_decisions(prices, planned, settled=not now), "again": True}
     ledger.keep_plan(decided)
     return decided, now
 

@@ -1,4 +1,4 @@
-"""Which backbone is trained first: the larger one, unless the frozen probes have shown another to be better."""
+"""Which backbone is tried first: the larger one, unless the frozen probes have shown another to be better."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ FROZEN = "probe"
 
 
 def by_evidence(candidates: Sequence[Candidate], data: StudyData, ledger: Ledger, seed: int) -> list[Candidate]:
-    """The candidates in their order, but what trains a backbone comes behind what trains one whose probe is better.
+    """The candidates in their order, but each method comes later with a backbone than with one whose probe is better.
 
     Better is what the paired comparison of the probes without sources on the validation rows calls *helps*; where it
-    says nothing, the order stays.
+    says nothing, or the probes have not run, the order stays.
 
     Args:
         candidates: in the order of their promise.
@@ -30,22 +30,23 @@ def by_evidence(candidates: Sequence[Candidate], data: StudyData, ledger: Ledger
         seed: of the comparison.
     """
     behind = _behind(candidates, data, ledger, seed)
-    places = [i for i, c in enumerate(candidates) if c.family == "parameter"]
-    methods = list(dict.fromkeys(candidates[i].method for i in places))
-    ordered = sorted(
-        (candidates[i] for i in places), key=lambda c: (methods.index(c.method), behind.get(c.backbone, 0))
-    )
+    groups: dict[str, list[int]] = {}
+    for place, candidate in enumerate(candidates):
+        groups.setdefault(f"{candidate.method} {sorted(candidate.settings.items())}", []).append(place)
     out = list(candidates)
-    for place, candidate in zip(places, ordered, strict=True):
-        out[place] = candidate
+    for places in groups.values():
+        members = sorted((candidates[i] for i in places), key=lambda c: behind.get(c.backbone, 0))
+        for place, candidate in zip(places, members, strict=True):
+            out[place] = candidate
     return out
 
 
 def _behind(candidates: Sequence[Candidate], data: StudyData, ledger: Ledger, seed: int) -> dict[str, int]:
     """How many backbones have a probe that is shown to be better, by backbone."""
-    probes = {
-        c.backbone: c.id for c in candidates if c.method == FROZEN and not c.sources and ledger.has_predictions(c.id)
-    }
+    probes: dict[str, str] = {}
+    for c in candidates:
+        if c.method == FROZEN and not c.sources and ledger.has_predictions(c.id):
+            probes.setdefault(c.backbone, c.id)
     found = {b: probabilities(ledger.read_predictions(identifier), data) for b, identifier in probes.items()}
     answers = {backbone: np.exp(log_p) for backbone, log_p in found.items() if log_p is not None}
     labels = data.task.encode([(data.train.labels or ())[i] for i in validation_rows(data)])

@@ -140,7 +140,7 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     planned = obey(decided, workshop)
     progress.start(recipe.budget.minutes * 60, [p.candidate.id for p in planned if p.room is None])
     if not decided.get("settled"):  # what is cheap runs first: then more is known of the time that is left
-        fits.run(_cheap(planned), planned)
+        fits.run(planned if decided.get("again") else _cheap(planned), planned)
     while not decided.get("settled"):
         before = {p.candidate.id for p in planned if p.room is None}
         decided, now = decide_again(decided, recipe, data, workshop, ledger)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ def known_methods(recipe: Recipe) -> None:
     problems += [
         f"{recipe.at('methods', index)}: {count} combinations of settings. Expected: at most {MOST_CHOICES}."
         for index, named in enumerate(recipe.methods)
-        if (count := sum(1 for _ in combinations(named.name, named.settings))) > MOST_CHOICES
+        if (count := math.prod(len(choices(named.name, k, v)) for k, v in named.settings.items())) > MOST_CHOICES
     ]
     if problems:
         raise RecipeError("\n".join(problems), remedy="Correct the settings; docs/methods.md lists them.")

@@ -37,6 +37,12 @@ def test_mahalanobis_sees_a_shift_in_a_narrow_direction(rows):
     assert auroc(score(x), score(shifted)) > 0.95
 
 
+def test_one_row_a_class_is_the_nearest_row():
+    score = Mahalanobis(np.array([[0.0, 1.0], [1.0, 0.0]]), ["a", "b"]).score(np.array([[0.1, 0.9], [3.0, 3.0]]))
+    assert np.isfinite(score).all()
+    assert score[0] > score[1]
+
+
 def test_mahalanobis_refuses_rows_without_labels(rows):
     x, labels = rows
     with pytest.raises(DataError, match=r"features \(90, 6\) with labels \(89,\)"):

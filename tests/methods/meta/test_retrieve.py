@@ -5,6 +5,7 @@ import pytest
 import toy
 from sklearn.covariance import LedoitWolf
 
+from transfuse.backbones.scoring import LabelScorer
 from transfuse.data.examples import Examples
 from transfuse.errors import ModelError, RecipeError
 from transfuse.fitted.paths import log_softmax
@@ -62,8 +63,23 @@ def test_each_text_has_its_own_nearest_rows_and_the_likelihood_is_that_of_the_pr
 def test_demonstrations_that_do_not_fit_fall_out_from_the_front(bench):
     texts = tuple(text + " red" * 30 for text in ROWS.texts)
     path = bench.path("retrieve", "taught", Examples(texts, ROWS.labels), shots=8)
-    found = path.log_probabilities([TEST.texts[0], TEST.texts[1] + " red" * 400])
-    assert np.isfinite(found).all()
+    assert np.isfinite(path.log_probabilities([TEST.texts[0], TEST.texts[1] + " red" * 400])).all()
+    scorer = LabelScorer(path.backbone, "", "asked {text} =", path.words, 96, "fp32")
+    tokenizer, shots = path.backbone.tokenizer, [f"shot {i} {'red ' * 60}= warm\n\n" for i in range(40)]
+    said = tokenizer.decode(scorer._prompt(shots, "a text", path.backbone.max_tokens - 4))
+    assert said.endswith("asked a text =")
+    assert "shot 39 " in said
+    assert "shot 0 " not in said
+    assert tokenizer.decode(scorer._prompt([], "long " * 300, 2000)).endswith(" =")
+
+
+def test_what_is_shown_is_no_longer_than_what_is_asked(bench):
+    texts = tuple(text + " red" * 300 for text in ROWS.texts)
+    path = bench.path("retrieve", "taught", Examples(texts, ROWS.labels), shots=1)
+    shown = path._shot(0)
+    assert shown.endswith(f" = {path.words[path.labels[0]]}\n\n")
+    assert len(path.backbone.tokenizer(shown)["input_ids"]) <= path.limit + 10
+    assert texts[0].startswith(shown.split(" =")[0])
 
 
 def test_wrong_settings_and_precisions_are_refused(bench):

@@ -56,7 +56,7 @@ class _Gaussians:
 
         covariance, _ = ledoit_wolf(residuals, assume_centered=True)
         values, vectors = np.linalg.eigh(covariance)
-        self._whiten = vectors / np.sqrt(np.maximum(values, 1e-10 * max(float(values[-1]), 1e-300)))
+        self._whiten = vectors / np.sqrt(np.maximum(values, max(1e-10 * float(values[-1]), 1e-12)))
         self._means = means @ self._whiten
 
     def distances(self, x: np.ndarray) -> np.ndarray:

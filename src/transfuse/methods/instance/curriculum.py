@@ -60,7 +60,8 @@ class Curriculum:
         stages = list(job.stages)
         at = next(i for i, stage in enumerate(stages) if isinstance(stage, Train))
         stages[at] = _nearest_first(stages[at], near, pace)
-        return dataclasses.replace(job, stages=tuple(stages))
+        shared = 0 if data.unlabelled is None else job.shared  # else each fold has an order of its own
+        return dataclasses.replace(job, stages=tuple(stages), shared=shared)
 
 
 def _nearest_first(stage: Stage, near: tuple[str, ...], pace: float) -> Train:

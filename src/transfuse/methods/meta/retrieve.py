@@ -9,6 +9,7 @@ from transfuse.engine.jobs import ChooseReadout, Job, Retrieve, TransferData
 from transfuse.errors import RecipeError
 from transfuse.methods.feature.probe import check_readout
 from transfuse.methods.meta.episodes import several
+from transfuse.methods.prompt.prompt import check_words
 from transfuse.methods.relation.named import named_rows
 from transfuse.methods.rows import evidence, target_rows
 from transfuse.tasks.classify import Classify
@@ -75,6 +76,7 @@ class Retrieval:
         assert backbone is not None
         if shots < 1:
             raise RecipeError(f"retrieve.shots: {shots}", expected="1 or more", remedy="`prompt` asks without any.")
+        check_words(task, {})
         layers = () if layer is None else (layer,)
         poolings = () if pooling is None else (pooling,)
         check_readout(backbone, layers, poolings)

@@ -50,13 +50,13 @@ class Prompting:
                 expected="{text} once, where the text goes",
                 remedy='Write it like "Review: {text}\\nSentiment:".',
             )
-        _check_words(task, words or {})
+        check_words(task, words or {})
         named = {label: (words or {}).get(label) or task.word(label) for label in task.labels}
         pairs = [(data.target.texts[i], named[(data.target.labels or ())[i]]) for i in _drawn(data, shots, seed)]
         return Job((Prompt(tuple(pairs), shown, tuple(named.values()), calibrate),), 0, seed)
 
 
-def _check_words(task: Classify, words: Mapping[str, str]) -> None:
+def check_words(task: Classify, words: Mapping[str, str]) -> None:
     """Words under labels that exist, no word for two labels: its likelihood could not tell them apart."""
     unknown = [label for label in words if label not in task.labels]
     if unknown:
