@@ -61,7 +61,7 @@ WITH_DECODER = ("movies to Amazon", "150 intents to support")
 
 
 def run() -> None:
-    """Fit every method on every transfer and draw, run the studies, then the best methods with the decoder.
+    """Fit every method on every transfer and draw, run the studies, then the best methods with the decoder, and those that ask one.
 
     The seconds that are kept are those of the fits and studies, since the work may have been done in several runs.
     """
@@ -75,9 +75,9 @@ def run() -> None:
             _study(transfer, draw)
     found = [_summary(transfer, ENCODER) for transfer in TRANSFERS]
     best = _best(found)
-    _side_by_side(
-        [(transfer, draw, DECODER, [*best, NO_TRANSFER]) for transfer in WITH_DECODER for draw in range(DRAWS)]
-    )
+    asking = [name for name in METHODS if method(name).reads == "decoder"]
+    names = [NO_TRANSFER, *best, *asking]
+    _side_by_side([(transfer, draw, DECODER, names) for transfer in WITH_DECODER for draw in range(DRAWS)])
     found += [_summary(transfer, DECODER) for transfer in WITH_DECODER]
     commits = sorted({json.loads(p.read_text("utf-8")).get("commit", "") for p in PLACE.glob("*/*.json")} - {""})
     seconds = sum(row["seconds"] for t in found for row in t["rows"]) * DRAWS / PROCESSES
