@@ -61,7 +61,7 @@ WITH_DECODER = ("movies to Amazon", "150 intents to support")
 
 
 def run() -> None:
-    """Fit every method on every transfer and draw, run the studies, then the best methods with the decoder, and those that ask one.
+    """Fit every method on every transfer and draw, run the studies, then the best methods and prompts with the decoder.
 
     The seconds that are kept are those of the fits and studies, since the work may have been done in several runs.
     """
