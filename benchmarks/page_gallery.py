@@ -11,14 +11,14 @@ from transfuse.methods.catalogue import method
 
 HEAD = """# Gallery
 
-Every method that needs no decoder on six real transfers; the best four of them, and those that ask a decoder, with one
-on two. Written by `python -m benchmarks gallery`, nothing is typed by hand. Three draws of the labelled rows each; every
-figure is the mean over them, read on the same test rows, with a 95 % bootstrap interval over these (drawn together for
-all three). Each method has its default settings, but for at most {limit:,} rows of the source. *Against no transfer* is the
-difference to TF-IDF on the target's labels alone, *without the source* that to the same method without it; verdicts are
-of the paired intervals. Seconds are of one fit on one core
-with another fit beside it, features that an earlier method read not counted. The test is read after the choice of
-`methods: auto`, and by this page.
+Every method that needs no decoder on six real transfers; the best four of them, and those that ask a decoder, with
+one on two. Written by `python -m benchmarks gallery`, nothing is typed by hand. Three draws of the labelled rows
+each; every figure is the mean over them, read on the same test rows, with a 95 % bootstrap interval over these (drawn
+together for all three). Each method has its default settings, but for at most {limit:,} rows of the source. *Against
+no transfer* is the difference to TF-IDF on the target's labels alone, *without the source* that to the same method
+without it; verdicts are of the paired intervals. Seconds are of one fit on one core with another fit beside it,
+features that an earlier method read not counted. The test is read after the choice of `methods: auto`, and by this
+page.
 
 """
 
