@@ -9,7 +9,9 @@ import csv
 import dataclasses
 import json
 import multiprocessing
+import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -104,9 +106,17 @@ def _side_by_side(work: list[tuple[str, int, str, list[str]]]) -> None:
 
 
 def _one_core() -> None:
+    """One thread, and no life of its own: a worker that outlives a stopped benchmark would slow the next one."""
     import torch
 
     torch.set_num_threads(1)
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _recipe(transfer: str, draw: int, backbone: str) -> transfuse.Recipe:
