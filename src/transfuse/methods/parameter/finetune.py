@@ -72,7 +72,7 @@ class Finetune:
         c: float | None = None,
         label_words: bool = True,
         sources: str = "first",
-        source_limit: int = 2048,
+        source_limit: int | None = None,
         source_epochs: int = 1,
         target_epochs: int | None = None,
         target_learning_rate: float | None = None,
@@ -107,7 +107,8 @@ class Finetune:
                 encoder, three over the rows a class, at most 0.1: layers learn nothing from a head that fits all.
             label_words: add the labels' words as rows (encoders without a source).
             sources: ``first``, then the target; or ``together``, weighted.
-            source_limit: most rows of each source.
+            source_limit: most rows of each source; by default 2,048 with a decoder, more of short texts with an
+                encoder (see `tuning.rows_of_sources`).
             source_epochs: passes over the source's rows.
             target_epochs: passes over the target's rows after a source stage; 0 only corrects its head on them.
             target_learning_rate: of that stage; by default a third of ``learning_rate``.
@@ -144,7 +145,7 @@ class Finetune:
             label_words=label_words,
             schedule=schedule,
             target_c=target_c,
-            source_limit=source_limit,
+            source_limit=tuning.rows_of_sources(backbone, data) if source_limit is None else source_limit,
             target_share=target_share,
             sources=sources,
             source_epochs=source_epochs,

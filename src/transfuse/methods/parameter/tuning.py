@@ -17,6 +17,9 @@ from transfuse.tasks.classify import Classify
 SOURCE_C = 0.003
 """Penalty of the source's head that the target corrects: a head less sure of the source moves more easily."""
 
+CHARACTERS, ROWS = 800_000, (1024, 8192)
+"""Of each source that an encoder learns from first: characters in all, and the least and the most rows."""
+
 C_TIMES_ROWS, MOST_C = 3.0, 0.1
 """Of the head that training starts from: the more rows, the stronger the penalty of a row."""
 
@@ -136,6 +139,19 @@ def enough(epochs: int, steps: int, rows: int, batch_size: int) -> int:
     if batch_size < 1:
         raise RecipeError(f"batch_size: {batch_size}", expected="1 or more", remedy="Correct the setting.")
     return max(epochs, -(-steps // max(-(-rows // batch_size), 1)))
+
+
+def rows_of_sources(backbone: Backbone, data: TransferData) -> int:
+    """Most rows of each source that a stage on it reads: as many as a budget of minutes has room for.
+
+    An encoder takes as many as `CHARACTERS` hold, within `ROWS`; a decoder, whose steps are dear, the least of these
+    twice over. Four times the rows of movie sentences were worth two points to 64 labelled reviews (docs/log.md).
+    """
+    if backbone.decoder:
+        return 2 * ROWS[0]
+    texts = [text for source in data.sources.values() for text in source.texts]
+    mean = sum(map(len, texts)) / max(len(texts), 1)
+    return int(min(max(CHARACTERS / max(mean, 1.0), ROWS[0]), ROWS[1]))
 
 
 def count(train_layers: int | str | None, backbone: Backbone, share: float) -> int:
