@@ -49,7 +49,8 @@ def write(model: FittedModel, folder: Path) -> Path:
     path = model.path
     if not isinstance(path, HeadPath | PromptPath):
         raise ModelError(
-            f"a bundle of method '{model.method}': plain libraries have no form for it",
+            f"a bundle of method '{model.method}': "
+            + ("plain libraries have no form for it" if model.backbone else "it has no backbone"),
             expected="a model with a backbone, such as of probe, finetune, lora or prompt",
             remedy="Ship the folder that save() writes: it is small and complete, and transfuse.load reads it.",
         )

@@ -18,7 +18,8 @@ def borrowing(owner: Callable[..., object], names: str) -> Callable[[Plan], Plan
         names: of the settings, with spaces between them.
 
     Returns:
-        A decorator for a plan whose last parameter takes any keyword; others than these are refused as usual.
+        A decorator for a plan whose last parameter takes any keyword; others than these are refused as usual. What its
+        docstring says of that parameter is said of these.
     """
     borrowed = names.split()
 
@@ -32,6 +33,8 @@ def borrowing(owner: Callable[..., object], names: str) -> Callable[[Plan], Plan
             signature.bind(*args, **settings)
             return plan(*args, **settings)
 
+        (given,) = (p.name for p in own.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD)
+        checked.__doc__ = (plan.__doc__ or "").replace(f" {given}: ", f" {', '.join(borrowed)}: ", 1)
         hints = {p.name: plan.__annotations__[p.name] for p in kept if p.name in plan.__annotations__}
         checked.__signature__ = signature  # type: ignore[attr-defined]
         checked.__annotations__ = hints | {name: owner.__annotations__[name] for name in borrowed}

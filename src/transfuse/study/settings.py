@@ -47,8 +47,9 @@ def known_methods(recipe: Recipe) -> None:
 
 def choices(name: str, key: str, value: Any) -> list[Any]:
     """The values of a setting that are tried: those of a list, where the method itself takes one value."""
-    wants_list = not expected(name, key, value)
-    return [value] if wants_list or not isinstance(value, list) or not value else list(value)
+    hint = typing.get_type_hints(method(name).plan, include_extras=True)[key]
+    takes_list = any(typing.get_origin(part) is Sequence for part in (hint, *typing.get_args(hint)))
+    return [value] if takes_list or not isinstance(value, list) or not value else list(value)
 
 
 def combinations(name: str, settings: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
