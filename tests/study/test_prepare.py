@@ -285,5 +285,5 @@ def test_labels_without_an_example_belong_to_the_task_and_others_are_refused(pre
     task = "input: text, label: label, labels: [{}]"
     data = prepared("{data: d.csv, test: {rows: 20}}", task=task.format(", ".join([*known, "never seen"])))
     assert data.task.labels == tuple(sorted([*known, "never seen"]))
-    with pytest.raises(DataError, match=f"the label '{known[1]}' is not in task.labels"):
+    with pytest.raises(DataError, match=rf"d.csv, column 'label', row \d+: the label '{known[1]}' is not in task"):
         prepared("{data: d.csv, test: {rows: 20}}", task=task.format(f"{known[0]}, never seen"))

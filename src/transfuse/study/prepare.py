@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -218,7 +218,8 @@ def _shots(recipe: Recipe, train: Examples) -> tuple[Examples, Examples | None]:
 def _task(section: Task, train: Examples, validation: Examples | None, test: Examples) -> Classify:
     labels = set(train.classes()) | set(test.classes()) | set(validation.classes() if validation else ())
     if section.labels is not None:
-        _refuse_unknown(labels, section.labels, train.origin)
+        for part in (train, validation, test):
+            _refuse_unknown(part, section)
         labels = set(section.labels)
     template = None if section.template is None else section.template.replace("{{", "{").replace("}}", "}")
     return Classify(
@@ -232,12 +233,15 @@ def _task(section: Task, train: Examples, validation: Examples | None, test: Exa
     )
 
 
-def _refuse_unknown(found: set[str], known: Sequence[str], origin: str) -> None:
+def _refuse_unknown(part: Examples | None, section: Task) -> None:
     """A label that the recipe does not list is a slip, in the data or in the list."""
-    unknown = sorted(found - set(known))
-    if unknown:
+    known, found = section.labels or (), () if part is None else part.labels or ()
+    unknown = next((i for i, label in enumerate(found) if label not in known), None)
+    if part is not None and unknown is not None:
+        row, label = int(np.asarray(part.rows)[unknown]), found[unknown]
         raise DataError(
-            f"{origin}: the label '{unknown[0]}' is not in task.labels.{nearest(unknown[0], list(known))}",
+            f"{part.origin}, column '{section.label}', row {row}: the label '{label}' is not in task.labels."
+            f"{nearest(label, list(known))}",
             expected=f"labels among {', '.join(known[:8])}",
             remedy="Correct the label in the data, or add it to task.labels in the recipe.",
         )

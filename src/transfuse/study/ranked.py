@@ -6,15 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from transfuse.advice.candidates import Candidate
+from transfuse.advice.candidates import PROBE, Candidate
 from transfuse.engine.ledger import Ledger
 from transfuse.evaluation import METRICS, compare
 from transfuse.study.fits import probabilities
 from transfuse.study.prepare import StudyData
 from transfuse.study.workshop import validation_rows
-
-FROZEN = "probe"
-"""The method whose validation ranks backbones: docs/benchmarks.md, *How far to trust rank*."""
 
 
 def by_evidence(candidates: Sequence[Candidate], data: StudyData, ledger: Ledger, seed: int) -> list[Candidate]:
@@ -58,7 +55,7 @@ class _Probes:
         self._answers: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
         for c in candidates:
             which = (c.backbone, c.sources)
-            if c.method == FROZEN and which not in self._answers and ledger.has_predictions(c.id):
+            if c.method == PROBE and which not in self._answers and ledger.has_predictions(c.id):
                 found = probabilities(ledger.read_predictions(c.id), data)
                 assert found is not None
                 self._answers[which] = np.exp(found)
