@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from transfuse.errors import RecipeError
+from transfuse.evaluation.metrics import metric_of
 from transfuse.study.problems import nested
 from transfuse.study.recipe import Method, Recipe, Split, Task, check_methods
+from transfuse.study.sections import DECIDING, LABEL_METRICS
 from transfuse.study.settings import known_methods, place, wanted
 
 ROOT = Path(__file__).parents[2]
@@ -193,7 +195,7 @@ colour: blue
         ),
         ("shots: 32", "shots: true", "found True. Expected: labels kept a class"),
         ("shots: 32", "shots: 0", "found 0. Expected: labels kept a class"),
-        ("kind: classify", "kind: translate", "found 'translate'. Expected: the kind of task: classify"),
+        ("kind: classify", "kind: paint", "found 'paint'. Expected: the kind of task: classify"),
         (", label: rating", "", "line 3, key 'task.label': missing. Expected: the column of labels."),
         ("minutes: 8", "minutes: .inf", "key 'budget.minutes': found inf. Expected: minutes of work"),
         ("minutes: 8", "minutes: 0", "found 0. Expected: minutes of work, a number over 0"),
@@ -367,10 +369,7 @@ def test_a_key_can_be_cited():
 
 
 def test_the_metrics_that_may_decide_are_metrics_of_which_more_is_better():
-    from transfuse.evaluation import METRICS
-
-    names = Task.model_fields["metric"].annotation.__args__
-    assert {METRICS[name][1] for name in names} == {True}
+    assert {metric_of(name)[1] for name in (*LABEL_METRICS, *DECIDING)} == {True}
 
 
 def keys(model, home=""):

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from transfuse.methods.catalogue import NO_TRANSFER, method
+from transfuse.methods.catalogue import LABELS, method, no_transfer
 
 AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("majority", {}, ""),
@@ -27,6 +27,16 @@ AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
 """What ``methods: auto`` means, the most promising for their cost first: method, settings, and what there must be:
 ``source``, a source with the target's labels, or ``related``, one with labels of its own."""
 
+AUTO_WRITING: tuple[tuple[str, Mapping[str, Any], str], ...] = (
+    ("copy", {}, ""),
+    ("lookup", {}, ""),
+    ("prompt", {"shots": 0}, ""),
+    ("prompt", {"shots": 8}, ""),
+    ("lora", {}, ""),
+    ("finetune", {}, ""),
+)
+"""The same for tasks that write."""
+
 PROBE = "probe"
 """What training a backbone's parameters must beat."""
 
@@ -45,6 +55,7 @@ class Candidate:
         sources: names of the sources that it uses.
         settings: of the method, where they differ from the defaults.
         shuffled: whether the sources' labels are shuffled: a placebo, by which a gain is tested.
+        kind: of the task.
     """
 
     id: str
@@ -54,6 +65,7 @@ class Candidate:
     sources: tuple[str, ...]
     settings: Mapping[str, Any]
     shuffled: bool = False
+    kind: str = LABELS
 
     def placebo(self) -> Candidate:
         """The same with its sources' labels shuffled."""
@@ -62,7 +74,8 @@ class Candidate:
     def to_dict(self) -> dict[str, Any]:
         """For plan.json and report.json."""
         fields = {**dataclasses.asdict(self), "sources": list(self.sources), "settings": dict(self.settings)}
-        return fields if self.shuffled else {k: v for k, v in fields.items() if k != "shuffled"}
+        usual = {"shuffled": False, "kind": LABELS}
+        return {k: v for k, v in fields.items() if k not in usual or v != usual[k]}
 
 
 def expand(
@@ -72,6 +85,7 @@ def expand(
     is_decoder: Callable[[str], bool],
     parameters: Callable[[str], int],
     related: Collection[str] = (),
+    kind: str = LABELS,
 ) -> list[Candidate]:
     """All candidates: each method with each backbone that suits it, without sources, with each, and with all.
 
@@ -84,15 +98,16 @@ def expand(
         related: the names of those with labels of their own.
         is_decoder: whether a backbone is a decoder.
         parameters: the size of a backbone: of those that are trained, the larger one promises more and comes first.
+        kind: of the task.
     """
     have = {"", *("related" if source in related else "source" for source in sources)}
-    automatic = [(name, settings) for name, settings, needs in AUTO if needs in have]
+    automatic = [(name, settings) for name, settings, needs in automatic_of(kind) if needs in have]
     wanted = list(automatic if methods is None else methods)
-    if not any(name == NO_TRANSFER and not settings for name, settings in wanted):
-        wanted.insert(0, (NO_TRANSFER, {}))
+    if not any(name == no_transfer(kind) and not settings for name, settings in wanted):
+        wanted.insert(0, (no_transfer(kind), {}))
     found: list[Candidate] = []
     for name, settings in wanted:
-        about = method(name)
+        about = method(name, kind)
         fitting: Sequence[str] = [""]
         if about.reads != "nothing":
             fitting = [b for b in backbones if about.reads == "any" or is_decoder(b)]
@@ -103,8 +118,13 @@ def expand(
         for backbone in fitting:
             for mix in _order(mixes, about.family):
                 label = name + (f"@{short(backbone, backbones)}" if backbone else "") + "".join(f"+{s}" for s in mix)
-                found.append(Candidate(label, about.family, name, backbone, mix, dict(settings)))
+                found.append(Candidate(label, about.family, name, backbone, mix, dict(settings), kind=kind))
     return _with_unique_ids(found)
+
+
+def automatic_of(kind: str) -> tuple[tuple[str, Mapping[str, Any], str], ...]:
+    """What ``methods: auto`` means for a kind of task."""
+    return AUTO if kind == LABELS else AUTO_WRITING
 
 
 def _order(mixes: list[tuple[str, ...]], family: str) -> list[tuple[str, ...]]:
@@ -151,23 +171,25 @@ def _asks_alone(candidate: Candidate) -> bool:
 def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
     """What a candidate must beat: (kind, id) pairs among the candidates.
 
-    ``no transfer``: the TF-IDF baseline; ``without source``: the same candidate without its sources; ``frozen probe``
-    or ``simpler method``: what its method must beat, of the same backbone with the same sources; ``zero-shot``: the
-    same backbone asked without an example.
+    ``no transfer``: what the target's rows alone can do; ``without source``: the same candidate without its sources;
+    ``frozen probe`` or ``simpler method``: what its method must beat, of the same backbone with the same sources;
+    ``zero-shot``: the same backbone asked without an example.
     """
     pairs = []
+    simpler = method(candidate.method, candidate.kind).counterpart
+    asks = candidate.kind != LABELS  # a prompt knows no sources, and is what a model that writes must beat
     for other in candidates:
         if other.id == candidate.id:
             continue
         same = other.backbone == candidate.backbone and other.method == candidate.method
-        if other.method == NO_TRANSFER and not other.settings and candidate.family != "baseline":
+        if other.method == no_transfer(candidate.kind) and not other.settings and candidate.family != "baseline":
             pairs.append(("no transfer", other.id))
         if candidate.sources and same and not other.sources and other.settings == candidate.settings:
             pairs.append(("without source", other.id))
         if (
-            other.method == method(candidate.method).counterpart
+            other.method == simpler
             and other.backbone == candidate.backbone
-            and other.sources == candidate.sources
+            and (other.sources == candidate.sources or asks)
             and not _asks_alone(other)
         ):
             pairs.append(("frozen probe" if other.method == PROBE else "simpler method", other.id))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -186,3 +186,22 @@ class Segment(nn.Module):
                 _put(clone, path, at(base, path))
         clone.__dict__["config"] = copy.deepcopy(self.model.config)
         return clone
+
+
+def assembled(network: Any, anatomy: Anatomy, cut: int, layers: Sequence[nn.Module]) -> Any:
+    """The whole model, below any head and with it, whose layers from ``cut`` on are others; the rest is shared.
+
+    Args:
+        network: what ``AutoModelForCausalLM`` loaded; it is left alone.
+        anatomy: where its layers are.
+        cut: index of the first layer that is replaced.
+        layers: those that take the places from there on; none leaves all as they are.
+    """
+    clone: Any = _shallow(network)
+    name = network.base_model_prefix
+    base = _shallow(getattr(network, name))
+    own = list(at(base, anatomy.layers))
+    own[cut : cut + len(layers)] = layers
+    _put(base, anatomy.layers, nn.ModuleList(own))
+    clone._modules[name] = base
+    return clone.eval()

@@ -32,9 +32,12 @@ def write_trunk(backbone: Backbone, segment: Segment, folder: Path, labels: Sequ
     write_tokenizer(backbone.tokenizer, folder, limit)
 
 
-def write_decoder(backbone: Backbone, folder: Path) -> None:
-    """Write the whole decoder with its language-modelling head, in float32 safetensors, and the tokenizer."""
-    backbone.network().save_pretrained(folder)
+def write_decoder(backbone: Backbone, folder: Path, network: Any = None) -> None:
+    """Write the whole decoder with its language-modelling head, in float32 safetensors, and the tokenizer.
+
+    ``network`` stands in the place of the backbone's own where layers were trained.
+    """
+    (backbone.network() if network is None else network).save_pretrained(folder)
     write_tokenizer(backbone.tokenizer, folder, backbone.max_tokens)
 
 

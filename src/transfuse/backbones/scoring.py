@@ -59,7 +59,7 @@ class LabelScorer:
         tokenizer = backbone.tokenizer
         self._before = prefix
         shared = (prefix + template.partition(TEXT)[0]).rstrip()
-        self.opening = _opening(tokenizer)
+        self.opening = opening(tokenizer)
         self.prefix = self.opening + list(tokenizer(shared, add_special_tokens=False)["input_ids"])
         room = backbone.max_tokens - len(self.prefix) - max(len(label) for label in self.labels)
         if room < LEAST_ROOM:
@@ -154,14 +154,14 @@ class LabelScorer:
         for chosen in batches(lengths, BATCH_TOKENS, MOST_ROWS, equal=bool(deeper)):
             cache = self._empty_cache() if deeper and prefix is None else None
             if prefix is not None:  # seen by each row of the batch; a pass grows it, so each batch gets its own
-                cache = _rows_of(prefix, [0] * len(chosen))
+                cache = rows_of(prefix, [0] * len(chosen))
             log_p = self._after([queries[i] for i in chosen], cache)
             for label, token in self._trie[()]:
                 out[chosen, label] += log_p[:, token]
             nodes = [(row, given) for given in deeper for row in range(len(chosen))]
             for start in range(0, len(nodes), MOST_ROWS):
                 part = nodes[start : start + MOST_ROWS]
-                log_p = self._after([given for _, given in part], _rows_of(cache, [row for row, _ in part]))
+                log_p = self._after([given for _, given in part], rows_of(cache, [row for row, _ in part]))
                 for at, (row, given) in enumerate(part):
                     for label, token in deeper[given]:
                         out[chosen[row], label] += log_p[at, token]
@@ -190,7 +190,7 @@ class LabelScorer:
         return torch.tanh(logits / cap) * cap if cap else logits
 
 
-def _rows_of(cache: Any, rows: Sequence[int]) -> Any:
+def rows_of(cache: Any, rows: Sequence[int]) -> Any:
     """A cache whose batch is the chosen rows of another's; both may grow on their own."""
     chosen: Any = copy.copy(cache)
     chosen.layers = [copy.copy(layer) for layer in cache.layers]
@@ -203,7 +203,7 @@ def _rows_of(cache: Any, rows: Sequence[int]) -> Any:
     return chosen
 
 
-def _opening(tokenizer: Any) -> list[int]:
+def opening(tokenizer: Any) -> list[int]:
     """The special tokens that a tokenizer puts before every text (not those after it, which would end the prompt)."""
     bare, full = (list(tokenizer("x", add_special_tokens=special)["input_ids"]) for special in (False, True))
     starts = [i for i in range(len(full)) if full[i : i + len(bare)] == bare]

@@ -44,9 +44,14 @@ def evaluate(
 
     fit = fitted.load(terminal.model_folder(model))
     task = fit.manifest["task"]
-    examples = read_labelled(data, task, tuple(fit.labels), label or task.get("label"), input)
-    positions = label_positions(examples, tuple(fit.labels))
-    figures = evaluation.metric_intervals(positions, fit.predict_proba(examples.texts), seed=0)
+    if isinstance(fit, fitted.FittedWriter):
+        examples = read_answered(data, task, label, input)
+        answers = evaluation.as_answers(fit.predict(examples.texts))
+        figures = evaluation.metric_intervals(fit.task.encode(examples), answers, seed=0, names=fit.task.metrics)
+    else:
+        examples = read_labelled(data, task, tuple(fit.labels), label or task.get("label"), input)
+        positions = label_positions(examples, tuple(fit.labels))
+        figures = evaluation.metric_intervals(positions, fit.predict_proba(examples.texts), seed=0)
     if as_json:
         metrics = {name: interval.to_dict() for name, interval in figures.items()}
         print(json.dumps({"data": data, "rows": len(examples), "dropped": examples.dropped, "metrics": metrics}))
@@ -68,6 +73,20 @@ def read_labelled(
     if bins and {str(value).strip() for value in table.columns.get(label, ())} <= set(labels):
         bins = None
     return data.to_examples(table, data.Columns(input=column, label=label, bins=bins))
+
+
+def read_answered(reference: str, task: dict[str, Any], label: str | None, input: str | None) -> Examples:
+    """Requests with their answers; columns that are not there are known by their usual names, as in a recipe."""
+    from transfuse import data
+
+    table = data.read_table(reference, base=Path.cwd())
+
+    def known(asked: str | None, key: str) -> str | None:
+        return asked or (task.get(key) if task.get(key) in table.columns else None)
+
+    context = known(None, "context")
+    columns = data.Columns(known(input, "input"), known(label, "label"), written=True, context=context)
+    return data.to_examples(table, columns)
 
 
 def label_positions(examples: Examples, labels: tuple[str, ...]) -> np.ndarray:

@@ -29,8 +29,12 @@ WORTH = 2000
 PART = 8192
 """Rows that are read, predicted and written at a time."""
 
-Write = Callable[["Table", Sequence[str], Sequence[str], "np.ndarray"], None]
-"""Takes a table, its texts, the labels and their probabilities."""
+ANSWER = "predicted_answer"
+
+Added = dict[str, list[Any]]
+"""Columns that are added to a table."""
+Write = Callable[["Table", Sequence[str], Added], None]
+"""Takes a table, its texts, and what is added."""
 
 
 def predict(
@@ -52,7 +56,7 @@ def predict(
         bool, typer.Option("--fast", help="Use bf16 or int8 if a trial on the first texts shows it faster and alike.")
     ] = False,
 ) -> None:
-    """Predict labels; rows keep their order, and the columns of a file stay.
+    """Predict labels, or write answers; rows keep their order, and the columns of a file stay.
 
     Without TEXT and --input the texts come from the standard input, one a line.
 
@@ -74,9 +78,11 @@ def predict(
             if not done:
                 column = _column(column, fit.manifest["task"].get("input") if input is not None else None, table)
             texts_of = data.to_examples(table, data.Columns(input=column)).texts
-            if fast and not done:
-                precision = _tried(fit, texts_of)
-            write(table, texts_of, fit.labels, fit.predict_proba(texts_of, precision=precision))
+            if isinstance(fit, fitted.FittedWriter):
+                write(table, texts_of, {ANSWER: fit.predict(texts_of, precision="bf16" if fast else "fp32")})
+            else:
+                precision = _tried(fit, texts_of) if fast and not done else precision
+                write(table, texts_of, answers(fit.labels, fit.predict_proba(texts_of, precision=precision)))
             done += len(table)
     if not done:
         raise DataError("standard input: no texts", expected="at least one text", remedy="Give TEXT or --input FILE.")
@@ -151,20 +157,25 @@ def _writer(output: Path | None, format: str, stack: contextlib.ExitStack) -> Wr
     if output is not None:
         rows: Any = stack.enter_context(data.TableWriter(output))
     elif sys.stdout.isatty():
-        return lambda table, texts, labels, p: _show(texts, answers(labels, p)[PREDICTED], p)
+        return lambda table, texts, added: _show(texts, added)
     else:
         rows = data.CsvRows(sys.stdout) if format == "csv" else data.JsonlRows(sys.stdout)
-    return lambda table, texts, labels, p: rows.write(table, answers(labels, p))
+    return lambda table, texts, added: rows.write(table, added)
 
 
-def _show(texts: Sequence[str], labels: Sequence[str], probabilities: np.ndarray) -> None:
+def _show(texts: Sequence[str], added: Added) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    if ANSWER in added:
+        for answer in added[ANSWER]:
+            terminal.stdout().print(Text(answer), soft_wrap=True)
+        return
     table = Table("label", "probability", "text", box=None, pad_edge=False)
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     table.columns[1].justify = "right"
-    for text, label, row in zip(texts, labels, probabilities, strict=True):
+    sure = [max(row) for row in zip(*(v for k, v in added.items() if k.startswith(PROBABILITY)), strict=True)]
+    for text, label, probability in zip(texts, added[PREDICTED], sure, strict=True):
         start = Text(" ".join(text[:500].split()), no_wrap=True, overflow="ellipsis")
-        table.add_row(label, f"{row.max():.3f}", start)
+        table.add_row(label, f"{probability:.3f}", start)
     terminal.stdout().print(table)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transfuse.data import arrow_files, text_files
+from transfuse.data import arrow_files, shapes, text_files
 from transfuse.data.examples import Examples
 from transfuse.data.labels import bin_labels, is_missing, is_number, name_rows, read_labels, refuse_missing
 from transfuse.data.references import split_fragment
@@ -33,6 +33,8 @@ class Columns:
         label: the labels; None reads no labels.
         weight: a number >= 0 for each row; group: a key whose rows must not be split apart.
         bins: {label: condition} that turns a numeric label column into classes; see `labels.bin_labels`.
+        written: whether labels are answers in words; the columns may then be left out, and the shape of the data be
+            known by its keys (see `shapes`). context: a column of passages that the texts are about.
     """
 
     input: str | None = None
@@ -40,6 +42,8 @@ class Columns:
     weight: str | None = None
     group: str | None = None
     bins: Mapping[str, str] | None = None
+    written: bool = False
+    context: str | None = None
 
 
 def read(reference: str, *, columns: Columns, base: Path) -> Examples:
@@ -58,6 +62,9 @@ def read(reference: str, *, columns: Columns, base: Path) -> Examples:
 
 def to_examples(table: Table, columns: Columns) -> Examples:
     """The examples of a table that has been read."""
+    if columns.written:
+        table = shapes.plain(table, columns.input, columns.label, columns.context)
+        columns = dataclasses.replace(columns, input=shapes.REQUEST, label=shapes.ANSWER, bins=None)
     for column in (columns.label, columns.weight, columns.group):
         if column is not None:
             _require(table, column)
@@ -66,6 +73,8 @@ def to_examples(table: Table, columns: Columns) -> Examples:
     labels: tuple[str, ...] | None = None
     if columns.label is not None and columns.bins:
         kept, labels = bin_labels(table, columns.label, columns.bins)
+    elif columns.written:
+        labels = tuple(_texts(table, shapes.ANSWER))
     elif columns.label is not None:
         labels = read_labels(table, columns.label)
     texts = _texts(table, source)
@@ -79,6 +88,7 @@ def to_examples(table: Table, columns: Columns) -> Examples:
         rows=table.rows[kept],
         origin=table.origin,
         dropped=len(table) - len(kept),
+        further=tuple(table.columns[shapes.FURTHER]) if shapes.FURTHER in table.columns else None,
     )
 
 
@@ -128,6 +138,8 @@ def read_parts(path: Path, origin: str, rows: int | None) -> Iterator[Table]:
         ".json": text_files.json_parts,
         ".parquet": arrow_files.parquet_parts,
         ".txt": text_files.txt_parts,
+        ".po": shapes.po_parts,
+        ".mo": shapes.po_parts,
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:

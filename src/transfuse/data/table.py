@@ -17,7 +17,7 @@ import numpy as np
 from transfuse.errors import DataError, OutputError
 
 #: What a table can be read from, by the end of the file's name.
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".txt")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".txt", ".po", ".mo")
 
 
 @dataclasses.dataclass(frozen=True)

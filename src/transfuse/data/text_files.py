@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from transfuse.data import shapes
 from transfuse.data.table import Table
 from transfuse.errors import DataError
 
@@ -195,7 +196,11 @@ def _in_parts(items: Iterator[T], size: int | None) -> Iterator[list[T]]:
 
 
 def json_parts(path: Path, origin: str, rows: int | None) -> Iterator[Table]:
-    """A JSON object a line, or one array of objects; a key that some objects lack is None there."""
+    """A JSON object a line, or one array of objects, or SQuAD's JSON; a key that some objects lack is None there."""
+    squad = _squad(path, origin)
+    if squad is not None:
+        yield squad
+        return
     names: dict[str, None] = {}
     for _, record in _records(path, origin):  # the keys are known only at the end of the file
         names.update(dict.fromkeys(record))
@@ -204,6 +209,21 @@ def json_parts(path: Path, origin: str, rows: int | None) -> Iterator[Table]:
     for part in _in_parts(_records(path, origin), rows):
         columns = {name: [record.get(name) for _, record in part] for name in names}
         yield Table(columns, np.array([n for n, _ in part], dtype=np.int64), origin)
+
+
+def _squad(path: Path, origin: str) -> Table | None:
+    """A file that is one object with SQuAD's articles under ``data``."""
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        start = stream.read(4096).lstrip()
+    if not start.startswith("{") or '"data"' not in start:
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError:  # lines of objects, or a mistake that is told with its line
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get("data"), list):
+        return None
+    return shapes.squad_table(content, origin)
 
 
 def _records(path: Path, origin: str) -> Iterator[tuple[int, dict[str, Any]]]:

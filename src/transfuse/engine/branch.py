@@ -14,7 +14,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.engine import merging
 from transfuse.engine.jobs import Merge, Rows
 from transfuse.fitted.head import Head
-from transfuse.fitted.paths import Path
+from transfuse.fitted.paths import Path, WrittenPath
 
 Score = Callable[[], float]
 """How good the branch's layers are as they stand, higher is better."""
@@ -44,7 +44,7 @@ class Branch:
     segment: Segment | None = None
     adapter: dict[str, object] | None = None
     aside: tuple[Segment, ...] = ()
-    path: Path | None = None
+    path: Path | WrittenPath | None = None
 
     def copy(self) -> Branch:
         """A branch whose layers can be trained on without changing this one's."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
 from transfuse.backbones.tokens import States, batches
+from transfuse.engine.answers import Ask, Write
 from transfuse.engine.jobs import (
     ChooseReadout,
     FitHead,
@@ -39,6 +40,8 @@ CLOSED_FITS = 8
 """A closed form's work, as a multiple of a logistic head's: boosting fits ten of them, others solve systems."""
 MOST_CALLS = 4
 """Other work on the machine, or on its neighbours, makes single timings up to half too long."""
+WRITING, LONGEST = 1.3, 2.0
+"""What a head over all words adds to training; the longest answer of a batch, as a multiple of the mean one."""
 USUAL_DEPTH = 0.75
 """Where the best layer of a decoder is usually found, as a share of its layers."""
 
@@ -55,6 +58,8 @@ class Prices:
         head: seconds for a logistic head, a row and class.
         ridge: seconds for one leave-one-out ridge on `TIMED_ROWS` rows.
         tokens: mean tokens a text, its template included.
+        writing: seconds a token that is written, many answers at once; 0 where nothing is.
+        answer: mean tokens of an answer.
     """
 
     forward: float
@@ -63,6 +68,8 @@ class Prices:
     head: float
     ridge: float
     tokens: float
+    writing: float = 0.0
+    answer: float = 0.0
 
 
 @dataclasses.dataclass
@@ -74,12 +81,14 @@ class Cost:
         shared: the stages that need no target label.
         each: the stages of one fit.
         depth: the layers that a text passes when it is predicted.
+        answer: seconds of writing one answer, beside that.
     """
 
     trunk: dict[tuple[object, ...], float]
     shared: float
     each: float
     depth: int = 0
+    answer: float = 0.0
 
 
 def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None, calls: int = MOST_CALLS) -> Prices:
@@ -93,15 +102,15 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None
     layers = list(range(min(TIMED_LAYERS, backbone.layers) + 1))
     lengths = np.array([len(row) for row in tokens])
     padded = sum(len(chosen) * int(lengths[chosen].max()) for chosen in batches(lengths, BATCH_TOKENS))
-    forward = _timed(lambda: backbone.features(tokens, layers, trunk.precision), calls) / (padded * layers[-1])
+    forward = timed(lambda: backbone.features(tokens, layers, trunk.precision), calls) / (padded * layers[-1])
     training = _training(trunk, sample, classes, template, calls)
     generator = np.random.default_rng(0)
     features = generator.normal(size=(TIMED_ROWS, backbone.width)).astype(np.float32)
     labels = np.arange(TIMED_ROWS) % classes
     ones = np.ones(TIMED_ROWS)
     with one_blas_thread():
-        head = _timed(lambda: fit_head(features, labels, classes, c=0.1), calls)
-        ridge = _timed(lambda: ridge_loo(features, labels, classes, ones, ones > 0), calls)
+        head = timed(lambda: fit_head(features, labels, classes, c=0.1), calls)
+        ridge = timed(lambda: ridge_loo(features, labels, classes, ones, ones > 0), calls)
     return Prices(
         forward=forward,
         training=training,
@@ -112,7 +121,7 @@ def price(trunk: Trunk, texts: Sequence[str], classes: int, template: str | None
     )
 
 
-def _timed(work: Callable[[], object], calls: int) -> float:
+def timed(work: Callable[[], object], calls: int) -> float:
     """Seconds of the quickest call, after one that warms up: once two agree within a tenth, or after so many."""
     work()
     times: list[float] = []
@@ -139,7 +148,7 @@ def _training(trunk: Trunk, texts: list[str], classes: int, template: str | None
         train(backbone, [pupil], precision=trunk.precision)
 
     padded = sum(map(len, tokens)) * _padding(states.lengths, rows.labels, schedule)
-    return _timed(run, calls) / (padded * (top - cut))
+    return timed(run, calls) / (padded * (top - cut))
 
 
 def cost(job: Job, backbone: Backbone | None, prices: Prices | None, validation: int) -> Cost:
@@ -162,6 +171,7 @@ def cost(job: Job, backbone: Backbone | None, prices: Prices | None, validation:
         else:
             out.each += seconds
     out.depth = pricer.depth or backbone.layers
+    out.answer = pricer.answer
     return out
 
 
@@ -179,12 +189,17 @@ class _Pricer:
     trunk: dict[tuple[object, ...], float]
     trained: int = 0
     depth: int = 0
+    answer: float = 0.0
     read: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def seconds(self, stage: Stage) -> float:
         """Seconds of a stage; passes over frozen layers go to ``trunk`` instead, since others may share them."""
         if isinstance(stage, Prompt):
             return self._prompt(stage)
+        if isinstance(stage, Write):
+            return self._write(stage)
+        if isinstance(stage, Ask):
+            return self._ask(stage)
         if isinstance(stage, Retrieve):
             self._further({"target": len(stage.rows), "source": len(stage.learnt or ())})
             tokens = self.prices.tokens * (stage.shots + 1) + sum(len(word.split()) - 1 for word in stage.words)
@@ -210,6 +225,22 @@ class _Pricer:
         further = sum(len(word.split()) - 1 for word in stage.words)
         queries = (self.validation + 3) * (self.prices.tokens + further)
         return self.prices.scoring * (shown + queries)
+
+    def _write(self, stage: Write) -> float:
+        """Passes through the trained layers and the head; the states below are computed once."""
+        layers = stage.layers or self.backbone.layers
+        pairs = sum(len(pairs) for pairs, _ in stage.parts)
+        tokens = self.prices.tokens + self.prices.answer
+        below = self.backbone.layers - layers
+        self.trunk["written", layers, pairs] = pairs * tokens * below * self.prices.forward
+        return stage.schedule.epochs * pairs * tokens * layers * self.prices.training * WRITING
+
+    def _ask(self, stage: Ask) -> float:
+        """A pass over the prompts, and a step for each token up to the longest answer of a batch."""
+        self.depth = self.backbone.layers
+        self.answer = min(LONGEST * self.prices.answer, stage.decoding.max_new_tokens) * self.prices.writing
+        self.answer *= stage.decoding.beams
+        return self._pass(self.validation, self.depth) + self.validation * self.answer
 
     def _choose(self, stage: ChooseReadout) -> float:
         layers = len(stage.layers or range(self.backbone.layers))

@@ -6,11 +6,14 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from transfuse.backbones import adapters
+from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.tokens import States
+from transfuse.engine.answers import Ask, Pairs, Recall, Write
 from transfuse.engine.branch import Branch, blended, go_back, merge, put_aside, weights
 from transfuse.engine.jobs import (
     Aside,
@@ -36,11 +39,13 @@ from transfuse.engine.terms import CoTune, Episodes, Relate
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Pupil, Tick, train
 from transfuse.engine.trunk import Trunk
+from transfuse.engine.write import Answers
 from transfuse.fitted.head import Head, HeadPath, unit
 from transfuse.fitted.model import remember
-from transfuse.fitted.paths import Path
+from transfuse.fitted.paths import Path, WrittenPath
 from transfuse.fitted.prompted import PromptPath
 from transfuse.fitted.retrieved import DEMONSTRATION_END, RetrievedPath
+from transfuse.fitted.writer import WriterPath
 
 FOLDS = 4
 """Parts of the cross-validation inside one set of training rows that chooses a head's penalty."""
@@ -64,15 +69,16 @@ class Engine:
         self._shared: dict[str, Branch] = {}
         self.weighed: tuple[Rows, np.ndarray] | None = None
 
-    def fit(self, job: Job) -> Path:
+    def fit(self, job: Job) -> Any:
         """Run the stages of a job in order.
 
         Returns:
-            The path of a prediction, ready to predict from the trunk (`predict`) or from texts.
+            The path of a prediction (`Path`, or `WrittenPath` of a task that writes), ready to predict from the trunk
+            (`predict`) or from texts.
         """
         return self.fit_all([job])[0]
 
-    def fit_all(self, jobs: Sequence[Job]) -> list[Path]:
+    def fit_all(self, jobs: Sequence[Job]) -> list[Any]:
         """Run several jobs, stage by stage: adapters of the same layers train side by side in one pass (see `train`).
 
         Each gets what it would get alone, but for rounding. Memory is that of one batch of all of them.
@@ -81,7 +87,7 @@ class Engine:
             The path of each job.
         """
         self.weighed = None
-        paths: list[Path | None] = [self._closed(job.stages[0]) for job in jobs]
+        paths: list[Path | WrittenPath | None] = [self._closed(job.stages[0]) for job in jobs]
         open_jobs = [(i, job, self._begun(job)) for i, job in enumerate(jobs) if paths[i] is None]
         each = [[(stage, branch, job.seed) for stage in job.stages[job.shared :]] for _, job, branch in open_jobs]
         for steps in itertools.zip_longest(*each):
@@ -90,10 +96,12 @@ class Engine:
             paths[i], self.weighed = self._path(branch), branch.weighed
         return [path for path in paths if path is not None]
 
-    def _closed(self, stage: Stage) -> Path | None:
+    def _closed(self, stage: Stage) -> Path | WrittenPath | None:
         """The path of a job that is one closed form or one prompt."""
         if isinstance(stage, Solve):
             return stage.solve(stage.rows, self.classes)
+        if isinstance(stage, Recall):
+            return stage.solve(stage.pairs)
         return self._prompt(stage) if isinstance(stage, Prompt) else None
 
     def _begun(self, job: Job) -> Branch:
@@ -126,12 +134,14 @@ class Engine:
                 self._repeat(stage, branch, seed)
             elif isinstance(stage, Retrieve):
                 branch.path = self._retrieve(stage, branch)
+            elif isinstance(stage, Ask):
+                branch.path = self._asked(stage, branch)
             elif isinstance(stage, Aside):
                 put_aside(branch)
             elif isinstance(stage, Merge):
                 merge(branch, stage, self._trunk.backbone, seed, functools.partial(self._score, stage, branch))
-            elif isinstance(stage, Train):
-                pupil = self._pupil(stage, branch, seed)  # adapters of the same layers share a pass
+            elif isinstance(stage, Train | Write):  # adapters of the same layers share a pass
+                pupil = self._learning(stage, branch, seed)
                 group = (branch.cut, branch.layer, pupil.segment.takes_states) if branch.adapter else number
                 groups.setdefault(group, []).append((branch, pupil, stage.blend))
         for pupils in groups.values():
@@ -142,12 +152,18 @@ class Engine:
                 branch.head = head
                 if start is not None:
                     go_back(pupil.segment, start, 1 - blend)
-                    branch.head = blended(pupil.head, head, blend)
+                    branch.head = None if head is None or pupil.head is None else blended(pupil.head, head, blend)
 
-    def predict(self, path: Path, texts: Sequence[str]) -> np.ndarray:
-        """Log-probabilities [N, C], from the trunk's memory where the path reads it."""
+    def predict(self, path: Any, texts: Sequence[str]) -> np.ndarray:
+        """Log-probabilities [N, C], from the trunk's memory where the path reads it; or answers, object [N]."""
         if not isinstance(path, HeadPath):
-            return path.log_probabilities(texts, self.trunk.precision if self.trunk else "fp32")
+            if hasattr(path, "answers"):
+                answers: np.ndarray = path.answers(texts, self.trunk.precision if self.trunk else "fp32")
+                return answers
+            log_probabilities: np.ndarray = path.log_probabilities(
+                texts, self.trunk.precision if self.trunk else "fp32"
+            )
+            return log_probabilities
         trunk = self._trunk
         if path.trained is None:
             return path.from_features(self._pooled(texts, path.layer, path.pooling, path.template))
@@ -240,29 +256,58 @@ class Engine:
         ids = not branch.segment.takes_states
         return self._trunk.states(texts, branch.template, branch.cut, ids=ids)
 
+    def _learning(self, stage: Train | Write, branch: Branch, seed: int) -> Pupil:
+        return self._pupil(stage, branch, seed) if isinstance(stage, Train) else self._writing(stage, branch, seed)
+
     def _pupil(self, stage: Train, branch: Branch, seed: int) -> Pupil:
         """What is to be trained: layers of the branch's own, which are made where it has none yet."""
         backbone, rows = self._trunk.backbone, stage.rows
         classes = rows.classes or self.classes
         before = self._before(stage, branch, seed)
-        if branch.segment is None:
-            branch.cut = max(branch.layer - stage.layers, 0) if stage.layers else 0
-            branch.segment = backbone.segment(
-                branch.cut,
-                branch.layer,
-                own=True,
-                shared=bool(stage.adapter),
-                states=not (stage.embeddings and branch.cut == 0),
-            )
-            if stage.adapter:
-                branch.adapter = dict(stage.adapter)
-                adapters.add(branch.segment, stage.adapter, seed=seed)
+        self._grow(branch, stage, seed, states=not (stage.embeddings and not stage.layers))
         head = branch.head or Head.empty(backbone.width, classes)
         states = self._states(rows.texts, branch)
         texts = stage.term.texts if stage.term is not None else ()
         beside = self._states(texts, branch) if texts else None
         term = None if stage.term is None else live(stage.term, before, rows, classes, backbone, seed)
+        assert branch.segment is not None
         return Pupil(branch.segment, head, branch.pooling, states, rows, stage.schedule, seed, term, beside)
+
+    def _grow(self, branch: Branch, stage: Train | Write, seed: int, *, states: bool) -> Segment:
+        """The branch's own layers, or adapters, below its readout; made where it has none yet."""
+        if branch.segment is None:
+            branch.cut = max(branch.layer - stage.layers, 0) if stage.layers else 0
+            adapted = bool(stage.adapter)
+            states = states or branch.cut > 0
+            branch.segment = self._trunk.backbone.segment(
+                branch.cut, branch.layer, own=True, shared=adapted, states=states
+            )
+            if stage.adapter:
+                branch.adapter = dict(stage.adapter)
+                adapters.add(branch.segment, stage.adapter, seed=seed)
+        return branch.segment
+
+    def _writing(self, stage: Write, branch: Branch, seed: int) -> Pupil:
+        """Layers that learn answers, over the cached prefix."""
+        trunk, pairs = self._trunk, Pairs.join(*(pairs for pairs, _ in stage.parts))
+        branch.layer = trunk.backbone.layers
+        segment = self._grow(branch, stage, seed, states=True)
+        answers = Answers.of(stage.parts, trunk.backbone, trunk.limit, stage.limit)
+        states = trunk.states_of(answers.tokens, branch.cut)
+        rows = Rows(pairs.texts, np.zeros(len(pairs), dtype=np.int64), pairs.weights, pairs.target, 1)
+        return Pupil(segment, None, "", states, rows, stage.schedule, seed, answers=answers)
+
+    def _asked(self, stage: Ask, branch: Branch) -> WriterPath:
+        trunk = self._trunk
+        return WriterPath(
+            remember(trunk.backbone),
+            form=stage.form,
+            decoding=stage.decoding,
+            limit=trunk.limit,
+            cut=branch.cut if branch.segment is not None else 0,
+            trained=branch.segment,
+            adapter=branch.adapter,
+        )
 
     def _before(self, stage: Train, branch: Branch, seed: int) -> Before:
         """What a term takes over from the branch as it is before the stage, which may begin anew then."""
@@ -290,7 +335,7 @@ class Engine:
         with one_blas_thread():
             return -ridge_loo(features, rows.labels, self.classes, rows.weights, np.ones(len(rows), dtype=bool))
 
-    def _path(self, branch: Branch) -> Path:
+    def _path(self, branch: Branch) -> Path | WrittenPath:
         if branch.path is not None:
             return branch.path
         trunk = self._trunk

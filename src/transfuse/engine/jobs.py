@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from transfuse.data.examples import Examples
+from transfuse.engine.answers import Ask, Recall, Write
 from transfuse.engine.terms import Term
 from transfuse.fitted.head import Head
 from transfuse.fitted.paths import Path
+from transfuse.tasks.writing import Writing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +28,14 @@ class TransferData:
         sources: labelled rows of each source, by its name; their labels are the target's.
         related: labelled rows of sources that have labels of their own, by name.
         unlabelled: target texts without labels, or None.
+        tasks: of sources whose task differs from the target's, where answers are written, by name.
     """
 
     target: Examples
     sources: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
     related: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
     unlabelled: Examples | None = None
+    tasks: Mapping[str, Writing] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -316,7 +320,21 @@ class Retrieve:
     words: tuple[str, ...]
 
 
-Stage = Solve | Prompt | Retrieve | ChooseReadout | FitHead | SolveHead | Train | Repeat | Aside | Merge
+Stage = (
+    Solve
+    | Prompt
+    | Retrieve
+    | ChooseReadout
+    | FitHead
+    | SolveHead
+    | Train
+    | Repeat
+    | Aside
+    | Merge
+    | Recall
+    | Ask
+    | Write
+)
 
 
 @dataclasses.dataclass(frozen=True)

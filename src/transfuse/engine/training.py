@@ -18,6 +18,7 @@ from transfuse.backbones.tokens import States
 from transfuse.engine.jobs import Rows, Schedule
 from transfuse.engine.live import LiveHead, LiveTerm, Seen
 from transfuse.engine.losses import cross_entropy, supervised_contrastive
+from transfuse.engine.write import Answers, Held
 from transfuse.fitted.head import Head
 
 SURGICAL_BATCHES = 8
@@ -36,18 +37,20 @@ class Pupil:
 
     Args:
         segment: layers of its own; its parameters that require gradients train.
-        head: where the head starts (linear probing first: Kumar et al. 2022).
-        pooling: how states become one vector.
+        head: where the head starts (linear probing first: Kumar et al. 2022); None where answers are learnt.
+        pooling: how states become one vector; says nothing where answers are learnt.
         states: the frozen prefix's states of the N rows, or their token ids.
         rows: labels and weights of the N rows.
         schedule: see `Schedule`.
         seed: of the batches.
         term: a term of the loss beside, or in the place of, the cross-entropy; None for that alone.
         beside: states of the texts that the term reads, or None where it reads none.
+        answers: what is learnt by a model that writes; its loss is that of these answers alone.
+        held: rows to stop by, or None.
     """
 
     segment: Segment
-    head: Head
+    head: Head | None
     pooling: str
     states: States
     rows: Rows
@@ -55,16 +58,20 @@ class Pupil:
     seed: int
     term: LiveTerm | None = None
     beside: States | None = None
+    answers: Answers | None = None
+    held: Held | None = None
 
 
-def train(backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: Tick = lambda _: None) -> list[Head]:
+def train(
+    backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: Tick = lambda _: None
+) -> list[Head | None]:
     """Train one or several segments in place, side by side, and a head for each.
 
     loss = weighted cross-entropy + contrastive · supervised contrastive term on the pooled states + what the pupil's
-    term adds (or the term alone, where it says so), for each pupil apart; L2-SP (Li et al. 2018) adds α (w - w_0) to
-    each layer gradient. Pupils share nothing but the frozen weights below their adapters, through which one pass takes
-    the batches of all: each gets the gradients, and ends with the weights, that training it alone gives (but for
-    dropout, whose draws are one sequence, seeded by the first pupil).
+    term adds (or the term alone, where it says so), or that of answers' tokens, for each pupil apart; L2-SP (Li et al.
+    2018) adds α (w - w_0) to each layer gradient. Pupils share nothing but the frozen weights below their adapters,
+    through which one pass takes the batches of all: each gets the gradients, and ends with the weights, that training
+    it alone gives (but for dropout, whose draws are one sequence, seeded by the first pupil).
 
     Args:
         backbone: gives the final norm and the device.
@@ -73,42 +80,40 @@ def train(backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: 
         tick: told of the share of all steps done.
 
     Returns:
-        The trained heads.
+        The trained heads, None of those that write.
 
     Cost: epochs · N rows of each pupil forward and backward through its segment alone.
     """
-    device = backbone.device
+    device, low = backbone.device, precision == "bf16"
 
     def states(one: _Learner, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
             return _forward(one.pupil.segment, *given)
 
-    def pooled(one: _Learner, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return pool(backbone.normed(hidden), mask, one.pupil.pooling)
-
-    learners = [_Learner(pupil, device) for pupil in pupils]
+    learners = [_Learner(pupil, backbone, low) for pupil in pupils]
     for one in learners:
         if one.pupil.schedule.surgical:
-            one.scale_rates(lambda given, one=one: pooled(one, states(one, given), given[1]))  # type: ignore[misc]
+            one.scale_rates(lambda given, one=one: one.loss(states(one, given), given[1]))  # type: ignore[misc]
     total, done = sum(learner.total for learner in learners), 0
     adapted = all(adapters.mixes(pupil.segment) for pupil in pupils)
-    segments = [pupil.segment for pupil in pupils]
-    together = adapters.SideBySide(segments, low=precision == "bf16") if adapted else None
+    together = adapters.SideBySide([pupil.segment for pupil in pupils], low=low) if adapted else None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(pupils[0].seed)
         while active := [learner for learner in learners if learner.advance()]:
-            given = [tuple(x.to(device) for x in one.batch()) for one in active]
-            if together is not None:
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                    hidden = together([learners.index(one) for one in active], given)
-            else:
-                hidden = [states(one, pair) for one, pair in zip(active, given, strict=True)]
-            losses = [one.loss(pooled(one, h, m)) for one, h, (_, m) in zip(active, hidden, given, strict=True)]
             for one in active:
                 one.optimizer.zero_grad(set_to_none=True)
-            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+            while partly := [one for one in active if one.next_part()]:
+                given = [tuple(x.to(device) for x in one.batch()) for one in partly]
+                if together is not None:
+                    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
+                        hidden = together([learners.index(one) for one in partly], given)
+                else:
+                    hidden = [states(one, pair) for one, pair in zip(partly, given, strict=True)]
+                losses = [one.loss(h, m) * one.share for one, h, (_, m) in zip(partly, hidden, given, strict=True)]
+                torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
             for one in active:
                 one.step()
+                one.look(lambda given, one=one: states(one, given))  # type: ignore[misc]
             done += len(active)
             tick(done / total)
     return [learner.finish() for learner in learners]
@@ -122,9 +127,10 @@ def _forward(segment: Segment, values: torch.Tensor, mask: torch.Tensor) -> torc
 class _Learner:
     """A pupil while it trains: its optimizer, its batches, its average."""
 
-    def __init__(self, pupil: Pupil, device: torch.device) -> None:
-        schedule = pupil.schedule
-        self.pupil, self.live = pupil, LiveHead(pupil.head, device)
+    def __init__(self, pupil: Pupil, backbone: Backbone, low: bool) -> None:
+        schedule, device = pupil.schedule, backbone.device
+        self.pupil, self.backbone, self.low = pupil, backbone, low
+        self.live = None if pupil.head is None else LiveHead(pupil.head, device)
         pupil.segment.to(device).train(schedule.dropout)
         adapters.train(pupil.segment)
         self.term = pupil.term
@@ -142,6 +148,9 @@ class _Learner:
         self.generator = np.random.default_rng([pupil.seed, 1])
         self.batches = enumerate(self._batches())
         self.at, self.chosen, self.others = -1, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        self.parts: list[np.ndarray] = []
+        self.whole, self.share = 1.0, 1.0
+        self.best: tuple[float, int, list[torch.Tensor]] = (float("inf"), 0, [])
 
     def _batches(self) -> Iterator[np.ndarray]:
         pupil = self.pupil
@@ -153,11 +162,11 @@ class _Learner:
         schedule, total = self.pupil.schedule, self.total
         return torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: _factor(step, total, schedule.warmup))
 
-    def scale_rates(self, features: Callable[[tuple[torch.Tensor, ...]], torch.Tensor]) -> None:
+    def scale_rates(self, loss: Callable[[tuple[torch.Tensor, ...]], torch.Tensor]) -> None:
         """Multiply each layer's rate by its relative gradient norm ‖g‖ / ‖w‖, as a share of the largest.
 
         Args:
-            features: pooled states of a batch; called on the first batches of the first epoch.
+            loss: of a batch; called on the first batches of the first epoch.
         """
         layers = [group for group in self.optimizer.param_groups if group["layer"]]
         norms = np.zeros(len(layers))
@@ -165,7 +174,7 @@ class _Learner:
             self.chosen = chosen
             self.optimizer.zero_grad(set_to_none=True)
             given = tuple(x.to(self.labels.device) for x in self.batch())
-            self.loss(features(given)).backward()  # type: ignore[no-untyped-call]
+            loss(given).backward()  # type: ignore[no-untyped-call]
             norms += [relative_norm(group["params"]) for group in layers]
         self.optimizer.zero_grad(set_to_none=True)
         for group, norm in zip(layers, norms, strict=True):
@@ -175,9 +184,28 @@ class _Learner:
         self.scheduler = self._scheduler()
 
     def advance(self) -> bool:
-        """Take the next batch; False where there is none."""
-        self.at, self.chosen = next(self.batches, (-1, np.empty(0, dtype=np.int64)))
+        """Take the next batch; False where there is none, or where what is held back says that it is enough."""
+        held = self.pupil.held
+        if held is not None and self.at >= 0 and self.best[1] > held.patience:
+            return False
+        self.at, chosen = next(self.batches, (-1, np.empty(0, dtype=np.int64)))
+        answers = self.pupil.answers
+        self.parts = [chosen] if answers is None or not len(chosen) else answers.parts(chosen)
+        self.whole = 1.0 if answers is None else self._counted(chosen)
         return self.at >= 0
+
+    def next_part(self) -> bool:
+        """Choose the next rows of the batch; False where all have had their turn."""
+        if not self.parts:
+            return False
+        self.chosen = self.parts.pop(0)
+        self.share = 1.0 if self.pupil.answers is None else self._counted(self.chosen) / max(self.whole, 1e-30)
+        return True
+
+    def _counted(self, chosen: np.ndarray) -> float:
+        """Tokens of answers, each counted as its row is."""
+        assert self.pupil.answers is not None
+        return float((self.pupil.answers.counted[chosen] * self.pupil.answers.weights[chosen]).sum())
 
     def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The chosen rows, and behind them the texts that the term wants beside them."""
@@ -187,7 +215,13 @@ class _Learner:
         self.others = self.term.choose(own, len(self.pupil.beside), self.generator)
         return self.states.batch(np.concatenate([self.chosen, len(self.pupil.states) + self.others]))
 
-    def loss(self, features: torch.Tensor) -> torch.Tensor:
+    def loss(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The loss of the chosen rows from their states [B, T, D]."""
+        if self.pupil.answers is not None:
+            return self.pupil.answers.loss(self.backbone, hidden, self.chosen, self.low)
+        return self._loss(pool(self.backbone.normed(hidden), mask, self.pupil.pooling))
+
+    def _loss(self, features: torch.Tensor) -> torch.Tensor:
         """The loss of the batch from its pooled states [B, D]."""
         labels, weights = self.labels[self.chosen], self.weights[self.chosen]
         rows, beside = features[: len(labels)], features[len(labels) :]
@@ -196,6 +230,7 @@ class _Learner:
             target, progress = self.target[self.chosen], max(self.at, 0) / self.total
             loss = self.term(Seen(rows, beside, labels, weights, target, self.chosen, self.others, progress))
         if self.term is None or not self.term.alone:
+            assert self.live is not None
             loss = loss + cross_entropy(self.live(rows), labels, weights)
             if self.pupil.schedule.contrastive:
                 loss = loss + self.pupil.schedule.contrastive * supervised_contrastive(rows, labels, weights)
@@ -211,11 +246,35 @@ class _Learner:
         self.scheduler.step()
         self.average.update(self.at)
 
-    def finish(self) -> Head:
-        """The head, after the averages have been put in."""
-        self.average.apply()
+    def look(self, states: Callable[[tuple[torch.Tensor, ...]], torch.Tensor]) -> None:
+        """After each epoch, the loss of what is held back; the layers with the lowest one are kept."""
+        held = self.pupil.held
+        if held is None or (self.at + 1) % _steps(len(self.pupil.rows), self.pupil.schedule.batch_size):
+            return
+        total = 0.0
         self.pupil.segment.eval()
-        return self.live.frozen()
+        with torch.no_grad():
+            for chosen in held.batches():
+                given = tuple(x.to(self.labels.device) for x in held.states.batch(chosen))
+                total += float(held.answers.loss(self.backbone, states(given), chosen, self.low)) * float(
+                    (held.answers.counted[chosen] * held.answers.weights[chosen]).sum()
+                )
+        self.pupil.segment.train(self.pupil.schedule.dropout)
+        adapters.train(self.pupil.segment)
+        least, waited, _ = self.best
+        if total < least:
+            self.best = (total, 0, [p.detach().clone() for p in self.parameters])
+        else:
+            self.best = (least, waited + 1, self.best[2])
+
+    @torch.no_grad()
+    def finish(self) -> Head | None:
+        """The head, after the averages, or the best layers by what is held back, have been put in."""
+        self.average.apply()
+        for parameter, best in zip(self.parameters, self.best[2], strict=False):
+            parameter.copy_(best)
+        self.pupil.segment.eval()
+        return None if self.live is None else self.live.frozen()
 
 
 def relative_norm(parameters: Sequence[nn.Parameter]) -> float:
@@ -232,7 +291,7 @@ def joined(first: States, second: States) -> States:
 
 
 def _optimizer(
-    segment: Segment, live: LiveHead, schedule: Schedule, term: LiveTerm | None
+    segment: Segment, live: LiveHead | None, schedule: Schedule, term: LiveTerm | None
 ) -> tuple[torch.optim.Optimizer, list[nn.Parameter]]:
     """AdamW with a learning rate a layer, falling downwards, the embeddings' lowest; a term learns as the head does."""
     groups: list[dict[str, object]] = []
@@ -246,8 +305,9 @@ def _optimizer(
         if own:
             groups.append({"params": own, "lr": rate, "weight_decay": schedule.weight_decay, "layer": True})
         rate *= schedule.layer_decay
-    heads = [*live.parameters(), *(term.parameters() if term is not None else ())]
-    groups.append({"params": heads, "lr": schedule.head_learning_rate, "weight_decay": 0.0, "layer": False})
+    heads = [p for module in (live, term) if module is not None for p in module.parameters()]
+    if heads:
+        groups.append({"params": heads, "lr": schedule.head_learning_rate, "weight_decay": 0.0, "layer": False})
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True), everything
 
 

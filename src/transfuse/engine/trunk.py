@@ -50,6 +50,7 @@ class Trunk:
         self._place: dict[str, tuple[int, int]] = {}
         self._tokens: dict[tuple[str | None, int], tuple[np.ndarray, np.ndarray]] = {}
         self._kept: dict[Key, np.ndarray] = {}
+        self._rows: dict[tuple[str, int], np.ndarray] = {}
 
     def register(self, texts: Sequence[str]) -> None:
         """Make texts known, in this order; those known already keep their places."""
@@ -120,10 +121,12 @@ class Trunk:
     def _name(self, key: Key) -> str:
         """Everything that the numbers depend on: weights, tokenizer, arithmetic, versions, layers and texts."""
         template, what, chunk = key
-        texts = hashlib.sha256(json.dumps(self._chunks[chunk]).encode()).hexdigest()
+        return self._named((template, what, hashlib.sha256(json.dumps(self._chunks[chunk]).encode()).hexdigest()))
+
+    def _named(self, what: tuple[object, ...]) -> str:
         arithmetic = (self.precision, self.backbone.device.type, torch.get_num_threads(), torch.__version__)
         versions = importlib.metadata.version("transformers")
-        return repr((self.backbone.revision, arithmetic, versions, self.limit, template, what, texts))
+        return repr((self.backbone.revision, arithmetic, versions, self.limit, *what))
 
     def states(self, texts: Sequence[str], template: str | None, cut: int, *, ids: bool = False) -> States:
         """The frozen prefix's states of N texts at layer ``cut``; with ``ids`` the token ids, nothing being frozen.
@@ -135,15 +138,50 @@ class Trunk:
         found = [self._states(template, -1 if ids else cut, int(chunk)) for chunk in used]
         return States.join(found, np.stack([parts, where[:, 1]], axis=1))
 
+    def states_of(self, tokens: Sequence[Sequence[int]], cut: int, *, ids: bool = False) -> States:
+        """The frozen prefix's states of rows of token ids at layer ``cut``, or the ids where nothing is frozen.
+
+        The rows are kept as a whole: the same rows in the same order are computed once.
+
+        Cost: one pass up to ``cut``.
+        """
+        if ids or not tokens:
+            return States.of_ids(tokens)
+        rows = [list(row) for row in tokens]
+        key = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+        def compute() -> np.ndarray:
+            return _plain(self.backbone.states(rows, cut, self.precision))
+
+        if (key, cut) not in self._rows:
+            name = self._named(("rows", cut, key)) if self.store and self.keep else ""
+            found = self.store.get(name) if self.store and self.keep else None
+            if found is None:
+                found = compute()
+                self.note(len(rows))
+                if self.store and self.keep:
+                    found = self.store.put(name, found)
+            self._rows = {(key, cut): found} if not self.keep else {**self._rows, (key, cut): found}
+        return States.of(_tensor(self._rows[key, cut]), rows)
+
     def _states(self, template: str | None, cut: int, chunk: int) -> States:
         tokens = self.tokens(template, chunk)
         if cut < 0:
             return States.of_ids(tokens)
 
         def compute() -> np.ndarray:
-            values = self.backbone.states(tokens, cut, self.precision)
-            return (values.view(torch.int16) if values.dtype == torch.bfloat16 else values).numpy()
+            return _plain(self.backbone.states(tokens, cut, self.precision))
 
-        values = torch.from_numpy(self._once((template, cut, chunk), compute))
-        values = values.view(torch.bfloat16) if values.dtype == torch.int16 else values
-        return States.of(values, tokens)
+        return States.of(_tensor(self._once((template, cut, chunk), compute)), tokens)
+
+
+def _plain(values: torch.Tensor) -> np.ndarray:
+    """For a file; bf16 as the integers of its bits."""
+    plain: np.ndarray = (values.view(torch.int16) if values.dtype == torch.bfloat16 else values).numpy()
+    return plain
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    """The inverse of `_plain`."""
+    found = torch.from_numpy(values)
+    return found.view(torch.bfloat16) if found.dtype == torch.int16 else found

@@ -1,7 +1,8 @@
 """Pure figures: metrics, intervals, paired comparison and verdict, calibration, ranking, slices.
 
 Everything here is NumPy on arrays: ``labels int[N]`` against ``probabilities float[N, C]`` or, for R repeats of
-cross-validation that predict the same N examples, ``float[R, N, C]``. Nothing reads a file, a model or a recipe.
+cross-validation that predict the same N examples, ``float[R, N, C]``; written answers, strings in arrays of objects
+``[N]`` or ``[R, N]``, against what was expected (`texts`). Nothing reads a file, a model or a recipe.
 """
 
 from transfuse.evaluation.bootstrap import metric_intervals
@@ -20,6 +21,7 @@ from transfuse.evaluation.metrics import (
     macro_precision,
     macro_recall,
     mcc,
+    metric_of,
     micro_f1,
     micro_precision,
     micro_recall,
@@ -34,11 +36,14 @@ from transfuse.evaluation.slices import (
     difference_by_label,
     most_confused,
 )
+from transfuse.evaluation.texts import TEXT_METRICS, Expected, as_answers, as_expected
 
 __all__ = [
     "METRICS",
+    "TEXT_METRICS",
     "Bin",
     "Comparison",
+    "Expected",
     "Interval",
     "LabelAccuracy",
     "LabelDifference",
@@ -48,6 +53,8 @@ __all__ = [
     "accuracy",
     "accuracy_by_label",
     "apply_temperature",
+    "as_answers",
+    "as_expected",
     "auroc",
     "compare",
     "confident_mistakes",
@@ -63,6 +70,7 @@ __all__ = [
     "mcc",
     "mcnemar",
     "metric_intervals",
+    "metric_of",
     "micro_f1",
     "micro_precision",
     "micro_recall",

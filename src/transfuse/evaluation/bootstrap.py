@@ -99,13 +99,14 @@ def metric_intervals(
     ((1 - confidence)/2)^(1/n) instead (Clopper and Pearson 1934).
 
     Args:
-        labels: int [N], 0..C-1.
+        labels: int [N], 0..C-1; of written answers what was expected, object [N].
         probabilities: float [N, C], or [R, N, C] for R repeats of cross-validation: the figure is the mean over the
-            repeats, and an example is drawn for all repeats at once, because the repeats share the examples.
+            repeats, and an example is drawn for all repeats at once, because the repeats share the examples. Written
+            answers are object [N] or [R, N].
         seed: of the resamples; the same seed draws the same examples for every model.
         rounds: B, the number of resamples.
         confidence: share of intervals that should hold the truth.
-        names: metrics of :data:`METRICS`; None for all.
+        names: metrics of :data:`METRICS` or :data:`TEXT_METRICS`; None for all of the first.
         groups: [N] keys of examples that belong together (a reviewer, a document): whole groups are drawn.
 
     Returns:

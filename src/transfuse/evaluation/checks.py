@@ -37,9 +37,13 @@ def as_labels(labels: ArrayLike, classes: int) -> np.ndarray:
 def as_repeats(labels: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Checked labels int64 [N] and probabilities float64 [R, N, C]; [N, C] becomes one repeat.
 
+    Written answers, object [N] or [R, N], go with what was expected of them, object [N] (see `texts`).
+
     Raises:
         DataError: shapes that do not fit each other, or probabilities that are not finite or not in 0..1.
     """
+    if getattr(probabilities, "dtype", None) == np.dtype(object):
+        return _as_written(np.asarray(labels), np.asarray(probabilities))
     table = np.asarray(probabilities, dtype=np.float64)
     if table.ndim == 2:
         table = table[None]
@@ -58,3 +62,14 @@ def as_repeats(labels: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray,
             remedy="Apply a softmax to logits first.",
         )
     return known, table
+
+
+def _as_written(expected: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Checked answers [R, N] and what was expected [N]."""
+    table = answers[None] if answers.ndim == 1 else answers
+    if table.ndim != 2 or expected.shape != table.shape[1:] or not table.size:
+        raise DataError(f"Answers of shape {answers.shape} to {len(expected)} requests", expected="one answer each")
+    wrong = next((i for i in np.ndindex(table.shape) if not isinstance(table[i], str)), None)
+    if wrong is not None:
+        raise DataError(f"Answer {wrong[1]}: {table[wrong]!r}", expected="a string")
+    return expected, table

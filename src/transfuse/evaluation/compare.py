@@ -85,9 +85,10 @@ def compare(
     exactly one model is right), at least 1/n; for other metrics and for groups z times the bootstrap's deviation.
 
     Args:
-        labels: int [N], 0..C-1.
-        a, b: float [N, C] or [R, N, C], predictions of the same examples, in the same repeats.
-        metric: a name of :data:`METRICS`.
+        labels: int [N], 0..C-1; of written answers what was expected, object [N].
+        a, b: float [N, C] or [R, N, C], or written answers, object [N] or [R, N]: of the same examples, in the same
+            repeats.
+        metric: a name of :data:`METRICS` or of :data:`TEXT_METRICS`.
         seed: of the resamples.
         rounds: number of resamples.
         confidence: of the interval and the verdict.
@@ -123,10 +124,11 @@ def compare(
     value = sign * float(measure(first, whole)[0] - measure(second, whole)[0])
     resampled = sign * (measure(first) - measure(second))
     interval = percentile(value, resampled, confidence)
+    if first.dtype == np.dtype(object) or groups is not None:  # written answers are not right or wrong
+        return Comparison(interval, verdict_of(interval), n, None, z_of(confidence) * float(resampled.std()))
     right_a, right_b = first.argmax(axis=2) == known, second.argmax(axis=2) == known
-    plain = metric == "accuracy" and groups is None
-    error = _paired_error(right_a, right_b) if plain else float(resampled.std())
-    p = mcnemar(right_a[0], right_b[0]) if len(first) == 1 and groups is None else None
+    error = _paired_error(right_a, right_b) if metric == "accuracy" else float(resampled.std())
+    p = mcnemar(right_a[0], right_b[0]) if len(first) == 1 else None
     return Comparison(interval, verdict_of(interval), n, p, z_of(confidence) * error)
 
 

@@ -110,7 +110,7 @@ def _ece(sums: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A metric of ``labels int[N]`` and ``probabilities float[N, C]``, called like a function.
+    """A metric of ``labels int[N]`` and ``probabilities float[N, C]``, or of written answers, called like a function.
 
     Args:
         statistics: (labels, probabilities) -> float64 [N, K], what each example adds to the sums.
@@ -210,11 +210,14 @@ METRICS: dict[str, tuple[Metric, bool]] = {
 
 
 def metric_of(name: str) -> tuple[Metric, bool]:
-    """The entry of :data:`METRICS`.
+    """The entry of :data:`METRICS`, or of `texts.TEXT_METRICS`.
 
     Raises:
         DataError: no such metric; the message lists those that exist.
     """
-    if name not in METRICS:
-        raise DataError(f"Metric '{name}'.{nearest(name, list(METRICS))}", expected="one of " + ", ".join(METRICS))
-    return METRICS[name]
+    from transfuse.evaluation.texts import TEXT_METRICS
+
+    known = METRICS | TEXT_METRICS
+    if name not in known:
+        raise DataError(f"Metric '{name}'.{nearest(name, list(known))}", expected="one of " + ", ".join(known))
+    return known[name]

@@ -2,5 +2,6 @@
 
 from transfuse.fitted.embedder import Embedder
 from transfuse.fitted.model import FittedModel, load
+from transfuse.fitted.written import FittedWriter
 
-__all__ = ["Embedder", "FittedModel", "load"]
+__all__ = ["Embedder", "FittedModel", "FittedWriter", "load"]

@@ -19,6 +19,8 @@ from transfuse.fitted.artifact import CARD, placed
 from transfuse.fitted.head import HeadPath
 from transfuse.fitted.model import FittedModel
 from transfuse.fitted.prompted import PromptPath
+from transfuse.fitted.writer import WriterPath
+from transfuse.fitted.written import FittedWriter
 
 MARK = "transfuse.json"
 """By which a folder is known as a bundle, and may be replaced by another."""
@@ -35,19 +37,20 @@ _POOLING = {
 }
 
 
-def write(model: FittedModel, folder: Path) -> Path:
+def write(model: FittedModel | FittedWriter, folder: Path) -> Path:
     """Write a fitted model as a folder of its own, backbone included; it appears whole or not at all.
 
     A head becomes a sentence-transformers folder (Transformer, Pooling, Normalize for a cosine head, Dense) whose
-    ``encode`` gives logits; a prompt becomes a causal language model with prompt.json. predict.py in either needs plain
-    transformers alone, and its probabilities are the model's own within 1e-4.
+    ``encode`` gives logits; a prompt becomes a causal language model with prompt.json, and so does a model that
+    writes, adapters merged. predict.py in each needs plain transformers alone, and its probabilities are the model's
+    own within 1e-4, its answers the model's own.
 
     Raises:
         ModelError: the model has no backbone.
         OutputError: the place cannot be written, or holds something that is no bundle.
     """
     path = model.path
-    if not isinstance(path, HeadPath | PromptPath):
+    if not isinstance(path, HeadPath | PromptPath | WriterPath):
         raise ModelError(
             f"a bundle of method '{model.method}': "
             + ("plain libraries have no form for it" if model.backbone else "it has no backbone"),
@@ -63,8 +66,10 @@ def write(model: FittedModel, folder: Path) -> Path:
     with placed(folder, MARK) as scratch:
         if isinstance(path, HeadPath):
             _write_head(path, model, scratch)
-        else:
+        elif isinstance(path, PromptPath):
             _write_prompt(path, model, scratch)
+        else:
+            _write_writer(path, scratch)
         about = {"bundle": 1, "kind": path.kind, "method": model.method, "transfuse": transfuse.__version__}
         _dump({**about, "backbone": model.backbone.get("reference", path.backbone.reference)}, scratch / MARK)
         (scratch / CARD).write_text(_card(model), encoding="utf-8")
@@ -73,7 +78,7 @@ def write(model: FittedModel, folder: Path) -> Path:
     return folder
 
 
-def _write_head(path: HeadPath, model: FittedModel, folder: Path) -> None:
+def _write_head(path: HeadPath, model: FittedModel | FittedWriter, folder: Path) -> None:
     from safetensors.torch import save_file
 
     backbone = path.backbone
@@ -103,7 +108,7 @@ def _write_head(path: HeadPath, model: FittedModel, folder: Path) -> None:
     _dump({**settings, **head}, folder / LABELS)
 
 
-def _write_prompt(path: PromptPath, model: FittedModel, folder: Path) -> None:
+def _write_prompt(path: PromptPath, model: FittedModel | FittedWriter, folder: Path) -> None:
     backbone = path.backbone
     saving.write_decoder(backbone, folder)
     scorer = LabelScorer(backbone, path.prefix, path.template, path.words, path.limit, "fp32")
@@ -122,14 +127,28 @@ def _write_prompt(path: PromptPath, model: FittedModel, folder: Path) -> None:
     _dump(prompt, folder / PROMPT)
 
 
+def _write_writer(path: WriterPath, folder: Path) -> None:
+    writer = path.writer("fp32")
+    saving.write_decoder(path.backbone, folder, writer.network)
+    settings = {
+        **path.form.to_dict(),
+        **path.decoding.to_dict(),
+        "max_tokens": path.limit,
+        "opening": writer.opening,
+        "ends": writer.ends,
+    }
+    _dump(settings, folder / PROMPT)
+
+
 def _empty(backbone: Backbone) -> int:
     """The token that stands for a text without any."""
     return tokenize(backbone.tokenizer, [""], None, 1, special=False)[0][0]
 
 
-def _card(model: FittedModel) -> str:
+def _card(model: FittedModel | FittedWriter) -> str:
     """The model card, and how the bundle is loaded."""
-    title = model.card.rstrip() or f"# A classifier of {len(model.labels)} labels"
+    plain = f"# A classifier of {len(model.labels)} labels" if model.labels else "# A model that writes"
+    title = model.card.rstrip() or plain
     lines = [title, "", "## How to load this folder", "", "It needs no transfuse. With plain transformers:", ""]
     lines += ["```", f'python {PREDICT} "a text" "another text"', "```", ""]
     if isinstance(model.path, HeadPath):
@@ -149,8 +168,10 @@ def _card(model: FittedModel) -> str:
             "sentence-transformers cuts the end of an input that is too long, the template's words included;",
             "predict.py cuts the text and keeps the template.",
         ]
-    else:
+    elif isinstance(model.path, PromptPath):
         lines += [f"The demonstrations, the template and the label words are in {PROMPT}."]
+    else:
+        lines += [f"How a request is shown, and where an answer ends, is in {PROMPT}."]
     return "\n".join(lines) + "\n"
 
 

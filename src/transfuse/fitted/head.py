@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.int8 import INT8, Int8
 from transfuse.backbones.tokens import States
+from transfuse.fitted import difference
 from transfuse.fitted.paths import Loader, log_softmax
 
 _HEAD = ("mean", "scale", "weight", "bias")
@@ -134,8 +134,7 @@ class HeadPath:
     @property
     def trainable_parameters(self) -> int:
         """Numbers that differ from the backbone's, the head's included."""
-        own = 0 if self.trained is None else sum(t.numel() for t in self._difference().values())
-        return own + self.head.weight.size + self.head.bias.size
+        return difference.count(self.trained, self.adapter) + self.head.weight.size + self.head.bias.size
 
     def from_features(self, features: np.ndarray) -> np.ndarray:
         """Log-probabilities [N, C] from features [N, D] at ``layer`` and ``pooling``, where no layer was trained."""
@@ -172,24 +171,14 @@ class HeadPath:
             self._whole[precision] = segment
         return self._whole[precision]
 
-    def _difference(self) -> dict[str, torch.Tensor]:
-        assert self.trained is not None
-        if self.adapter:
-            return adapters.tensors(self.trained)
-        return {name: p.detach() for name, p in self.trained.model.named_parameters() if p.requires_grad}
-
     def describe(self) -> dict[str, Any]:
         """Everything but the numbers."""
         return {
             "kind": self.kind,
             "template": self.template,
             "max_tokens": self.limit,
-            "layer": self.layer,
-            "cut": self.cut,
             "pooling": self.pooling,
-            "difference": None if self.trained is None else ("adapter" if self.adapter else "layers"),
-            "takes_states": None if self.trained is None else self.trained.takes_states,
-            "adapter": dict(self.adapter) if self.adapter else None,
+            **difference.described(self.cut, self.layer, self.trained, self.adapter),
             "normalise": self.head.normalise,
             "nearest": self.head.nearest,
             "temperature": self.temperature,
@@ -200,9 +189,7 @@ class HeadPath:
         named = {f"head.{name}": torch.tensor(getattr(self.head, name)) for name in _HEAD}
         if self.head.owner is not None:
             named["head.owner"] = torch.tensor(self.head.owner)
-        if self.trained is not None:
-            named |= {f"difference.{k}": v.contiguous().cpu() for k, v in self._difference().items()}
-        return named
+        return named | difference.tensors(self.trained, self.adapter)
 
     @staticmethod
     def restore(fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], loader: Loader | None) -> HeadPath:
@@ -211,17 +198,6 @@ class HeadPath:
         mean, scale, weight, bias = (tensors[f"head.{name}"].numpy() for name in _HEAD)
         owner = tensors["head.owner"].numpy() if "head.owner" in tensors else None
         head = Head(mean, scale, weight, bias, fields["normalise"], owner, fields.get("nearest", 0))
-        trained = None
-        if fields["difference"]:
-            trained = loader().segment(fields["cut"], fields["layer"], own=True, states=fields["takes_states"])
-            if fields["adapter"]:
-                adapters.add(trained, fields["adapter"], seed=0)
-            found = {k.removeprefix("difference."): v for k, v in tensors.items() if k.startswith("difference.")}
-            with torch.no_grad():
-                for name, parameter in trained.model.named_parameters():
-                    if name in found:
-                        parameter.data = found[name].to(parameter.device)
-                        parameter.requires_grad_(True)
         return HeadPath(
             loader,
             layer=fields["layer"],
@@ -230,7 +206,7 @@ class HeadPath:
             limit=fields["max_tokens"],
             head=head,
             cut=fields["cut"],
-            trained=trained,
+            trained=difference.restored(fields, tensors, loader()) if fields["difference"] else None,
             adapter=fields["adapter"],
             temperature=fields["temperature"],
         )

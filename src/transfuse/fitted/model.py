@@ -8,65 +8,37 @@ from typing import Any
 
 import numpy as np
 
+from transfuse import tasks
 from transfuse.backbones import loading
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.int8 import INT8
 from transfuse.errors import ModelError
 from transfuse.fitted import artifact, trial
+from transfuse.fitted.base import Fitted
 from transfuse.fitted.parts import parts, refuse_what_is_no_text
 from transfuse.fitted.paths import Loader, build
 from transfuse.fitted.paths import Path as PredictionPath
 from transfuse.fitted.trial import Trial
+from transfuse.fitted.written import FittedWriter
 from transfuse.tasks.classify import Classify
 
 PRECISIONS = ("fp32", "bf16", INT8)
 
 
-class FittedModel:
+class FittedModel(Fitted[Classify, PredictionPath]):
     """What a method returns: it predicts, saves, loads, and makes a bundle that plain libraries load.
 
-    Args:
-        task: what is asked.
-        path: how a prediction is made.
-        method: the method's name.
-        backbone: ``reference``, ``revision``, ``licence`` and ``family`` of the backbone; empty without one.
-        made: what it was made from and its figures, for the manifest and the model card.
-        card: the model card in Markdown; empty for none.
+    See `Fitted` for the arguments.
 
     Attributes:
         labels: the classes, in the order of the columns of `predict_proba`.
         manifest: all of it as JSON.
     """
 
-    def __init__(
-        self,
-        task: Classify,
-        path: PredictionPath,
-        *,
-        method: str,
-        backbone: dict[str, Any] | None = None,
-        made: dict[str, Any] | None = None,
-        card: str = "",
-    ) -> None:
-        self.task, self.path, self.method = task, path, method
-        self.backbone, self.made, self.card = backbone or {}, made or {}, card
-
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes in the order of the probabilities' columns."""
         return self.task.labels
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """The content of manifest.json, its file hashes aside."""
-        return {
-            "format": artifact.FORMAT,
-            "task": {**self.task.to_dict(), **self.made.get("columns", {})},
-            "method": self.method,
-            "backbone": self.backbone,
-            "path": self.path.describe(),
-            "made": self.made,
-        }
 
     def predict_proba(self, texts: Sequence[str], *, precision: str = "fp32") -> np.ndarray:
         """Probabilities of the classes.
@@ -125,14 +97,6 @@ class FittedModel:
         if precision not in fitting:
             raise ModelError(f"precision '{precision}'", expected=" or ".join(fitting) + f" for {self.method}")
 
-    def save(self, folder: str | Path) -> Path:
-        """Write manifest.json, the difference in safetensors and the card; the folder appears whole or not at all.
-
-        Raises:
-            OutputError: the place cannot be written, or holds something that is no fitted model.
-        """
-        return artifact.save(Path(folder), self.manifest, self.path.tensors(), self.card)
-
     def bundle(self, folder: str | Path) -> Path:
         """Write a folder that plain transformers or sentence-transformers loads, with predict.py that shows how.
 
@@ -145,8 +109,8 @@ class FittedModel:
         return write(self, Path(folder))
 
 
-def load(folder: str | Path) -> FittedModel:
-    """Load a fitted model from the folder that `FittedModel.save` wrote.
+def load(folder: str | Path) -> FittedModel | FittedWriter:
+    """Load a fitted model from the folder that ``save`` wrote.
 
     The backbone is loaded when a prediction first needs it, and refused if its content is not what the model was
     fitted on.
@@ -159,14 +123,17 @@ def load(folder: str | Path) -> FittedModel:
     card = folder / artifact.CARD
     try:
         loader = _loader(manifest["backbone"], folder) if manifest["backbone"] else None
-        return FittedModel(
-            Classify.from_dict(manifest["task"]),
+        task = tasks.from_dict(manifest["task"])
+        kind: Any = FittedModel if isinstance(task, Classify) else FittedWriter
+        fitted: FittedModel | FittedWriter = kind(
+            task,
             build(manifest["path"], tensors, loader),
             method=manifest["method"],
             backbone=manifest["backbone"],
             made=manifest["made"],
             card=card.read_text(encoding="utf-8") if card.exists() else "",
         )
+        return fitted
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{folder / artifact.MANIFEST}: not as transfuse wrote it: {type(error).__name__} {error}",

@@ -1,7 +1,8 @@
 """The path of a prediction: one class a kind, found by its name in a manifest.
 
-A path turns texts into log-probabilities. It names itself (`describe`, JSON), gives its numbers (`tensors`), and is
-built again from both. A path that reads a backbone gets it through `Loader`, and only when it is first used.
+A path turns texts into log-probabilities, or requests into answers. It names itself (`describe`, JSON), gives its
+numbers (`tensors`), and is built again from both. A path that reads a backbone gets it through `Loader`, and only when
+it is first used.
 """
 
 from __future__ import annotations
@@ -23,27 +24,21 @@ PATHS = {
     "head": "transfuse.fitted.head:HeadPath",
     "prompt": "transfuse.fitted.prompted:PromptPath",
     "retrieved": "transfuse.fitted.retrieved:RetrievedPath",
+    "copy": "transfuse.fitted.recalled:CopyPath",
+    "lookup": "transfuse.fitted.recalled:LookupPath",
+    "writer": "transfuse.fitted.writer:WriterPath",
 }
 """Kind of path -> where its class is."""
 
 
-class Path(Protocol):
+class AnyPath(Protocol):
     """What every path offers."""
 
     kind: str
-    temperature: float
 
     @property
     def trainable_parameters(self) -> int:
         """Numbers that were fitted."""
-        ...
-
-    def logits(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
-        """What the classes score before the temperature, float64 [N, C] of N texts."""
-        ...
-
-    def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
-        """Logits by the temperature, normalised over the classes: float64 [N, C] of N texts."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -55,10 +50,32 @@ class Path(Protocol):
         ...
 
 
-def build(fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], loader: Loader | None) -> Path:
+class WrittenPath(AnyPath, Protocol):
+    """What a path that writes offers beside."""
+
+    def answers(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """Answers to N requests, object [N]."""
+        ...
+
+
+class Path(AnyPath, Protocol):
+    """What a path to labels offers beside."""
+
+    temperature: float
+
+    def logits(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """What the classes score before the temperature, float64 [N, C] of N texts."""
+        ...
+
+    def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """Logits by the temperature, normalised over the classes: float64 [N, C] of N texts."""
+        ...
+
+
+def build(fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], loader: Loader | None) -> Path | WrittenPath:
     """The path that `describe` and `tensors` came from."""
     module, _, name = PATHS[fields["kind"]].partition(":")
-    path: Path = getattr(importlib.import_module(module), name).restore(fields, tensors, loader)
+    path: Path | WrittenPath = getattr(importlib.import_module(module), name).restore(fields, tensors, loader)
     return path
 
 

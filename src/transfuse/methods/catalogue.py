@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.errors import RecipeError, nearest
-from transfuse.tasks.classify import Classify
+from transfuse.tasks.writing import KINDS
 
 METHODS = {
     "majority": "transfuse.methods.baseline.majority:Majority",
@@ -54,10 +54,33 @@ METHODS = {
     "reptile": "transfuse.methods.meta.episodes:reptile",
     "retrieve": "transfuse.methods.meta.retrieve:Retrieval",
 }
-"""Name in a recipe -> where the method is."""
+"""Name in a recipe -> where the method is, for tasks whose answer is a label."""
+
+WRITING = {
+    "copy": "transfuse.methods.baseline.recall:Copy",
+    "lookup": "transfuse.methods.baseline.recall:Lookup",
+    "prompt": "transfuse.methods.prompt.ask:Asking",
+    "finetune": "transfuse.methods.parameter.answers:AnswerFinetune",
+    "lora": "transfuse.methods.parameter.answers:AnswerLora",
+    "dora": "transfuse.methods.parameter.answers:answer_dora",
+}
+"""The same for tasks whose answer is text."""
+
+LABELS = "classify"
+"""The kind of task whose answer is a label."""
 
 NO_TRANSFER = "tfidf"
-"""The method that every candidate is measured against."""
+"""The method that every candidate is measured against where the answer is a label."""
+
+
+def no_transfer(kind: str) -> str:
+    """The method that every candidate is measured against: it uses the target's rows alone."""
+    return NO_TRANSFER if kind == LABELS else KINDS[kind].no_transfer
+
+
+def of_kind(kind: str) -> dict[str, str]:
+    """The methods for a kind of task, by name."""
+    return METHODS if kind == LABELS else WRITING
 
 
 class Method(Protocol):
@@ -77,29 +100,37 @@ class Method(Protocol):
     uses_related: bool
     counterpart: str | None
 
-    def plan(self, task: Classify, backbone: Backbone | None, data: TransferData, seed: int, **settings: Any) -> Job:
+    def plan(self, task: Any, backbone: Backbone | None, data: TransferData, seed: int, **settings: Any) -> Job:
         """Describe what to do; settings are the keyword arguments after ``seed``, each with a default."""
         ...
 
 
-def method(name: str) -> Method:
-    """The method of a name.
+def method(name: str, kind: str = LABELS) -> Method:
+    """The method of a name, for a kind of task.
 
     Raises:
-        RecipeError: no such method; the message names the nearest one.
+        RecipeError: no such method, or none for this kind; the message says why, or names the nearest one.
     """
-    if name not in METHODS:
+    known = of_kind(kind)
+    if name not in known:
         raise RecipeError(
-            f"method '{name}' does not exist.{nearest(name, tuple(METHODS))}",
-            expected=f"one of {', '.join(METHODS)}",
+            unsuited(name, kind) or f"method '{name}' does not exist.{nearest(name, tuple(known))}",
+            expected=f"one of {', '.join(known)}",
             remedy="Correct the name; docs/methods.md says when to choose which.",
         )
-    module, _, attribute = METHODS[name].partition(":")
+    module, _, attribute = known[name].partition(":")
     found: Method = getattr(importlib.import_module(module), attribute)()
     return found
 
 
-def settings(name: str) -> dict[str, Any]:
+def unsuited(name: str, kind: str) -> str:
+    """Why a method that exists is none for a kind of task; empty where it is, or where there is no such method."""
+    if name in of_kind(kind) or name not in METHODS | WRITING:
+        return ""
+    return f"method '{name}' gives {'text' if kind == LABELS else 'labels'} and does not suit tasks of kind '{kind}'."
+
+
+def settings(name: str, kind: str = LABELS) -> dict[str, Any]:
     """The settings of a method with their defaults."""
-    parameters = inspect.signature(method(name).plan).parameters.values()
+    parameters = inspect.signature(method(name, kind).plan).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}

@@ -9,15 +9,20 @@ MISSING = "–"
 
 
 def plain(value: float | None) -> str:
-    """0.8834 -> "0.883"."""
-    return MISSING if value is None else f"{value:.3f}".replace("-", "−")
+    """0.8834 -> "0.883", 45.234 -> "45.23"."""
+    return MISSING if value is None else f"{value:.{_digits(value)}f}".replace("-", "−")
+
+
+def _digits(value: float) -> int:
+    """Shares have three digits, what goes to a hundred has two."""
+    return 3 if abs(value) < 2 else 2
 
 
 def signed(value: float | None) -> str:
-    """0.0412 -> "+0.041", with a true minus sign; a zero has no sign."""
+    """0.0412 -> "+0.041", 8.123 -> "+8.12", with a true minus sign; a zero has no sign."""
     if value is None:
         return MISSING
-    text = f"{value:+.3f}"
+    text = f"{value:+.{_digits(value)}f}"
     return "0.000" if text in ("+0.000", "-0.000") else text.replace("-", "−")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfuse.errors import OutputError
-from transfuse.report import reading, rows, sections, sentences
+from transfuse.report import reading, rows, sections, sentences, written
 from transfuse.report.words import Speaker
 
 if TYPE_CHECKING:
@@ -109,6 +109,9 @@ def context_of(report: Mapping[str, Any], speak: Speaker) -> dict[str, Any]:
         "test": sections.test_figures(report, speak),
         "confusion": sections.confusion(report),
         "mistakes": sections.mistakes(report),
+        "examples": written.examples(report),
+        "by_length": written.by_length(report, speak),
+        "written_notes": written.notes(report, speak),
         "calibration": sections.calibration(report),
         "parts": sections.parts(report, speak),
         "findings": sections.findings(report, speak),

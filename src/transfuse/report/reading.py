@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from transfuse.evaluation import METRICS, Interval
+from transfuse.evaluation import METRICS, TEXT_METRICS, Interval
 
 Report = Mapping[str, Any]
 Candidate = Mapping[str, Any]
@@ -54,7 +54,8 @@ def metric_of(report: Report) -> str:
 
 def greater_is_better(metric: str) -> bool:
     """Whether more of the metric is better; true for metrics that this version does not know."""
-    return METRICS[metric][1] if metric in METRICS else True
+    known = METRICS | TEXT_METRICS
+    return known[metric][1] if metric in known else True
 
 
 def validation_of(report: Report, candidate: Candidate) -> Interval | None:
@@ -108,6 +109,12 @@ def no_transfer_id(report: Report) -> str | None:
             return str(entry.get("against"))
     plain = (c for c in items(report, "candidates") if at(c, "method") == NO_TRANSFER and not at(c, "settings"))
     return next((name_of(candidate) for candidate in plain), None)
+
+
+def no_transfer_method(report: Report) -> str:
+    """The method of the no-transfer baseline."""
+    found = find(report, no_transfer_id(report)) or {}
+    return str(at(found, "method") or NO_TRANSFER)
 
 
 def removed_sources(report: Report, candidate: Candidate, entry: Mapping[str, Any]) -> list[str]:

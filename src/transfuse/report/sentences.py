@@ -63,7 +63,8 @@ def _figures(report: Report, chosen: Candidate, speak: Speaker) -> list[str]:
         return [*out, speak("say.is_no_transfer")]
     baseline = reading.interval(reading.at(report, "no_transfer", name))
     if baseline:
-        out.append(speak("say.no_transfer", figure=amounts.with_interval(speak, baseline)))
+        plain = speak.name("plain", reading.no_transfer_method(report))
+        out.append(speak("say.no_transfer", plain=plain, figure=amounts.with_interval(speak, baseline)))
     comparison = reading.at(report, "test_comparison")
     difference = reading.interval(reading.at(comparison, "difference"))
     if difference:

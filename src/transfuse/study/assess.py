@@ -10,7 +10,8 @@ import numpy as np
 
 from transfuse.advice.candidates import Candidate, counterparts
 from transfuse.errors import StudyError
-from transfuse.evaluation import METRICS, Comparison, compare, holm, metric_intervals
+from transfuse.evaluation import Comparison, compare, holm, metric_intervals, metric_of
+from transfuse.tasks import Task
 
 KINDS = ("no transfer", "without source")
 """Comparisons in which *helps* is asked for by the strict gate."""
@@ -22,7 +23,7 @@ class Assessed:
 
     Args:
         candidate: what.
-        probabilities: float64 [R, N, C]; None where it was not fitted.
+        probabilities: float64 [R, N, C], or written answers, object [R, N]; None where it was not fitted.
         record: its entry in report.json.
     """
 
@@ -36,7 +37,7 @@ class Judge:
     """Compares two candidates on the validation rows.
 
     Args:
-        labels: int64 [N], of the validation rows.
+        labels: int64 [N], of the validation rows, or what is expected of written answers, object [N].
         metric: what candidates are chosen by.
         seed: of the bootstrap.
         parts: of each split its repeat, and the positions of the rows that it leaves out; of one split, or of none,
@@ -51,7 +52,7 @@ class Judge:
     ratio: float = 0.0
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> Comparison:
-        """Of probabilities [R, N, C] each, positive where a is better; the spread between splits allowed for."""
+        """Of probabilities [R, N, C] or answers [R, N]; positive where a is better; the spread of splits counts."""
         found = compare(self.labels, a, b, metric=self.metric, seed=self.seed)
         if len(self.parts) < 2:
             return found
@@ -60,28 +61,31 @@ class Judge:
     def _figure(self, probabilities: np.ndarray, part: tuple[int, np.ndarray]) -> float:
         """The metric on what one split leaves out, turned so that more is better."""
         repeat, rows = part
-        metric, greater = METRICS[self.metric]
+        metric, greater = metric_of(self.metric)
         sums = metric.statistics(self.labels[rows], probabilities[repeat][rows]).sum(axis=0)
         return float(metric.combine(sums[None])[0]) * (1 if greater else -1)
 
 
-def assess(candidates: Sequence[tuple[Candidate, dict[str, Any], np.ndarray | None]], judge: Judge) -> list[Assessed]:
+def assess(
+    candidates: Sequence[tuple[Candidate, dict[str, Any], np.ndarray | None]], judge: Judge, task: Task
+) -> list[Assessed]:
     """Figures with intervals for each candidate, and a verdict against each of its counterparts.
 
     Comparisons with and without sources are adjusted for how many of them there are.
 
     Args:
-        candidates: each with its record (status, seconds, ...) and its log-probabilities [R, N, C] or None.
+        candidates: each with its record (status, seconds, ...) and its answers, [R, N, C] or [R, N], or None.
         judge: compares two of them.
+        task: says by which metrics.
     """
     every = [candidate for candidate, _, _ in candidates]
-    found = {c.id: None if lp is None else np.exp(lp) for c, _, lp in candidates}
+    found = {c.id: None if answers is None else task.judged(answers) for c, _, answers in candidates}
     out = []
     for candidate, record, _ in candidates:
         probabilities = found[candidate.id]
         entry = {**candidate.to_dict(), **record, "validation": {}, "transfer": []}
         if probabilities is not None:
-            figures = metric_intervals(judge.labels, probabilities, seed=judge.seed)
+            figures = metric_intervals(judge.labels, probabilities, seed=judge.seed, names=task.metrics)
             entry["validation"] = {name: interval.to_dict() for name, interval in figures.items()}
             for kind, against in counterparts(candidate, every):
                 other = found.get(against)
@@ -131,7 +135,7 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
             barred.append({"id": one.candidate.id, "reason": reason})
         else:
             allowed.append(one)
-    sign = 1.0 if METRICS[metric][1] else -1.0
+    sign = 1.0 if metric_of(metric)[1] else -1.0
 
     def rank(one: Assessed) -> tuple[float, float]:
         return round(sign * one.record["validation"][metric]["value"], 9), -one.record["estimate"]

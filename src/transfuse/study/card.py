@@ -6,28 +6,48 @@ from collections.abc import Mapping
 from typing import Any
 
 from transfuse.data import catalog
-from transfuse.fitted import FittedModel
+from transfuse.fitted import FittedModel, FittedWriter
+from transfuse.methods import catalogue
 from transfuse.study.prepare import StudyData
 from transfuse.study.recipe import Recipe
+from transfuse.tasks.writing import Writing
 
 SHOWN = ("accuracy", "macro_f1", "mcc", "log_loss", "ece")
+DOES = {
+    "generate": "Answers a request in words.",
+    "translate": "Translates a text: {} to {}.",
+    "answer": "Answers a question about a passage.",
+}
+PLAIN = {
+    "tfidf": "TF-IDF on the target's labels",
+    "copy": "the text itself",
+    "lookup": "the answer to the most similar known request",
+}
 
 
 def card(
     recipe: Recipe,
     data: StudyData,
-    model: FittedModel,
+    model: FittedModel | FittedWriter,
     record: Mapping[str, Any],
     test: Mapping[str, Mapping[str, float]],
     no_transfer: Mapping[str, Mapping[str, float]],
 ) -> str:
     """README.md of the model's folder, in Markdown."""
-    rows = [f"| {m} | {_figure(test, m)} | {_figure(no_transfer, m)} |" for m in SHOWN if m in test]
+    writing = isinstance(data.task, Writing)
+    shown = data.task.metrics if writing else SHOWN
+    rows = [f"| {m} | {_figure(test, m)} | {_figure(no_transfer, m)} |" for m in shown if m in test]
+    plain = catalogue.no_transfer(data.task.kind)
     parts = [f"| {p['name']} | {p['origin']} | {p['rows']} | {_licence(str(p['origin']))} |" for p in data.parts]
     sources = ", ".join(record["sources"]) or "none"
     backbone = model.backbone
     named = f"{backbone['reference']} ({backbone['licence'] or 'licence unknown'})" if backbone else "none"
     labels = ", ".join(data.task.labels[:20]) + (" …" if len(data.task.labels) > 20 else "")
+    does = f"Classifies a text as one of {len(data.task.labels)} labels: {labels}."
+    use = 'model.predict(["..."]), model.predict_proba(["..."])'
+    if isinstance(data.task, Writing):
+        does = DOES[data.task.kind].format(*data.task.languages)
+        use = 'model.predict(["..."])'
     made = (
         f"Made by transfuse with the method `{record['method']}` (family {record['family']}), backbone {named}, "
         f"sources: {sources}."
@@ -40,14 +60,14 @@ def card(
         [
             f"# {recipe.name}",
             "",
-            f"Classifies a text as one of {len(data.task.labels)} labels: {labels}.",
+            does,
             made,
             "",
             "## Figures",
             "",
             measured,
             "",
-            "| metric | this model | no transfer (TF-IDF on the target's labels) |",
+            f"| metric | this model | no transfer ({PLAIN[plain]}) |",
             "| --- | --- | --- |",
             *rows,
             "",
@@ -71,8 +91,8 @@ def card(
             "```python",
             "import transfuse",
             'model = transfuse.load("model")',
-            'model.predict(["..."]), model.predict_proba(["..."])',
-            'model.bundle("bundle")   # a folder that plain transformers or sentence-transformers loads',
+            use,
+            'model.bundle("bundle")   # a folder that plain libraries load: transformers, sentence-transformers',
             "```",
             "",
         ]

@@ -14,11 +14,11 @@ from transfuse.data import draw_shots
 from transfuse.data.examples import Examples
 from transfuse.engine.ledger import Ledger, read_json
 from transfuse.errors import StudyError
-from transfuse.evaluation import METRICS, compare, metric_intervals
+from transfuse.evaluation import compare, metric_intervals, metric_of
 from transfuse.evaluation.curve import labels_for
-from transfuse.methods.catalogue import NO_TRANSFER
+from transfuse.methods.catalogue import LABELS, no_transfer
 from transfuse.study.decide import obey
-from transfuse.study.prepare import StudyData, prepare
+from transfuse.study.prepare import StudyData, prepare, strata
 from transfuse.study.progress import NOTES, Progress, Silent
 from transfuse.study.recipe import Recipe
 from transfuse.study.record import REPORT
@@ -26,6 +26,8 @@ from transfuse.study.workshop import Workshop
 
 SHOTS = (2, 4, 8, 16, 32, 64, 128, 256)
 """Labels a class, as far as there are so many."""
+ANSWERS = (25, 50, 100, 200, 500, 1000)
+"""The same where answers are written."""
 MOST_LABELS = 4096
 DRAWS = 3
 
@@ -75,7 +77,7 @@ def arms_of(report: Mapping[str, Any]) -> dict[str, Candidate]:
     known = {c["id"]: c for c in report["candidates"]}
     chosen = known[report["chosen"]]
     kinds = {t["kind"]: t["against"] for t in chosen["transfer"] if t["against"] in known}
-    if chosen["method"] == NO_TRANSFER or not kinds:
+    if chosen["method"] == no_transfer(report["task"]["kind"]) or not kinds:
         raise StudyError(
             "the study chose no transfer", expected="a transfer, to be compared with none", remedy="Try other sources."
         )
@@ -85,7 +87,7 @@ def arms_of(report: Mapping[str, Any]) -> dict[str, Candidate]:
 
 def _candidate(record: Mapping[str, Any]) -> Candidate:
     fields = {name: record[name] for name in ("id", "family", "method", "backbone", "settings")}
-    return Candidate(**fields, sources=tuple(record["sources"]))
+    return Candidate(**fields, sources=tuple(record["sources"]), kind=record.get("kind", LABELS))
 
 
 def _curve(
@@ -97,12 +99,13 @@ def _curve(
     progress: Progress,
 ) -> dict[str, Any]:
     pool = data.splits.fits[0][1] if data.splits.kind == "split" else np.arange(len(data.train))
-    names = [(data.train.labels or ())[i] for i in pool]
+    names = [strata(data.task, data.train)[i] for i in pool]
     classes = len(set(names))
     fewest = min(names.count(name) for name in set(names))
-    sizes = [s for s in sorted({*SHOTS, recipe.target.shots or SHOTS[0]}) if s <= fewest and s * classes <= MOST_LABELS]
+    steps = SHOTS if data.task.labels else ANSWERS
+    sizes = [s for s in sorted({*steps, recipe.target.shots or steps[0]}) if s <= fewest and s * classes <= MOST_LABELS]
     test = data.test.open()
-    truth = data.task.encode(test.labels or ())
+    truth = data.task.encode(test)
     seed, metric = recipe.seed, data.task.metric
     points = []
     for number, size in enumerate(sizes):
@@ -124,7 +127,10 @@ def _curve(
             }
         )
     found_all = {"metric": metric, "draws": DRAWS, "points": points, **{arm: c.id for arm, c in arms.items()}}
-    return {**found_all, **worth(points, (recipe.target.shots or sizes[len(sizes) // 2]) * classes, METRICS[metric][1])}
+    return {
+        **found_all,
+        **worth(points, (recipe.target.shots or sizes[len(sizes) // 2]) * classes, metric_of(metric)[1]),
+    }
 
 
 def worth(points: list[dict[str, Any]], at: int, greater: bool) -> dict[str, Any]:
@@ -154,13 +160,11 @@ def _predicted(
     workshop: Workshop,
     ledger: Ledger,
 ) -> np.ndarray:
-    """Probabilities [N, C] of the test, after a fit on some rows; those of an earlier run where they were kept."""
+    """Probabilities [N, C], or answers [N], of the test after a fit on some rows, or those that were kept."""
     name = f"curve.{which[0]}.{which[1]}.{candidate.id}"
-    labels = workshop.data.task.labels
+    task = workshop.data.task
     if not ledger.has_predictions(name):
         engine = workshop.engine(candidate.backbone)
         found = engine.predict(engine.fit(workshop.job(candidate, rows)), test.texts)
-        ledger.write_predictions(name, {f"log_p {label}": found[:, i] for i, label in enumerate(labels)})
-    columns = ledger.read_predictions(name)
-    probabilities: np.ndarray = np.exp(np.stack([columns[f"log_p {label}"] for label in labels], axis=1))
-    return probabilities
+        ledger.write_predictions(name, task.columns(found))
+    return task.judged(task.from_columns(ledger.read_predictions(name)))

@@ -14,14 +14,17 @@ import numpy as np
 import transfuse
 from transfuse.advice.candidates import Candidate, expand
 from transfuse.advice.planner import Planned, plan
+from transfuse.backbones.writing import Form
 from transfuse.engine.cost import MOST_CALLS, Cost, Prices, cost, price
 from transfuse.engine.ledger import Ledger
+from transfuse.engine.writing_cost import price_writing
 from transfuse.errors import OutputError, RecipeError
 from transfuse.study.prepare import StudyData
 from transfuse.study.ranked import by_evidence
 from transfuse.study.recipe import Recipe
 from transfuse.study.settings import place, wanted
 from transfuse.study.workshop import Workshop
+from transfuse.tasks.writing import Writing
 
 AFTER = 6.0
 """Seconds for what follows the fits: comparison, saving, the report."""
@@ -43,6 +46,7 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
         is_decoder=lambda reference: bool((b := loaded[reference]) and b.decoder),
         parameters=lambda reference: b.parameters if (b := loaded[reference]) else 0,
         related=data.related,
+        kind=data.task.kind,
     )
     _refuse_unused(recipe, candidates)
     prices = _time(candidates, data, workshop)
@@ -117,7 +121,10 @@ def _time(
         backbone = workshop.backbone(reference)
         template = data.task.shown() if backbone and backbone.decoder else None
         trunk = workshop.trunk(reference)
-        prices[reference] = price(trunk, data.train.texts, len(data.task.labels), template, calls)
+        prices[reference] = price(trunk, data.train.texts, max(len(data.task.labels), 2), template, calls)
+        if isinstance(data.task, Writing) and backbone and backbone.decoder:
+            form = Form.plain(data.task.shown())
+            prices[reference] = price_writing(prices[reference], trunk, data.train, form, calls)
     return prices
 
 
@@ -134,7 +141,7 @@ def _plan(
     whole = np.arange(len(data.train))
     each = max(len(left_out) for _, _, left_out in data.splits.fits)
     costs = {c.id: _cost(c, recipe, workshop, whole, prices, each) for c in candidates}
-    finals = {c.id: costs[c.id].each + _test_seconds(c, costs[c.id].depth, prices, len(data.test)) for c in candidates}
+    finals = {c.id: costs[c.id].each + _test_seconds(c, costs[c.id], prices, len(data.test)) for c in candidates}
     return plan(candidates, costs, len(data.splits.fits), finals, _left(recipe, ledger), done)
 
 
@@ -202,11 +209,11 @@ def _cost(
     return cost(job, workshop.backbone(candidate.backbone), prices.get(candidate.backbone), validation)
 
 
-def _test_seconds(candidate: Candidate, depth: int, prices: Mapping[str, Prices], rows: int) -> float:
+def _test_seconds(candidate: Candidate, cost: Cost, prices: Mapping[str, Prices], rows: int) -> float:
     if not candidate.backbone:
         return 0.1
     p = prices[candidate.backbone]
-    return rows * p.tokens * depth * p.forward
+    return rows * (p.tokens * cost.depth * p.forward + cost.answer)
 
 
 def machine(precisions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

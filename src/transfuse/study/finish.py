@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.advice.candidates import Candidate
+from transfuse.data.examples import Examples
 from transfuse.engine.ledger import Ledger
 from transfuse.evaluation import (
     compare,
@@ -18,13 +19,17 @@ from transfuse.evaluation import (
     reliability,
     temperature,
 )
-from transfuse.fitted import FittedModel, load
-from transfuse.methods.catalogue import NO_TRANSFER
+from transfuse.fitted import FittedModel, FittedWriter, load
+from transfuse.fitted.writer import WriterPath
+from transfuse.methods.catalogue import no_transfer
+from transfuse.study import wrote
 from transfuse.study.assess import Assessed
 from transfuse.study.card import card
-from transfuse.study.prepare import StudyData
+from transfuse.study.prepare import StudyData, writes
 from transfuse.study.progress import Progress
-from transfuse.study.workshop import Workshop
+from transfuse.study.recipe import Recipe
+from transfuse.study.workshop import Workshop, validation_rows
+from transfuse.tasks.classify import Classify
 
 MODEL = "model"
 SOURCE_ROWS = "source_rows.csv"
@@ -39,20 +44,15 @@ class Ending:
     Args:
         test, no_transfer: figures with intervals.
         comparison: the chosen candidate against no transfer on the test.
-        by_label: the same on each class alone, the largest gain first.
-        confusion, mistakes, calibration: of the chosen candidate on the test.
-        temperature: what its logits are divided by.
+        details: what else the report says of the chosen candidate on the test: of labels `_of_labels`, of written
+            answers `wrote.details`.
         source_rows: what the source's rows counted, where its method weighs them; else None.
     """
 
     test: dict[str, Any]
     no_transfer: dict[str, Any]
     comparison: dict[str, Any]
-    by_label: list[dict[str, Any]]
-    confusion: dict[str, Any]
-    mistakes: list[dict[str, Any]]
-    calibration: list[dict[str, Any]]
-    temperature: float
+    details: dict[str, Any]
     source_rows: dict[str, Any] | None = None
 
 
@@ -67,30 +67,62 @@ def finish(
     """Save the model, then read the test with what was saved, as its user will."""
     progress.candidate(chosen.candidate.id, 1, 1)
     workshop.report = lambda text, share: progress.update(text, share)
-    baseline = next(a for a in assessed if a.candidate.method == NO_TRANSFER and not a.candidate.settings)
-    model = FittedModel(data.task, workshop.final(chosen.candidate), **_about(chosen.candidate, workshop, data))
+    task = data.task
+    baseline = next(a for a in assessed if a.candidate.method == no_transfer(task.kind) and not a.candidate.settings)
+    kind: Any = FittedModel if isinstance(task, Classify) else FittedWriter
+    model = kind(task, workshop.final(chosen.candidate), **_about(chosen.candidate, workshop, data))
     weighed = _source_rows(chosen.candidate, data, workshop, ledger)
-    model.path.temperature = _temperature(chosen, data)
+    if isinstance(task, Classify):
+        model.path.temperature = _temperature(chosen, data)
     test = data.test.open()
-    labels = data.task.encode(test.labels or ())
+    expected = task.encode(test)
     folder = ledger.folder / MODEL
     model.save(folder)
     progress.update("test", 0.0)
-    precision = workshop.precision(chosen.candidate.backbone)
-    log_probabilities = load(folder).path.log_probabilities(test.texts, precision)
-    against = workshop.final(baseline.candidate).log_probabilities(test.texts)
-    _keep(chosen.candidate.id, data, test.rows, test.labels or (), log_probabilities, ledger)
+    path = load(folder).path
+    found = workshop.answers(path, test.texts, workshop.precision(chosen.candidate.backbone))
+    against = workshop.answers(workshop.final(baseline.candidate), test.texts)
+    _keep(chosen.candidate.id, data, test, found, ledger)
     if baseline is not chosen:
-        _keep(baseline.candidate.id, data, test.rows, test.labels or (), against, ledger)
-    probabilities, others = np.exp(log_probabilities), np.exp(against)
-    seed, metric = workshop.recipe.seed, data.task.metric
+        _keep(baseline.candidate.id, data, test, against, ledger)
+    own, other = task.judged(found), task.judged(against)
+    seed = workshop.recipe.seed
+    details = (
+        _of_labels(expected, own, other, test, task, model.path.temperature)
+        if isinstance(task, Classify)
+        else wrote.details(expected, own, other, test, task.metrics, seed)
+    )
+    if isinstance(path, WriterPath):
+        details["loops"] = path.looped
     ending = Ending(
-        {k: v.to_dict() for k, v in metric_intervals(labels, probabilities, seed=seed).items()},
-        {k: v.to_dict() for k, v in metric_intervals(labels, others, seed=seed).items()},
-        compare(labels, probabilities, others, metric=metric, seed=seed).to_dict(),
-        [
+        {k: v.to_dict() for k, v in metric_intervals(expected, own, seed=seed, names=task.metrics).items()},
+        {k: v.to_dict() for k, v in metric_intervals(expected, other, seed=seed, names=task.metrics).items()},
+        compare(expected, own, other, metric=task.metric, seed=seed).to_dict(),
+        details,
+        weighed,
+    )
+    model.card = card(workshop.recipe, data, model, chosen.record, ending.test, ending.no_transfer)
+    model.made["test"] = ending.test
+    model.save(folder)
+    return ending
+
+
+def _of_labels(
+    labels: np.ndarray, probabilities: np.ndarray, others: np.ndarray, test: Examples, task: Classify, heat: float
+) -> dict[str, Any]:
+    """Each class alone (``by_label``, the largest gain first), the confusion, the most confident mistakes, calibration.
+
+    Args:
+        labels: int64 [N].
+        probabilities, others: of the chosen candidate and of no transfer, [N, C].
+        test: the examples.
+        task: names the labels.
+        heat: the temperature that logits are divided by.
+    """
+    return {
+        "by_label": [
             {
-                "label": data.task.labels[d.label],
+                "label": task.labels[d.label],
                 "n": d.n,
                 "chosen": d.a,
                 "no_transfer": d.b,
@@ -100,25 +132,20 @@ def finish(
             }
             for d in difference_by_label(labels, probabilities, others)
         ],
-        {"labels": list(data.task.labels), "matrix": confusion(labels, probabilities).astype(int).tolist()},
-        [
+        "temperature": heat,
+        "confusion": {"labels": list(task.labels), "matrix": confusion(labels, probabilities).astype(int).tolist()},
+        "mistakes": [
             {
                 "text": test.texts[m.index],
-                "label": data.task.labels[m.label],
-                "predicted": data.task.labels[m.predicted],
+                "label": task.labels[m.label],
+                "predicted": task.labels[m.predicted],
                 "probability": m.probability,
                 "row": int(np.asarray(test.rows)[m.index]),
             }
             for m in confident_mistakes(labels, probabilities, 12)
         ],
-        [b.to_dict() for b in reliability(labels, probabilities)],
-        model.path.temperature,
-        weighed,
-    )
-    model.card = card(workshop.recipe, data, model, chosen.record, ending.test, ending.no_transfer)
-    model.made["test"] = ending.test
-    model.save(folder)
-    return ending
+        "calibration": [b.to_dict() for b in reliability(labels, probabilities)],
+    }
 
 
 def _source_rows(candidate: Candidate, data: StudyData, workshop: Workshop, ledger: Ledger) -> dict[str, Any] | None:
@@ -149,7 +176,7 @@ def _about(candidate: Candidate, workshop: Workshop, data: StudyData) -> dict[st
         "candidate": candidate.to_dict(),
         "seed": recipe.seed,
         "data": [dict(part) for part in data.parts],
-        "columns": {"input": recipe.task.input, "label": recipe.task.label, "bins": recipe.task.bins},
+        "columns": _columns(recipe),
     }
     if backbone is None:
         return {"method": candidate.method, "made": made}
@@ -168,6 +195,14 @@ def _about(candidate: Candidate, workshop: Workshop, data: StudyData) -> dict[st
     return {"method": candidate.method, "backbone": fields, "made": made}
 
 
+def _columns(recipe: Recipe) -> dict[str, Any]:
+    """What the user calls the columns, by which ``transfuse predict`` and ``evaluate`` find them."""
+    task = recipe.task
+    if writes(task):
+        return {"input": task.input, "label": task.output, "context": task.context}
+    return {"input": task.input, "label": task.label, "bins": task.bins}
+
+
 def _temperature(chosen: Assessed, data: StudyData) -> float:
     """One number that makes the chosen candidate's validation probabilities as likely as can be.
 
@@ -175,8 +210,7 @@ def _temperature(chosen: Assessed, data: StudyData) -> float:
     row is right, the most likely confidence would be 1, and a few dozen rows are no ground for that.
     """
     assert chosen.probabilities is not None
-    rows = np.unique(np.concatenate([left_out for _, _, left_out in data.splits.fits]))
-    labels = data.task.encode([(data.train.labels or ())[i] for i in rows])
+    labels = data.task.encode(data.train.take(validation_rows(data)))
     scores = np.log(np.maximum(chosen.probabilities, 1e-30))  # [R, N, C]
     flat, repeats = scores.reshape(-1, scores.shape[-1]), len(scores)
     ranked = np.sort(flat, axis=1)
@@ -186,9 +220,6 @@ def _temperature(chosen: Assessed, data: StudyData) -> float:
     return round(temperature(flat, np.concatenate([np.tile(labels, repeats), np.full(repeats, runner_up)])), 4)
 
 
-def _keep(
-    name: str, data: StudyData, rows: Any, labels: tuple[str, ...], log_probabilities: np.ndarray, ledger: Ledger
-) -> None:
-    columns: dict[str, Any] = {"split": ["test"] * len(labels), "row": rows, "label": list(labels)}
-    columns |= {f"log_p {label}": log_probabilities[:, i] for i, label in enumerate(data.task.labels)}
-    ledger.write_predictions(f"test.{name}", columns)
+def _keep(name: str, data: StudyData, test: Examples, answers: np.ndarray, ledger: Ledger) -> None:
+    columns: dict[str, Any] = {"split": ["test"] * len(test), "row": test.rows, "label": list(test.labels or ())}
+    ledger.write_predictions(f"test.{name}", columns | data.task.columns(answers))

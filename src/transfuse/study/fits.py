@@ -35,7 +35,7 @@ class Fits:
         """Fit some of what is planned, one candidate after another, unless it was fitted before.
 
         Returns:
-            (candidate, record, probabilities where there are some) of each.
+            (candidate, record, answers where there are some) of each.
         """
         running = [p for p in planned if p.room is None]
         out: list[tuple[Candidate, dict[str, Any], np.ndarray | None]] = []
@@ -48,7 +48,7 @@ class Fits:
             if record is None or (record["status"] != "done" and one.candidate.id not in self.tried):
                 record = self._fit(one, running)
             found = self.ledger.read_predictions(one.candidate.id) if record["status"] == "done" else None
-            out.append((one.candidate, record | estimate, probabilities(found, self.data)))
+            out.append((one.candidate, record | estimate, answers(found, self.data)))
         return out
 
     def _fit(self, one: Planned, running: Sequence[Planned]) -> dict[str, Any]:
@@ -111,23 +111,23 @@ def _record(status: str, reason: str, outcome: Outcome | None = None) -> dict[st
 
 
 def _keep(name: str, outcome: Outcome, data: StudyData, ledger: Ledger) -> None:
-    """One row a prediction: repeat, row of the user's file, label, and a log-probability for each class."""
+    """One row a prediction: repeat, row of the user's file, label, and a log-probability for each class or the text."""
     rows = validation_rows(data)
-    repeats = len(outcome.log_probabilities)
-    flat = outcome.log_probabilities.reshape(-1, len(data.task.labels))
+    repeats = len(outcome.answers)
+    flat = outcome.answers.reshape(repeats * len(rows), *outcome.answers.shape[2:])
     columns: dict[str, Any] = {
         "split": ["validation"] * len(flat),
         "repeat": np.repeat(np.arange(repeats), len(rows)),
         "row": np.tile(np.asarray(data.train.rows)[rows], repeats),
         "label": [(data.train.labels or ())[i] for i in rows] * repeats,
     }
-    columns |= {f"log_p {label}": flat[:, i] for i, label in enumerate(data.task.labels)}
+    columns |= data.task.columns(flat)
     ledger.write_predictions(name, columns)
 
 
-def probabilities(columns: dict[str, np.ndarray] | None, data: StudyData) -> np.ndarray | None:
-    """The log-probabilities [R, N, C] that `_keep` wrote."""
+def answers(columns: dict[str, np.ndarray] | None, data: StudyData) -> np.ndarray | None:
+    """The log-probabilities [R, N, C], or the texts [R, N], that `_keep` wrote."""
     if columns is None:
         return None
-    flat = np.stack([columns[f"log_p {label}"] for label in data.task.labels], axis=1)
-    return flat.reshape(data.splits.repeats, -1, flat.shape[1])
+    flat = data.task.from_columns(columns)
+    return flat.reshape(data.splits.repeats, -1, *flat.shape[1:])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from transfuse.advice.planner import Planned
 from transfuse.engine.ledger import Ledger
 from transfuse.study.assess import Assessed, Judge
@@ -44,5 +42,5 @@ def try_placebo(
     one = Planned(placebo, chosen.record["estimate"])
     ((_, _, found),) = fits.run([one], [*planned, one])
     if found is not None:
-        result = judge.compare(chosen.probabilities, np.exp(found)).to_dict()
+        result = judge.compare(chosen.probabilities, fits.data.task.judged(found)).to_dict()
         chosen.record["transfer"].append({"kind": KEY, "against": placebo.id, "split": "validation", **result})

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from transfuse.advice.candidates import AUTO
+from transfuse.advice.candidates import automatic_of
 from transfuse.data import (
     Columns,
     Examples,
@@ -26,6 +26,7 @@ from transfuse.errors import DataError, RecipeError, StudyError, nearest
 from transfuse.methods.catalogue import METHODS, method
 from transfuse.study.recipe import Recipe, Split, Task
 from transfuse.tasks.classify import MAX_TOKENS, Classify
+from transfuse.tasks.writing import KINDS, Writing
 
 MOST_CROSS_VALIDATED = 4000
 """More labelled rows than this are split once instead of cross-validated."""
@@ -36,6 +37,8 @@ MOST_NUMBERS = 20
 """Numbers as labels are taken for measurements if there are more different ones than this and than a tenth of the rows.
 """
 MOST_HELD_OUT = 2000
+MOST_CROSS_WRITTEN, MOST_WRITTEN = 60, 200
+"""The same two where answers are written, each of which takes as long as the training of several rows."""
 
 
 class SealedTest:
@@ -92,18 +95,20 @@ class StudyData:
         unlabelled: target texts without labels, or None.
         sources: labelled source rows by name, shuffled by the seed.
         related: the names of those sources that have labels of their own.
+        source_tasks: of each source, where answers are written, its own task.
         findings: what was left out and why, and what is wrong with the data.
         parts: each part with its origin, its rows and its labels, for the report.
         fingerprint: of all of it.
     """
 
-    task: Classify
+    task: Classify | Writing
     train: Examples
     splits: Splits
     test: SealedTest
     unlabelled: Examples | None
     sources: Mapping[str, Examples]
     related: frozenset[str]
+    source_tasks: Mapping[str, Writing]
     findings: tuple[Finding, ...]
     parts: tuple[dict[str, object], ...]
     fingerprint: str
@@ -124,7 +129,8 @@ def prepare(recipe: Recipe) -> StudyData:
     dropped += [found] if found else []
     train, validation = _validation(recipe, train, test, dropped)
     train, unlabelled = _shots(recipe, train)
-    require_classes(train)
+    if not writes(recipe.task):
+        require_classes(train)
     task = _task(recipe.task, train, validation, test)
     read_sources = {s.name: _source(recipe, i, task, dropped) for i, s in enumerate(recipe.sources)}
     own_file = {} if isinstance(recipe.target.test, Split) else {"train": whole}
@@ -138,9 +144,9 @@ def prepare(recipe: Recipe) -> StudyData:
         extra = read(recipe.target.unlabelled, columns=columns, base=recipe.base)
         unlabelled, found = drop_copies(extra.unlabelled(), test, "unlabelled")
         dropped += [found] if found else []
-    splits, train = _splits(recipe, train, validation)
+    splits, train = _splits(recipe, task, train, validation)
     parts = [("target train", train), ("test", test), ("unlabelled", unlabelled), *sources.items()]
-    checked = _check(train, test, sources, splits)
+    checked = _check(task, train, test, sources, splits)
     prints = [examples.fingerprint() for _, examples in parts if examples is not None]
     return StudyData(
         task,
@@ -149,14 +155,26 @@ def prepare(recipe: Recipe) -> StudyData:
         SealedTest(test),
         unlabelled,
         sources,
-        frozenset(name for name, examples in sources.items() if not set(examples.classes()) & set(task.labels)),
+        frozenset(
+            name
+            for name, examples in sources.items()
+            if not writes(recipe.task) and not set(examples.classes()) & set(task.labels)
+        ),
+        {s.name: _writing(recipe.task_of(s)) for s in recipe.sources} if writes(recipe.task) else {},
         (*dropped, *checked),
-        tuple(_part(name, examples) for name, examples in parts if examples is not None),
+        tuple(_part(task, name, examples) for name, examples in parts if examples is not None),
         "-".join(p[:16] for p in prints),
     )
 
 
+def writes(task: Task) -> bool:
+    """Whether the answer is text."""
+    return task.kind in KINDS
+
+
 def _columns(task: Task, group: str | None = None) -> Columns:
+    if writes(task):
+        return Columns(task.input, task.output, task.weight, group, written=True, context=task.context)
     return Columns(input=task.input, label=task.label, weight=task.weight, group=group, bins=task.bins)
 
 
@@ -164,13 +182,24 @@ def _target(recipe: Recipe) -> tuple[Examples, Examples]:
     target = recipe.target
     columns = _columns(recipe.task, target.group_column)
     whole = read(target.reference, columns=columns, base=recipe.base)
-    _refuse_measurements(whole, recipe.task)
+    if not writes(recipe.task):
+        _refuse_measurements(whole, recipe.task)
     if len(whole) == 0:
         raise DataError(f"{target.reference}: no rows are left after `bins`", expected="rows", remedy="Widen the bins.")
     if isinstance(target.test, Split):
-        held, rest = hold_out(whole, target.test.rows, target.test.seed)
+        held, rest = _hold_out(recipe.task, whole, target.test.rows, target.test.seed)
         return whole.take(rest), whole.take(held)
     return whole, read(target.test, columns=_columns(recipe.task), base=recipe.base)
+
+
+def _hold_out(task: Task, examples: Examples, rows: int | float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`hold_out` in the shares of the labels, of which written answers have none."""
+    return hold_out(dataclasses.replace(examples, labels=None) if writes(task) else examples, rows, seed)
+
+
+def strata(task: Classify | Writing, examples: Examples) -> tuple[str, ...]:
+    """By what rows are drawn and dealt: the labels, where answers are labels."""
+    return ("",) * len(examples) if isinstance(task, Writing) else examples.labels or ()
 
 
 def _refuse_measurements(examples: Examples, task: Task) -> None:
@@ -191,7 +220,7 @@ def _validation(
     if wanted is None:
         return train, None
     if isinstance(wanted, Split):
-        held, rest = hold_out(train, wanted.rows, wanted.seed)
+        held, rest = _hold_out(recipe.task, train, wanted.rows, wanted.seed)
         return train.take(rest), train.take(held)
     validation = read(wanted, columns=_columns(recipe.task), base=recipe.base)
     for part, against in ((validation, test), (train, validation)):
@@ -210,27 +239,46 @@ def _shots(recipe: Recipe, train: Examples) -> tuple[Examples, Examples | None]:
         return train, None
     seed = recipe.seed if recipe.target.seed is None else recipe.target.seed
     with _naming(train):
-        drawn = draw_shots(train.labels or (), recipe.target.shots, seed)
+        drawn = draw_shots(("",) * len(train) if writes(recipe.task) else train.labels or (), recipe.target.shots, seed)
     others = np.setdiff1d(np.arange(len(train)), drawn)
     return train.take(drawn), train.take(others).unlabelled()
 
 
-def _task(section: Task, train: Examples, validation: Examples | None, test: Examples) -> Classify:
+def _task(section: Task, train: Examples, validation: Examples | None, test: Examples) -> Classify | Writing:
+    if writes(section):
+        return _writing(section)
     labels = set(train.classes()) | set(test.classes()) | set(validation.classes() if validation else ())
     if section.labels is not None:
         for part in (train, validation, test):
             _refuse_unknown(part, section)
         labels = set(section.labels)
-    template = None if section.template is None else section.template.replace("{{", "{").replace("}}", "}")
     return Classify(
         tuple(sorted(labels)),
-        template=template,
+        template=_template(section),
         words=section.words or {},
         metric=section.metric,
         max_tokens=section.max_tokens or MAX_TOKENS,
         input=section.input or "text",
         label=section.label,
     )
+
+
+def _template(section: Task) -> str | None:
+    return None if section.template is None else section.template.replace("{{", "{").replace("}}", "}")
+
+
+def _writing(section: Task) -> Writing:
+    """The task of a recipe whose answers are text; what it does not say keeps its default."""
+    said = {
+        "max_tokens": section.max_tokens,
+        "max_new_tokens": section.max_new_tokens,
+        "languages": section.languages,
+        "stop": section.stop,
+        "input": section.input,
+        "label": section.output,
+    }
+    given = {key: value for key, value in said.items() if value is not None}
+    return Writing(section.kind, _template(section), section.metric, **given)  # type: ignore[arg-type]
 
 
 def _refuse_unknown(part: Examples | None, section: Task) -> None:
@@ -247,10 +295,12 @@ def _refuse_unknown(part: Examples | None, section: Task) -> None:
         )
 
 
-def _source(recipe: Recipe, index: int, task: Classify, dropped: list[Finding]) -> Examples:
+def _source(recipe: Recipe, index: int, task: Classify | Writing, dropped: list[Finding]) -> Examples:
     """A source's rows with labels of the target; all rows where it has none of them and a method learns from others."""
     source = recipe.sources[index]
     examples = read(source.data, columns=_columns(recipe.task_of(source)), base=recipe.base)
+    if isinstance(task, Writing):
+        return examples
     shared = [i for i, label in enumerate(examples.labels or ()) if label in task.labels]
     if not shared and learns_from_others(recipe):
         return examples
@@ -274,7 +324,9 @@ def _source(recipe: Recipe, index: int, task: Classify, dropped: list[Finding]) 
 def learns_from_others(recipe: Recipe) -> bool:
     """Whether some method of a recipe learns from sources with labels of their own."""
     names = (
-        [name for name, _, _ in AUTO] if isinstance(recipe.methods, str) else [named.name for named in recipe.methods]
+        [name for name, _, _ in automatic_of(recipe.task.kind)]
+        if isinstance(recipe.methods, str)
+        else [named.name for named in recipe.methods]
     )
     return any(name in METHODS and method(name).uses_related for name in names)
 
@@ -288,7 +340,9 @@ def _without_copies(
     return examples.take(np.random.default_rng([seed, index]).permutation(len(examples)))
 
 
-def _splits(recipe: Recipe, train: Examples, validation: Examples | None) -> tuple[Splits, Examples]:
+def _splits(
+    recipe: Recipe, task: Classify | Writing, train: Examples, validation: Examples | None
+) -> tuple[Splits, Examples]:
     """Who trains and who validates; a validation part of its own is appended to the training rows."""
     count = len(train)
     if validation is not None:
@@ -296,19 +350,23 @@ def _splits(recipe: Recipe, train: Examples, validation: Examples | None) -> tup
             train,
             texts=train.texts + validation.texts,
             labels=(train.labels or ()) + (validation.labels or ()),
+            further=_joined(train, validation),
             weights=_both(train.weights, validation.weights),
             groups=None,
             rows=np.concatenate([np.asarray(train.rows), np.asarray(validation.rows)]),
         )
         return Splits("split", ((0, np.arange(count), np.arange(count, len(both))),), 1, 1), both
-    if recipe.validation is None and count > MOST_CROSS_VALIDATED:
-        held, rest = hold_out(train, min(round(HELD_OUT * count), MOST_HELD_OUT), recipe.seed)
+    writing = isinstance(task, Writing)
+    if recipe.validation is None and count > (MOST_CROSS_WRITTEN if writing else MOST_CROSS_VALIDATED):
+        most = MOST_WRITTEN if writing else MOST_HELD_OUT
+        held, rest = _hold_out(recipe.task, train, min(round(HELD_OUT * count), most), recipe.seed)
         return Splits("split", ((0, rest, held),), 1, 1), train
     wanted = recipe.validation.folds if recipe.validation else 5
-    n_folds = max(min(wanted, _smallest_class(train)), 2)
-    repeats = (recipe.validation and recipe.validation.repeats) or (2 if count < REPEATED_BELOW else 1)
+    stratum = strata(task, train)
+    n_folds = max(min(wanted, _smallest_class(train, stratum)), 2)
+    repeats = (recipe.validation and recipe.validation.repeats) or (2 if count < REPEATED_BELOW and not writing else 1)
     with _naming(train):
-        dealt = folds(train.labels or (), train.groups, n_folds, repeats, recipe.seed)
+        dealt = folds(stratum, train.groups, n_folds, repeats, recipe.seed)
     return Splits("cross-validation", tuple((f.repeat, f.train, f.validation) for f in dealt), n_folds, repeats), train
 
 
@@ -325,21 +383,34 @@ def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | N
     return None if first is None or second is None else np.concatenate([first, second])
 
 
-def _smallest_class(train: Examples) -> int:
+def _joined(first: Examples, second: Examples) -> tuple[tuple[str, ...], ...] | None:
+    """What else would be right, of two parts."""
+    if first.further is None and second.further is None:
+        return None
+    return sum((part.further or ((),) * len(part) for part in (first, second)), ())
+
+
+def _smallest_class(train: Examples, stratum: tuple[str, ...]) -> int:
     """In how many rows, or groups, the rarest label stands."""
     units: tuple[object, ...] = train.groups or tuple(range(len(train)))
-    pairs = set(zip(train.labels or (), units, strict=True))
-    return min(sum(label == own for own, _ in pairs) for label in train.classes())
+    pairs = set(zip(stratum, units, strict=True))
+    return min(sum(label == own for own, _ in pairs) for label in set(stratum))
 
 
-def _check(train: Examples, test: Examples, sources: Mapping[str, Examples], splits: Splits) -> list[Finding]:
+def _check(
+    task: Classify | Writing, train: Examples, test: Examples, sources: Mapping[str, Examples], splits: Splits
+) -> list[Finding]:
     from transfuse.data import check
 
+    if isinstance(task, Writing):  # answers in words may differ, and occur once
+        bare = {name: source.unlabelled() for name, source in sources.items()}
+        return check(train.unlabelled(), test.unlabelled(), None, bare, n_folds=splits.folds)
     return check(train, test, None, sources, n_folds=splits.folds)
 
 
-def _part(name: str, examples: Examples) -> dict[str, object]:
-    labels, counts = np.unique(np.array(examples.labels or ()), return_counts=True)
+def _part(task: Classify | Writing, name: str, examples: Examples) -> dict[str, object]:
+    named = () if isinstance(task, Writing) else examples.labels or ()
+    labels, counts = np.unique(np.array(named), return_counts=True)
     return {
         "name": name,
         "origin": examples.origin,

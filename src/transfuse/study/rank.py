@@ -55,30 +55,36 @@ def rank(recipe: Recipe | str | Path, *, lang: str = "en", progress: Progress | 
         )
     progress, say = progress or Silent(), NOTES.get(lang, NOTES["en"])
     data = prepare(recipe)
+    if not isinstance(data.task, Classify):
+        raise RecipeError(
+            f"{recipe.at('task', 'kind')}: '{data.task.kind}' cannot be ranked without training",
+            expected="a task whose answer is a label",
+            remedy="Run the study: a prompt without examples costs a pass for each text.",
+        )
     workshop = Workshop(
         recipe, data, say, lambda name, done, total: progress.update(say["download"].format(name=name), 0)
     )
     found = []
     for number, reference in enumerate(recipe.backbones):
         progress.update(reference, number / len(recipe.backbones))
-        found.append(_backbone(reference, data, workshop))
-    labels = data.task.encode(data.train.labels or ())
+        found.append(_backbone(reference, data.task, data, workshop))
+    labels = data.task.encode(data.train)
     key = advice.decisive(labels)
     found.sort(key=lambda entry: -entry["readouts"][0]["scores"][key])
     return {"recipe": recipe.name, "decisive": key, "rows": len(data.train), "backbones": found}
 
 
-def _backbone(reference: str, data: StudyData, workshop: Workshop) -> dict[str, Any]:
+def _backbone(reference: str, task: Classify, data: StudyData, workshop: Workshop) -> dict[str, Any]:
     trunk = workshop.trunk(reference)
     backbone = trunk.backbone
-    template = data.task.shown() if backbone.decoder else None
-    rows = evidence(target_rows(data.task, data.train), MOST_ROWS)
+    template = task.shown() if backbone.decoder else None
+    rows = evidence(target_rows(task, data.train), MOST_ROWS)
     features = trunk.features(rows.texts, template)
     with one_blas_thread():
         ranked = advice.readouts(features, rows.labels, backbone.poolings)
         at = features[:, ranked[0].layer, backbone.poolings.index(ranked[0].pooling)]
         best = advice.calibrated(ranked[0], at, rows.labels, seed=workshop.recipe.seed)
-        sources = [_source(name, best, (at, rows.labels), template, data, trunk) for name in data.sources]
+        sources = [_source(name, best, (at, rows.labels), template, task, data, trunk) for name in data.sources]
     return {
         "reference": reference,
         "parameters": backbone.parameters,
@@ -104,13 +110,13 @@ def _source(
     best: advice.Readout,
     target: tuple[np.ndarray, np.ndarray],
     template: str | None,
+    task: Classify,
     data: StudyData,
     trunk: Trunk,
 ) -> dict[str, Any]:
     examples = data.sources[name]
     same = name not in data.related
-    task = data.task if same else Classify(tuple(examples.classes()))
-    rows = source_rows(task, {name: examples}, SOURCE_ROWS)
+    rows = source_rows(task if same else Classify(tuple(examples.classes())), {name: examples}, SOURCE_ROWS)
     assert rows is not None
     pooling = trunk.backbone.poolings.index(best.pooling)
     x = trunk.features(rows.texts, template, [best.layer])[:, 0, pooling]

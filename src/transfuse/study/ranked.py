@@ -8,8 +8,8 @@ import numpy as np
 
 from transfuse.advice.candidates import PROBE, Candidate
 from transfuse.engine.ledger import Ledger
-from transfuse.evaluation import METRICS, compare
-from transfuse.study.fits import probabilities
+from transfuse.evaluation import compare, metric_of
+from transfuse.study.fits import answers
 from transfuse.study.prepare import StudyData
 from transfuse.study.workshop import validation_rows
 
@@ -50,15 +50,15 @@ class _Probes:
     """What the frozen probes that have run say on the validation rows."""
 
     def __init__(self, candidates: Sequence[Candidate], data: StudyData, ledger: Ledger, seed: int) -> None:
-        self._labels = data.task.encode([(data.train.labels or ())[i] for i in validation_rows(data)])
+        self._labels = data.task.encode(data.train.take(validation_rows(data)))
         self._metric, self._seed = data.task.metric, seed
         self._answers: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
         for c in candidates:
             which = (c.backbone, c.sources)
             if c.method == PROBE and which not in self._answers and ledger.has_predictions(c.id):
-                found = probabilities(ledger.read_predictions(c.id), data)
+                found = answers(ledger.read_predictions(c.id), data)
                 assert found is not None
-                self._answers[which] = np.exp(found)
+                self._answers[which] = data.task.judged(found)
 
     def behind(self, backbone: str) -> int:
         """How many backbones have a probe that is shown to be better."""
@@ -74,6 +74,6 @@ class _Probes:
         found = self._answers.get((backbone, sources))
         if found is None:
             return -np.inf
-        metric, greater = METRICS[self._metric]
+        metric, greater = metric_of(self._metric)
         sums = sum(metric.statistics(self._labels, repeat).sum(axis=0) for repeat in found)
         return float(metric.combine(np.asarray(sums)[None])[0]) * (1 if greater else -1)

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from transfuse.errors import RecipeError, nearest
+from transfuse.methods.catalogue import unsuited
 from transfuse.study.located import KeyPath, Located, dump, parse, read_file
 from transfuse.study.problems import explain, shown
 from transfuse.study.sections import (
@@ -221,8 +222,9 @@ def check_methods(recipe: Recipe, known: Mapping[str, Collection[str]]) -> None:
     for index, method in enumerate(recipe.methods):
         path: KeyPath = ("methods", index)
         if method.name not in known:
-            hint = nearest(method.name, list(known))
-            problems.append(f"{recipe.at(*path)}: no method '{method.name}'.{hint} Methods: {', '.join(known)}.")
+            why = unsuited(method.name, recipe.task.kind)
+            why = why or f"no method '{method.name}'.{nearest(method.name, list(known))}"
+            problems.append(f"{recipe.at(*path)}: {why} Methods: {', '.join(known)}.")
             continue
         settings = list(known[method.name])
         for name in method.settings:

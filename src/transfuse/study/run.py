@@ -27,7 +27,7 @@ from transfuse.study.workshop import Workshop, validation_rows
 if TYPE_CHECKING:
     import pandas
 
-    from transfuse.fitted import FittedModel
+    from transfuse.fitted import FittedModel, FittedWriter
 
 
 class Study:
@@ -72,7 +72,7 @@ class Study:
         return table.sort_values(metric, ascending=False, na_position="last", ignore_index=True)
 
     @property
-    def model(self) -> FittedModel:
+    def model(self) -> FittedModel | FittedWriter:
         """The chosen candidate's fitted model."""
         from transfuse.fitted import load
 
@@ -149,9 +149,9 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
         planned = obey(decided, workshop)
         fits.run(planned, planned)
     fitted = fits.run(planned, planned)
-    labels = data.task.encode([(data.train.labels or ())[i] for i in validation_rows(data)])
+    labels = data.task.encode(data.train.take(validation_rows(data)))
     judge = _judge(data, labels, recipe.seed)
-    assessed = assess(fitted, judge)
+    assessed = assess(fitted, judge, data.task)
     chosen, barred = choose(assessed, data.task.metric, recipe.gate)
     try_placebo(chosen, judge, fits, planned, ledger, recipe.budget.minutes * 60)
     progress.note(say["chosen"].format(id=chosen.candidate.id))

@@ -30,7 +30,9 @@ from pydantic_core import PydanticCustomError
 from transfuse.data import catalog
 from transfuse.data.references import parse_hub
 from transfuse.errors import TransfuseError, nearest
+from transfuse.evaluation import TEXT_METRICS
 from transfuse.study.problems import CUSTOM, shown
+from transfuse.tasks.writing import KINDS, SURFACE
 
 LATER_BACKBONES = ("openai:", "google:")
 
@@ -115,6 +117,17 @@ SplitOrReference = Annotated[
 ]
 
 
+class _Foreign:
+    """Stands in for a value whose key belongs to another kind of task."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+
+Languages = Annotated[tuple[Column, Column], Field()]
+LANGUAGES = "the two languages by name, from and to: [English, Chinese]"
+
+
 class TaskOverrides(Section):
     """Where a source's task differs from the target's: each key given here replaces the target's, null clears it."""
 
@@ -124,18 +137,41 @@ class TaskOverrides(Section):
         None, min_length=2, description='two labels or more, each with a range: {negative: "< -0.5", positive: "> 0.5"}'
     )
     weight: Column | None = Field(None, description="the column of weights, numbers from 0")
+    output: Column | None = Field(None, description="the column of answers, of a task that writes")
+    context: Column | None = Field(None, description="the column of passages, of questions")
+    languages: Languages | None = Field(None, description=LANGUAGES)
 
     @model_serializer
     def _given(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
 
+OWN_KEYS = {
+    "label": ("classify",),
+    "bins": ("classify",),
+    "labels": ("classify",),
+    "words": ("classify",),
+    "output": tuple(KINDS),
+    "context": ("answer",),
+    "languages": ("translate",),
+    "max_new_tokens": tuple(KINDS),
+    "stop": tuple(KINDS),
+}
+"""The keys of a task that some kinds alone have."""
+
+LABEL_METRICS = ("accuracy", "macro_f1", "macro_precision", "macro_recall", "mcc")
+DECIDING = tuple(name for name, (_, greater) in TEXT_METRICS.items() if greater and name not in SURFACE)
+"""Metrics that may decide where the answer is a label, and where it is text; of all of them more is better."""
+
+
 class Task(Section):
     """What is asked: the columns, the labels, and the metric that decides."""
 
-    kind: Literal["classify"] = Field(description="the kind of task: classify (other kinds come in later versions)")
+    kind: Literal["classify", "generate", "translate", "answer"] = Field(
+        description="the kind of task: classify, generate, translate or answer"
+    )
     input: Column | None = Field(None, description="the column of texts")
-    label: Column = Field(description="the column of labels")
+    label: str = Field("", validate_default=True, description="the column of labels")
     bins: dict[str, str] | None = Field(
         None, min_length=2, description='two labels or more, each with a range: {negative: "< -0.5", positive: "> 0.5"}'
     )
@@ -147,10 +183,48 @@ class Task(Section):
     words: dict[str, Column] | None = Field(
         None, min_length=1, description="the word that stands for a label in a prompt: {neg: bad, pos: good}"
     )
-    metric: Literal["accuracy", "macro_f1", "macro_precision", "macro_recall", "mcc"] = Field(
-        "accuracy", description="the metric that decides: accuracy, macro_f1, macro_precision, macro_recall or mcc"
-    )
+    output: Column | None = Field(None, description="the column of answers")
+    context: Column | None = Field(None, description="the column of passages that questions are about")
+    languages: Languages | None = Field(None, description=LANGUAGES)
+    stop: tuple[Column, ...] | None = Field(None, description='texts at which an answer ends: ["\\n\\n"]')
+    max_new_tokens: Count | None = Field(None, description="tokens of the longest answer, a whole number of at least 1")
+    metric: str = Field("", description="the metric that decides, such as accuracy, chrf or f1")
     max_tokens: Count | None = Field(None, description="tokens kept of a text, a whole number of at least 1")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_keys(cls, task: Any) -> Any:
+        """A key of another kind becomes a mark, which its own validator refuses by name; each kind has its metric."""
+        kind = task.get("kind") if isinstance(task, Mapping) else None
+        if kind not in ("classify", *KINDS):
+            return task
+        usual = "accuracy" if kind == "classify" else KINDS[str(kind)].metrics[0]
+        task = {**task, "metric": usual if task.get("metric") is None else task["metric"]}
+        foreign = [key for key, kinds in OWN_KEYS.items() if kind not in kinds and task.get(key) not in (None, "")]
+        return {**task, **{key: _Foreign(str(kind)) for key in foreign}}
+
+    @field_validator(*OWN_KEYS, mode="before")
+    @classmethod
+    def _not_foreign(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, _Foreign):
+            kinds = ", ".join(OWN_KEYS[str(info.field_name)])
+            raise wrong(f"belongs to tasks of kind {kinds}, and this one is '{value.kind}'. Leave it out.")
+        return value
+
+    @field_validator("label")
+    @classmethod
+    def _labels_column(cls, label: str, info: ValidationInfo) -> str:
+        if not label and info.data.get("kind") == "classify":
+            raise wrong("missing. Expected: the column of labels.")
+        return label
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, metric: str, info: ValidationInfo) -> str:
+        known = DECIDING if info.data.get("kind") in KINDS else LABEL_METRICS
+        if metric not in known:
+            raise wrong(f"found {shown(metric)}.{nearest(metric, list(known))} Expected: {', '.join(known)}.")
+        return metric
 
     @field_validator("template")
     @classmethod

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from transfuse.errors import RecipeError
-from transfuse.methods.catalogue import METHODS, method, settings
+from transfuse.methods.catalogue import LABELS, method, of_kind, settings
 from transfuse.study.problems import shown
 from transfuse.study.recipe import Recipe, check_methods
 
@@ -26,35 +26,36 @@ def known_methods(recipe: Recipe) -> None:
     Raises:
         RecipeError: all of them at once, each with its line.
     """
-    check_methods(recipe, {name: settings(name) for name in METHODS})
+    kind = recipe.task.kind
+    check_methods(recipe, {name: settings(name, kind) for name in of_kind(kind)})
     if isinstance(recipe.methods, str):
         return
     problems = [
         f"{recipe.at('methods', index, named.name, key)}: found {shown(value)}. Expected: {wanted}."
         for index, named in enumerate(recipe.methods)
         for key, values in named.settings.items()
-        for value in choices(named.name, key, values)
-        if (wanted := expected(named.name, key, value))
+        for value in choices(named.name, key, values, kind)
+        if (wanted := expected(named.name, key, value, kind))
     ]
     problems += [
         f"{recipe.at('methods', index)}: {count} combinations of settings. Expected: at most {MOST_CHOICES}."
         for index, named in enumerate(recipe.methods)
-        if (count := math.prod(len(choices(named.name, k, v)) for k, v in named.settings.items())) > MOST_CHOICES
+        if (count := math.prod(len(choices(named.name, k, v, kind)) for k, v in named.settings.items())) > MOST_CHOICES
     ]
     if problems:
         raise RecipeError("\n".join(problems), remedy="Correct the settings; docs/methods.md lists them.")
 
 
-def choices(name: str, key: str, value: Any) -> list[Any]:
+def choices(name: str, key: str, value: Any, kind: str = LABELS) -> list[Any]:
     """The values of a setting that are tried: those of a list, where the method itself takes one value."""
-    hint = typing.get_type_hints(method(name).plan, include_extras=True)[key]
+    hint = typing.get_type_hints(method(name, kind).plan, include_extras=True)[key]
     takes_list = any(typing.get_origin(part) is Sequence for part in (hint, *typing.get_args(hint)))
     return [value] if takes_list or not isinstance(value, list) or not value else list(value)
 
 
-def combinations(name: str, settings: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def combinations(name: str, settings: Mapping[str, Any], kind: str = LABELS) -> Iterator[Mapping[str, Any]]:
     """``{learning_rate: [1e-4, 3e-4]}`` as two settings, to be compared on validation; all pairs of several lists."""
-    values = [choices(name, key, value) for key, value in settings.items()]
+    values = [choices(name, key, value, kind) for key, value in settings.items()]
     for combined in itertools.product(*values):
         yield dict(zip(settings, combined, strict=True))
 
@@ -63,22 +64,24 @@ def wanted(recipe: Recipe) -> list[tuple[str, Mapping[str, Any]]] | None:
     """The methods of a recipe, each with its settings; None for ``auto``."""
     if isinstance(recipe.methods, str):
         return None
-    return [(m.name, settings) for m in recipe.methods for settings in combinations(m.name, m.settings)]
+    return [
+        (m.name, settings) for m in recipe.methods for settings in combinations(m.name, m.settings, recipe.task.kind)
+    ]
 
 
 def place(recipe: Recipe, name: str, settings: Mapping[str, Any]) -> str:
     """Where in the recipe a method with some settings stands."""
-    named = enumerate(() if isinstance(recipe.methods, str) else recipe.methods)
-    found = (i for i, m in named if m.name == name and dict(settings) in combinations(name, m.settings))
+    named, kind = enumerate(() if isinstance(recipe.methods, str) else recipe.methods), recipe.task.kind
+    found = (i for i, m in named if m.name == name and dict(settings) in combinations(name, m.settings, kind))
     index = next(found, None)
     return recipe.origin if index is None else recipe.at("methods", index)
 
 
-def expected(name: str, key: str, value: object) -> str:
+def expected(name: str, key: str, value: object, kind: str = LABELS) -> str:
     """What a setting of a method takes, in words; empty where the value is that."""
     from pydantic import TypeAdapter, ValidationError
 
-    hint = typing.get_type_hints(method(name).plan, include_extras=True)[key]
+    hint = typing.get_type_hints(method(name, kind).plan, include_extras=True)[key]
     try:
         TypeAdapter(hint).validate_python(value, strict=True)
     except ValidationError:

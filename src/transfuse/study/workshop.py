@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from transfuse.engine.store import activations
 from transfuse.engine.trunk import Trunk
 from transfuse.engine.watch import MemoryWatch
 from transfuse.errors import RecipeError
-from transfuse.fitted.paths import Path
 from transfuse.methods.catalogue import method
 from transfuse.study.prepare import StudyData
 from transfuse.study.recipe import Recipe
@@ -35,14 +34,14 @@ class Outcome:
     """What fitting a candidate gave.
 
     Args:
-        log_probabilities: float64 [R, N, C] of the validation rows.
+        answers: to the validation rows: log-probabilities float64 [R, N, C], or texts, object [R, N].
         fit: seconds of all fits.
         predict_per_1000: seconds to predict 1,000 texts that were never seen, in float32.
         peak_memory: MiB.
         trainable_parameters: of the last fit.
     """
 
-    log_probabilities: np.ndarray
+    answers: np.ndarray
     fit: float
     predict_per_1000: float
     peak_memory: float
@@ -129,10 +128,12 @@ class Workshop:
             {name: examples for name, examples in sources.items() if name not in self.data.related},
             {name: examples for name, examples in sources.items() if name in self.data.related},
             self.data.unlabelled,
+            {name: self.data.source_tasks[name] for name in candidate.sources if name in self.data.source_tasks},
         )
         backbone = self.backbone(candidate.backbone)
         try:
-            return method(candidate.method).plan(self.data.task, backbone, data, self.recipe.seed, **candidate.settings)
+            described = method(candidate.method, candidate.kind)
+            return described.plan(self.data.task, backbone, data, self.recipe.seed, **candidate.settings)
         except TypeError as error:
             raise RecipeError(
                 f"method '{candidate.method}': a setting has the wrong type: {error}",
@@ -145,7 +146,7 @@ class Workshop:
         splits, train = self.data.splits, self.data.train
         rows = validation_rows(self.data)
         place = {int(row): i for i, row in enumerate(rows)}
-        out = np.empty((splits.repeats, len(rows), len(self.data.task.labels)))
+        out = self.data.task.empty(splits.repeats, len(rows))
         engine = self.engine(candidate.backbone)
         seconds, path = 0.0, None
         with MemoryWatch() as watch:
@@ -162,11 +163,19 @@ class Workshop:
             assert path is not None
             sample = [train.texts[i] for i in rows[:TIMED]]
             start = time.perf_counter()
-            path.log_probabilities(sample)
+            self.answers(path, sample)
             speed = (time.perf_counter() - start) / len(sample) * 1000
         return Outcome(out, seconds, speed, watch.peak, path.trainable_parameters)
 
-    def final(self, candidate: Candidate) -> Path:
+    @staticmethod
+    def answers(path: Any, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """Log-probabilities [N, C] or texts, object [N], by the whole path, as its user will get them."""
+        found: np.ndarray = (
+            path.answers(texts, precision) if hasattr(path, "answers") else path.log_probabilities(texts, precision)
+        )
+        return found
+
+    def final(self, candidate: Candidate) -> Any:
         """Fit a candidate on all rows that it may learn from: all labelled ones, or the training part of a split."""
         splits = self.data.splits
         whole = splits.fits[0][1] if splits.kind == "split" else np.arange(len(self.data.train))

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from transfuse.data.examples import Examples
 from transfuse.errors import DataError, nearest
+from transfuse.evaluation import METRICS
 
 MAX_TOKENS = 256
 """Tokens a text, template included, where the recipe says nothing."""
@@ -60,12 +62,18 @@ class Classify:
         names = (name.replace("_", " ").strip().capitalize() for name in (self.input, self.label))
         return "{}: {{text}}\n{}:".format(*names)
 
-    def encode(self, labels: Sequence[str]) -> np.ndarray:
-        """Labels as int64 [N], positions in ``self.labels``.
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All that answers are measured by."""
+        return tuple(METRICS)
+
+    def encode(self, examples: Examples | Sequence[str]) -> np.ndarray:
+        """Labels, or those of examples, as int64 [N], positions in ``self.labels``.
 
         Raises:
             DataError: a label that the task does not have.
         """
+        labels = (examples.labels or ()) if isinstance(examples, Examples) else examples
         position = {label: i for i, label in enumerate(self.labels)}
         try:
             return np.array([position[label] for label in labels], dtype=np.int64)
@@ -76,6 +84,22 @@ class Classify:
                 expected=", ".join(self.labels[:20]),
                 remedy="Correct the label, or add training rows that have it.",
             ) from error
+
+    def judged(self, answers: np.ndarray) -> np.ndarray:
+        """What metrics take: probabilities [..., C] of log-probabilities."""
+        return np.asarray(np.exp(answers))
+
+    def empty(self, *shape: int) -> np.ndarray:
+        """Room for answers: log-probabilities of the C classes."""
+        return np.empty((*shape, len(self.labels)))
+
+    def columns(self, answers: np.ndarray) -> dict[str, Any]:
+        """Log-probabilities [M, C] as columns of a table, one a class."""
+        return {f"log_p {label}": answers[:, i] for i, label in enumerate(self.labels)}
+
+    def from_columns(self, columns: Mapping[str, Any]) -> np.ndarray:
+        """The inverse of `columns`, float64 [M, C]."""
+        return np.stack([np.asarray(columns[f"log_p {label}"]) for label in self.labels], axis=1)
 
     def to_dict(self) -> dict[str, Any]:
         """For manifest.json and report.json."""

@@ -1,0 +1,254 @@
+"""Requests and answers in the shapes that people keep them in: two columns, chat messages, Alpaca, ShareGPT, SQuAD, PO.
+
+A shape is known by its keys, unless the columns are named; what is wrong with it is told with its row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transfuse.data.labels import is_missing, name_rows
+from transfuse.data.table import Table
+from transfuse.errors import DataError, nearest
+
+REQUEST, ANSWER, FURTHER = "request", "answer", "further answers"
+"""The columns that every shape becomes."""
+
+REQUESTS = ("request", "instruction", "prompt", "question", "source", "input", "text", "sentence", "msgid")
+ANSWERS = ("answer", "response", "output", "completion", "reply", "target", "translation", "reference", "msgstr")
+CHATS = ("messages", "conversations", "conversation")
+ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant"}
+"""ShareGPT's and others' names of the roles."""
+
+
+def plain(table: Table, request: str | None, answer: str | None, context: str | None) -> Table:
+    """A table with `REQUEST` and `ANSWER`, and `FURTHER` where more answers than one are right.
+
+    Args:
+        table: as it was read.
+        request, answer: the columns, where the user names them.
+        context: a column of passages that the requests are about.
+
+    Raises:
+        DataError: columns that are missing or unclear, or a row that does not have the shape; rows are named.
+    """
+    if request is None and answer is None:
+        for known, convert in SHAPES:
+            name = known(table.columns)
+            if name is not None:
+                return convert(table, name)
+    asked = _column(table, request, REQUESTS, "input", (answer, context))
+    answered = _column(table, answer, ANSWERS, "output", (asked, context))
+    requests = _texts(table, asked)
+    if context is not None:
+        passages = _texts(table, _column(table, context, (), "context", ()))
+        requests = [about(q, p) for q, p in zip(requests, passages, strict=True)]
+    found, further = _answers(table, answered)
+    return _made(table, requests, found, further)
+
+
+def about(question: str, passage: str) -> str:
+    """A question with its passage; the question comes first, so that a passage that is too long loses its own end."""
+    return f"Question: {question.strip()}\nPassage: {passage.strip()}"
+
+
+def apart(text: str) -> tuple[str, str]:
+    """The question and the passage that `about` put together; the passage is empty where there is none."""
+    question, _, passage = text.partition("\nPassage: ")
+    return question.removeprefix("Question: "), passage
+
+
+def _made(
+    table: Table, requests: Sequence[str], answers: Sequence[str], further: Sequence[tuple[str, ...]] | None = None
+) -> Table:
+    columns: dict[str, list[Any]] = {**table.columns, REQUEST: list(requests), ANSWER: list(answers)}
+    if further is not None and any(further):
+        columns[FURTHER] = list(further)
+    return dataclasses.replace(table, columns=columns, arrow=None)
+
+
+def _column(table: Table, named: str | None, usual: Sequence[str], key: str, others: Sequence[str | None]) -> str:
+    """The column that is named, or the only one with a usual name."""
+    if named is not None:
+        if named not in table.columns:
+            raise DataError(
+                f"{table.origin}: no column '{named}'.{nearest(named, list(table.columns))}",
+                expected="one of the columns " + ", ".join(f"'{name}'" for name in table.columns),
+            )
+        return named
+    found = [c for name in usual for c in table.columns if c.strip().casefold() == name and c not in others]
+    if not found:
+        raise DataError(
+            f"{table.origin}: which column holds the {'requests' if key == 'input' else 'answers'}?",
+            expected="one of the columns " + ", ".join(f"'{name}'" for name in table.columns),
+            remedy=f"Name it: task: {{{key}: COLUMN}}.",
+        )
+    return found[0]
+
+
+def _texts(table: Table, column: str) -> list[str]:
+    """A column of texts; none may be missing."""
+    values = table.columns[column]
+    for row, value in zip(table.rows, values, strict=True):
+        if isinstance(value, list | dict | bytes):
+            raise DataError(
+                f"{table.origin}, column '{column}', row {row}: {type(value).__name__} {value!r:.60}",
+                expected="a text in every row",
+            )
+    missing = [i for i, value in enumerate(values) if is_missing(value)]
+    if missing:
+        raise DataError(
+            f"{table.origin}, column '{column}', {name_rows(table.rows[missing])}: no text",
+            expected="a text in every row",
+            remedy="Fill it, or drop these rows.",
+        )
+    return [str(value) for value in values]
+
+
+def _answers(table: Table, column: str) -> tuple[list[str], list[tuple[str, ...]] | None]:
+    """A column of answers, of which some may be lists; an empty text means that there is no answer."""
+    first, further = [], []
+    for row, value in zip(table.rows, table.columns[column], strict=True):
+        several = _several(value)
+        if several is None or not all(isinstance(one, str | int | float) for one in several):
+            raise DataError(
+                f"{table.origin}, column '{column}', row {row}: {value!r:.60}",
+                expected="an answer: a text, or a list of texts of which each is right",
+                remedy='Fill it, or write "" where there is no answer.',
+            )
+        first.append(str(several[0]) if several else "")
+        further.append(tuple(str(one) for one in several[1:]))
+    return first, further
+
+
+def _several(value: Any) -> list[Any] | None:
+    """The accepted answers of a row, as a text, a list, or SQuAD's {"text": [...]}; None where there is nothing."""
+    if isinstance(value, Mapping):
+        value = value.get("text")
+    if isinstance(value, list | tuple):
+        return list(dict.fromkeys(value))
+    return None if value is None or (isinstance(value, bool | dict | float) and value != value) else [value]
+
+
+def _chat(columns: Mapping[str, Any]) -> str | None:
+    return next((name for name in columns if name.casefold() in CHATS), None)
+
+
+def _from_chat(table: Table, column: str) -> Table:
+    """Chat messages, ``[{"role": ..., "content": ...}]`` or ShareGPT's ``[{"from": ..., "value": ...}]``."""
+    requests, answers = [], []
+    for row, turns in zip(table.rows, table.columns[column], strict=True):
+        place = f"{table.origin}, column '{column}', row {row}"
+        said = list(_turns(turns, place))
+        if len(said) < 2 or said[-1][0] != "assistant" or said[-2][0] != "user":
+            roles = ", ".join(role for role, _ in said) or "no messages"
+            raise DataError(
+                f"{place}: {roles}", expected="messages that end with one of a user and the assistant's reply to it"
+            )
+        requests.append(_conversation(said[:-1]))
+        answers.append(said[-1][1])
+    return _made(table, requests, answers)
+
+
+def _turns(turns: Any, place: str) -> Iterator[tuple[str, str]]:
+    if not isinstance(turns, list | tuple | np.ndarray):
+        raise DataError(f"{place}: {type(turns).__name__} {turns!r:.40}", expected="a list of messages")
+    for number, turn in enumerate(turns, 1):
+        role = turn.get("role", turn.get("from")) if isinstance(turn, Mapping) else None
+        content = turn.get("content", turn.get("value")) if isinstance(turn, Mapping) else None
+        role = ROLES.get(str(role).casefold(), str(role).casefold())
+        if role not in ("system", "user", "assistant") or not isinstance(content, str):
+            raise DataError(
+                f"{place}, message {number}: {turn!r:.60}",
+                expected='{"role": "system", "user" or "assistant", "content": "..."}',
+            )
+        yield role, content
+
+
+def _conversation(turns: Sequence[tuple[str, str]]) -> str:
+    """One request: what the user says last, after what was said before it."""
+    *before, (_, last) = turns
+    system = [content for role, content in before if role == "system"]
+    earlier = [f"{role.capitalize()}: {content}" for role, content in before if role != "system"]
+    asked = "\n".join([*earlier, f"User: {last}"]) if earlier else last
+    return "\n\n".join([*system, asked])
+
+
+def _alpaca(columns: Mapping[str, Any]) -> str | None:
+    return "instruction" if {"instruction", "input", "output"} <= set(columns) else None
+
+
+def _from_alpaca(table: Table, column: str) -> Table:
+    """``instruction``, ``input`` (may be empty) and ``output``."""
+    inputs = ["" if is_missing(value) else str(value) for value in table.columns["input"]]
+    asked = [f"{i}\n\n{more}" if more else i for i, more in zip(_texts(table, column), inputs, strict=True)]
+    return _made(table, asked, _texts(table, "output"))
+
+
+def _squad(columns: Mapping[str, Any]) -> str | None:
+    return "question" if {"question", "context", "answers"} <= set(columns) else None
+
+
+def _from_squad(table: Table, column: str) -> Table:
+    """Questions with passages and accepted answers; none means that the passage does not answer."""
+    asked = [about(q, c) for q, c in zip(_texts(table, column), _texts(table, "context"), strict=True)]
+    return _made(table, asked, *_answers(table, "answers"))
+
+
+SHAPES: tuple[tuple[Callable[[Mapping[str, Any]], str | None], Callable[[Table, str], Table]], ...] = (
+    (_chat, _from_chat),
+    (_alpaca, _from_alpaca),
+    (_squad, _from_squad),
+)
+"""What knows a shape by its columns, and what converts it."""
+
+
+def squad_table(content: Mapping[str, Any], origin: str) -> Table:
+    """SQuAD's own JSON, versions 1.1 and 2.0, as columns id, title, context, question and answers.
+
+    Raises:
+        DataError: an article, a paragraph or a question without what it must have; it is named.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in ("id", "title", "context", "question", "answers")}
+    for a, article in enumerate(content["data"], 1):
+        for p, paragraph in enumerate(article.get("paragraphs", ()), 1):
+            for q, item in enumerate(paragraph.get("qas", ()), 1):
+                place = f"{origin}, article {a}, paragraph {p}, question {q}"
+                try:
+                    answers = [] if item.get("is_impossible") else [answer["text"] for answer in item["answers"]]
+                    row = (str(item.get("id", "")), article.get("title", ""), paragraph["context"], item["question"])
+                except (KeyError, TypeError, AttributeError) as error:
+                    raise DataError(
+                        f"{place}: no {error}", expected='"question", "answers" and the paragraph\'s "context"'
+                    ) from None
+                for name, value in zip(columns, (*row, answers), strict=True):
+                    columns[name].append(value)
+    if not columns["question"]:
+        raise DataError(f"{origin}: no questions", expected="SQuAD's JSON: data, paragraphs, qas")
+    return Table(columns, np.arange(1, len(columns["question"]) + 1), origin)
+
+
+def po_parts(path: Path, origin: str, rows: int | None) -> Iterator[Table]:
+    """A gettext catalogue (.po or .mo) as columns msgctxt, msgid and msgstr.
+
+    Entries that are obsolete, fuzzy or not translated, and those with plural forms, are left out.
+    """
+    import polib
+
+    try:
+        catalogue = polib.mofile(str(path)) if path.suffix == ".mo" else polib.pofile(str(path))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise DataError(f"{origin}: not a gettext catalogue: {error}", expected="a .po or .mo file") from None
+    kept = [e for e in catalogue if e.msgid and e.msgstr and not e.obsolete and not e.fuzzy and not e.msgid_plural]
+    if not kept:
+        raise DataError(f"{origin}: no translated entries", expected="msgid and msgstr, not fuzzy")
+    size = rows or len(kept)
+    for start in range(0, len(kept), size):
+        part = kept[start : start + size]
+        columns = {name: [getattr(e, name) or "" for e in part] for name in ("msgctxt", "msgid", "msgstr")}
+        yield Table(columns, np.arange(start + 1, start + len(part) + 1), origin)

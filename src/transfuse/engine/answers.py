@@ -1,0 +1,87 @@
+"""The stages of tasks that write: pairs of requests and answers, and what is done with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from transfuse.backbones.writing import Decoding, Form
+from transfuse.fitted.paths import WrittenPath
+
+if TYPE_CHECKING:
+    from transfuse.engine.jobs import Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Requests with their answers.
+
+    Args:
+        texts: N requests.
+        answers: N answers.
+        weights: float64 [N], what each pair counts.
+        target: bool [N], True for rows of the target rather than of a source.
+    """
+
+    texts: tuple[str, ...]
+    answers: tuple[str, ...]
+    weights: np.ndarray
+    target: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @staticmethod
+    def join(*parts: Pairs) -> Pairs:
+        """All pairs of all parts, in order."""
+        return Pairs(
+            sum((part.texts for part in parts), ()),
+            sum((part.answers for part in parts), ()),
+            np.concatenate([part.weights for part in parts]),
+            np.concatenate([part.target for part in parts]),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Recall:
+    """Answers without a model: ``solve(pairs) -> path``."""
+
+    pairs: Pairs
+    solve: Callable[[Pairs], WrittenPath]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ask:
+    """A decoder is asked, with the layers that the branch has trained where it has some.
+
+    Args:
+        form: how requests are shown.
+        decoding: how answers are searched for.
+    """
+
+    form: Form
+    decoding: Decoding
+
+
+@dataclasses.dataclass(frozen=True)
+class Write:
+    """Gradient steps on the upper layers, over the cached prefix, by the loss of the answers alone.
+
+    Args:
+        parts: what is learnt from: pairs, each with how their requests are shown.
+        limit: most tokens of an answer.
+        layers: number of uppermost layers that train; 0 means all.
+        adapter: settings of adapters instead of the layers' own weights, or None.
+        schedule: see `Schedule`; what belongs to a head says nothing here.
+        blend: how far the layers go from where the stage began (0) to where it ended (1).
+    """
+
+    parts: tuple[tuple[Pairs, Form], ...]
+    limit: int
+    layers: int
+    adapter: Mapping[str, Any] | None
+    schedule: Schedule
+    blend: float = 1.0

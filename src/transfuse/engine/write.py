@@ -1,0 +1,117 @@
+"""Training on answers: the rows, the loss, and what is held back to stop by."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from transfuse.backbones.huggingface import Backbone
+from transfuse.backbones.tokens import States, batches
+from transfuse.backbones.writing import Form, head_loss
+from transfuse.engine.answers import Pairs
+
+MICRO_TOKENS = 4096
+"""Padded tokens of which a step computes gradients at once; a larger batch is accumulated."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """Token ids of requests with their answers.
+
+    Args:
+        tokens: N rows, the answer and the token that ends it behind the request.
+        starts: int64 [N], where each answer begins.
+        weights: float64 [N].
+    """
+
+    tokens: Sequence[Sequence[int]]
+    starts: np.ndarray
+    weights: np.ndarray
+
+    @staticmethod
+    def of(parts: Sequence[tuple[Pairs, Form]], backbone: Backbone, limit: int, most: int) -> Answers:
+        """The rows of some pairs.
+
+        Args:
+            parts: requests and answers, with how they are shown.
+            backbone: gives the tokenizer and the context's length.
+            limit: most tokens of a request.
+            most: most tokens of an answer.
+        """
+        tokenizer, rows, starts = backbone.tokenizer, [], []
+        most = min(most, max(backbone.max_tokens // 2, 1))
+        for pairs, form in parts:
+            room = backbone.max_tokens - most - len(form.prefix_ids(tokenizer))
+            requests = form.requests(tokenizer, pairs.texts, max(min(limit, room), 1))
+            answers = form.answers(tokenizer, pairs.answers, most)
+            rows += [[*request, *answer] for request, answer in zip(requests, answers, strict=True)]
+            starts += [len(request) for request in requests]
+        return Answers(rows, np.array(starts, dtype=np.int64), np.concatenate([pairs.weights for pairs, _ in parts]))
+
+    @property
+    def counted(self) -> np.ndarray:
+        """Tokens of each answer, its end included, int64 [N]."""
+        counted: np.ndarray = np.array([len(row) for row in self.tokens], dtype=np.int64) - self.starts
+        return counted
+
+    def parts(self, chosen: np.ndarray, most: int = MICRO_TOKENS) -> list[np.ndarray]:
+        """Rows of a batch in parts of bounded size."""
+        lengths = np.array([len(self.tokens[i]) for i in chosen], dtype=np.int64)
+        if len(chosen) * lengths.max() <= most:
+            return [chosen]
+        return [chosen[part] for part in batches(lengths, most)]
+
+    def loss(self, backbone: Backbone, hidden: torch.Tensor, chosen: np.ndarray, low: bool) -> torch.Tensor:
+        """Mean loss of the answers' tokens, each counted as its row is; 0 where nothing counts.
+
+        Args:
+            backbone: gives the final norm and the head.
+            hidden: states [B, T, D] after the last layer.
+            chosen: the B rows.
+            low: whether products run in bf16.
+        """
+        where, targets, weights = self._targets(chosen)
+        if not weights.sum() > 0:
+            return hidden.sum() * 0.0
+        device = hidden.device
+        picked = backbone.normed(
+            hidden.flatten(0, 1)[torch.from_numpy(where[0] * hidden.shape[1] + where[1]).to(device)]
+        )
+        counted = torch.from_numpy(weights).float().to(device)
+        return head_loss(backbone, picked, torch.from_numpy(targets).to(device), counted, low)
+
+    def _targets(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Places [2, M] of the states that foretell each answer token, these tokens [M], and their weights [M]."""
+        rows: list[int] = []
+        places: list[int] = []
+        targets: list[int] = []
+        weights: list[float] = []
+        for at, i in enumerate(chosen):
+            start, row = int(self.starts[i]), self.tokens[i]
+            rows += [at] * (len(row) - start)
+            places += range(start - 1, len(row) - 1)
+            targets += row[start:]
+            weights += [float(self.weights[i])] * (len(row) - start)
+        return np.array([rows, places]), np.array(targets), np.array(weights)
+
+
+@dataclasses.dataclass
+class Held:
+    """Rows that are not learnt from, whose loss says when to stop.
+
+    Args:
+        answers: the rows.
+        states: the frozen prefix's states of them, or their ids.
+        patience: epochs without a lower loss that are borne.
+    """
+
+    answers: Answers
+    states: States
+    patience: int
+
+    def batches(self) -> Iterator[np.ndarray]:
+        """Positions in batches of similar length."""
+        yield from batches(self.states.lengths, MICRO_TOKENS)

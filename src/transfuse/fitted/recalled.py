@@ -1,0 +1,78 @@
+"""Answers without a model: the request itself, or the answer to the most similar request that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from transfuse.evaluation import as_answers
+from transfuse.fitted.paths import Loader
+from transfuse.fitted.text import vectorizer
+
+
+class CopyPath:
+    """The request is its own answer: what a text untranslated is worth."""
+
+    kind = "copy"
+    trainable_parameters = 0
+
+    def answers(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """The N texts, object [N]."""
+        return as_answers(list(texts))
+
+    def describe(self) -> dict[str, Any]:
+        """The kind."""
+        return {"kind": self.kind}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """None."""
+        return {}
+
+    @staticmethod
+    def restore(fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], loader: Loader | None) -> CopyPath:
+        """From `describe`."""
+        return CopyPath()
+
+
+class LookupPath:
+    """The answer to the known request whose words are most like those of the new one (TF-IDF, cosine).
+
+    Args:
+        texts: N known requests.
+        known: their answers.
+    """
+
+    kind = "lookup"
+    trainable_parameters = 0
+
+    def __init__(self, texts: Sequence[str], known: Sequence[str]) -> None:
+        self.texts, self.known = tuple(texts), tuple(known)
+        self._vectorizer = vectorizer()
+        try:
+            self._rows = self._vectorizer.fit_transform(list(self.texts))
+        except ValueError:  # scikit-learn: empty vocabulary
+            self._rows = None
+
+    def answers(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """Answers to N requests, object [N]; the first known answer where no word is known."""
+        if self._rows is None or not len(texts):
+            return as_answers([self.known[0]] * len(texts))
+        similar = self._vectorizer.transform(list(texts)) @ self._rows.T
+        nearest = np.asarray(similar.argmax(axis=1)).ravel()
+        return as_answers([self.known[i] for i in nearest])
+
+    def describe(self) -> dict[str, Any]:
+        """What is known."""
+        return {"kind": self.kind, "texts": list(self.texts), "answers": list(self.known)}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """None."""
+        return {}
+
+    @staticmethod
+    def restore(fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], loader: Loader | None) -> LookupPath:
+        """From `describe`."""
+        return LookupPath(fields["texts"], fields["answers"])

@@ -1,0 +1,117 @@
+"""The path of an answer: a request in its form, a decoder whose upper layers may be others, decoding."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from transfuse.backbones.anatomy import Segment
+from transfuse.backbones.huggingface import Backbone
+from transfuse.backbones.writing import Decoding, Form, Writer, Written
+from transfuse.evaluation import as_answers
+from transfuse.fitted import difference
+from transfuse.fitted.paths import Loader
+
+
+class WriterPath:
+    """Answers with a decoder.
+
+    Args:
+        loader: gives the decoder when it is needed.
+        form: how requests are shown.
+        decoding: how answers are searched for.
+        limit: most tokens of a request.
+        cut: the freezing point, where layers were trained.
+        trained: layers ``cut`` to the last after training, or None.
+        adapter: the adapter's settings where ``trained`` holds adapted layers.
+
+    Attributes:
+        looped: how many answers so far were stopped because they went in circles.
+    """
+
+    kind = "writer"
+
+    def __init__(
+        self,
+        loader: Loader,
+        *,
+        form: Form,
+        decoding: Decoding,
+        limit: int,
+        cut: int = 0,
+        trained: Segment | None = None,
+        adapter: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._loader = loader
+        self._writers: dict[str, Writer] = {}
+        self.form, self.decoding, self.limit = form, decoding, limit
+        self.cut, self.trained, self.adapter = cut, trained, adapter
+        self.looped = 0
+
+    @property
+    def backbone(self) -> Backbone:
+        """The decoder, loaded now if it was not yet."""
+        return self._loader()
+
+    @property
+    def trainable_parameters(self) -> int:
+        """Numbers that differ from the backbone's."""
+        return difference.count(self.trained, self.adapter)
+
+    def write(self, texts: Sequence[str], precision: str = "fp32") -> Written:
+        """Answers to N requests, with what is known of how they came about."""
+        return self.writer(precision).write(texts, self.decoding)
+
+    def writer(self, precision: str) -> Writer:
+        """The decoder with its trained layers, ready to write."""
+        if precision not in self._writers:
+            self._writers[precision] = Writer(self.backbone, self.form, self.limit, precision, self.trained, self.cut)
+        return self._writers[precision]
+
+    def with_decoding(self, decoding: Decoding) -> WriterPath:
+        """The same decoder, searching in another way."""
+        other = copy.copy(self)
+        other.decoding = decoding
+        return other
+
+    def answers(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """Answers to N requests, object [N]."""
+        written = self.write(texts, precision)
+        self.looped += int(written.looped.sum())
+        return as_answers(written.texts)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the numbers."""
+        return {
+            "kind": self.kind,
+            "form": self.form.to_dict(),
+            "decoding": self.decoding.to_dict(),
+            "max_tokens": self.limit,
+            **difference.described(self.cut, self.cut + self._layers, self.trained, self.adapter),
+        }
+
+    @property
+    def _layers(self) -> int:
+        return 0 if self.trained is None else len(self.trained.layers)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The trained layers or adapters under ``difference.``."""
+        return difference.tensors(self.trained, self.adapter)
+
+    @staticmethod
+    def restore(fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], loader: Loader | None) -> WriterPath:
+        """From `describe` and `tensors`; loads the backbone where layers were trained."""
+        assert loader is not None
+        return WriterPath(
+            loader,
+            form=Form(**fields["form"]),
+            decoding=Decoding.from_dict(fields["decoding"]),
+            limit=fields["max_tokens"],
+            cut=fields["cut"],
+            trained=difference.restored(fields, tensors, loader()) if fields["difference"] else None,
+            adapter=fields["adapter"],
+        )

@@ -1,0 +1,58 @@
+"""Prompting for tasks that write: a decoder is asked, zero-shot or with demonstrations, and its answer is taken."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from transfuse.backbones.huggingface import Backbone
+from transfuse.engine.answers import Ask, Pairs
+from transfuse.engine.jobs import Job, TransferData
+from transfuse.errors import RecipeError
+from transfuse.methods.pairs import decoding_of, form_of, pairs_of
+from transfuse.tasks.writing import Writing
+
+
+class Asking:
+    """Asks a decoder with a few examples of the target before each request (Brown et al. 2020); nothing is trained.
+
+    Choose it where there are hardly any answers and the decoder is good. Costs a pass over each prompt and a step a
+    token of the answer; the demonstrations are read once.
+    """
+
+    family, reads, uses_sources, counterpart = "prompt", "decoder", False, None
+    uses_related = False
+
+    def plan(
+        self,
+        task: Writing,
+        backbone: Backbone | None,
+        data: TransferData,
+        seed: int,
+        *,
+        shots: int = 8,
+        template: str | None = None,
+        beams: int = 1,
+        max_new_tokens: int | None = None,
+    ) -> Job:
+        """One prompt for all requests.
+
+        Args:
+            shots: demonstrations, drawn by the seed; 0 asks without any.
+            template: how a request is shown; by default the task's, or the model's own chat template.
+            beams: width of the beam; 1 takes the likeliest token each time.
+            max_new_tokens: longest answer; by default half as long again as the longest known one.
+        """
+        assert backbone is not None
+        if shots < 0:
+            raise RecipeError(f"prompt.shots: {shots}", expected="0 or more", remedy="Use 0 for a zero-shot prompt.")
+        known = pairs_of(data.target, target=True)
+        form = form_of(task, backbone, template, _drawn(known, shots, seed))
+        return Job((Ask(form, decoding_of(task, backbone, form, known, beams, max_new_tokens)),), 0, seed)
+
+
+def _drawn(known: Pairs, shots: int, seed: int) -> list[tuple[str, str]]:
+    """Some pairs, of the shorter three quarters: one very long demonstration would cost more than it tells."""
+    lengths = np.array([len(t) + len(a) for t, a in zip(known.texts, known.answers, strict=True)])
+    short = np.flatnonzero(lengths <= np.quantile(lengths, 0.75))
+    chosen = np.random.default_rng(seed).permutation(short)[:shots]
+    return [(known.texts[i], known.answers[i]) for i in chosen]

@@ -1,0 +1,151 @@
+"""Decoding and the loss of answers: equal to plain transformers, whatever the batch and the family."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from transfuse.backbones.writing import Decoding, Form, Writer, head_loss, loops
+from transfuse.errors import BackboneError
+
+TEXTS = ["go", "the bad dog is in the sun", "a", "xyz and more"]
+every_decoder = pytest.mark.parametrize("family", tiny.DECODERS)
+
+
+def alone(backbone, form, text, count):
+    """The greedy answer of plain transformers to one request, token by token without a cache."""
+    row = form.requests(backbone.tokenizer, [text], 100)[0]
+    ids = torch.tensor([row])
+    network = backbone.network()
+    for _ in range(count):
+        with torch.inference_mode():
+            step = network(input_ids=ids, use_cache=False).logits[0, -1].argmax()
+        if int(step) == backbone.tokenizer.eos_token_id:
+            break
+        ids = torch.cat([ids, step.view(1, 1)], 1)
+    return backbone.tokenizer.decode(ids[0, len(row) :], skip_special_tokens=True).strip()
+
+
+@every_decoder
+@pytest.mark.parametrize("shots", [(), (("one", "two"), ("three", "four"))])
+def test_batches_write_what_each_request_gives_alone(family, shots):
+    backbone = tiny.load(family)
+    form = Form.plain("Q: {text}\nA:", shots)
+    found = Writer(backbone, form, 64).write(TEXTS, Decoding(12))
+    assert found.texts == [alone(backbone, form, text, 12) for text in TEXTS]
+
+
+@every_decoder
+def test_the_loss_of_answers_and_its_gradient(family):
+    backbone = tiny.load(family)
+    network = backbone.network()
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(7, tiny.WIDTH, generator=generator, requires_grad=True)
+    targets = torch.arange(7) + 5
+    weights = torch.tensor([1.0, 2.0, 0.5, 1.0, 0.0, 1.0, 3.0])
+    logits = network.get_output_embeddings()(hidden)
+    cap = getattr(network.config, "final_logit_softcapping", None)
+    logits = torch.tanh(logits / cap) * cap if cap else logits
+    each = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    plain = (each * weights).sum() / weights.sum()
+    (expected,) = torch.autograd.grad(plain, hidden)
+    own = head_loss(backbone, hidden, targets, weights, low=False)
+    (gradient,) = torch.autograd.grad(own, hidden)
+    assert own.item() == pytest.approx(plain.item(), abs=1e-6)
+    torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_answers_follow_as_they_would_be_read():
+    backbone = tiny.load("llama")
+    form = Form.plain("Q: {text}\nA:")
+    request = form.requests(backbone.tokenizer, ["the dog"], 64)[0]
+    answer = form.answers(backbone.tokenizer, ["the good"], 64)[0]
+    whole = backbone.tokenizer("Q: the dog\nA: the good")["input_ids"]
+    assert [*request, *answer] == [*whole, backbone.tokenizer.eos_token_id]
+
+
+def test_a_long_answer_is_cut_without_an_end():
+    tokenizer = tiny.load("llama").tokenizer
+    cut = Form.plain("{text}").answers(tokenizer, ["abcdefgh"], 4)[0]
+    assert len(cut) == 4
+    assert tokenizer.eos_token_id not in cut
+
+
+def test_stop_strings_end_an_answer():
+    backbone = tiny.load("llama")
+    form = Form.plain("Q: {text}\nA:")
+    whole = Writer(backbone, form, 64).write(TEXTS, Decoding(12)).texts
+    stop = whole[1][3:5]
+    found = Writer(backbone, form, 64).write(TEXTS, Decoding(12, stop=(stop,))).texts
+    assert found == [text.partition(stop)[0].strip() for text in whole]
+
+
+def test_sampling_is_repeatable_and_differs_by_seed():
+    writer = Writer(tiny.load("llama"), Form.plain("{text}:"), 64)
+    one, again, other = (writer.write(TEXTS, Decoding(8, temperature=1.0, seed=s)).texts for s in (1, 1, 2))
+    assert one == again
+    assert one != other
+
+
+def test_a_beam_of_several_writes_something_at_least_as_likely():
+    backbone = tiny.load("llama")
+    form = Form.plain("{text}:")
+    greedy, wide = (Writer(backbone, form, 64).write(TEXTS[:2], Decoding(6, beams=b)).texts for b in (1, 4))
+    for text, a, b in zip(TEXTS, greedy, wide, strict=False):
+        assert likelihood(backbone, form, text, b) >= likelihood(backbone, form, text, a) - 0.5
+
+
+def likelihood(backbone, form, text, answer):
+    row = form.requests(backbone.tokenizer, [text], 64)[0]
+    tail = form.answers(backbone.tokenizer, [answer], 64)[0][:-1]
+    with torch.inference_mode():
+        logits = backbone.network()(input_ids=torch.tensor([row + tail])).logits[0]
+    shares = torch.log_softmax(logits, -1)
+    return sum(float(shares[len(row) - 1 + i, token]) for i, token in enumerate(tail)) / max(len(tail), 1)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "found"),
+    [(list(range(40)), False), ([1, 2] * 12, True), ([9] * 24, True), ([9] * 23, False), (list(range(30)) * 4, True)],
+)
+def test_loops_are_seen(tokens, found):
+    assert loops(tokens) == found
+
+
+def test_a_looping_model_is_stopped_and_counted():
+    backbone = tiny.load("llama")
+    found = Writer(backbone, Form.plain("{text}"), 64).write(["go"] * 3, Decoding(90))
+    ended = found.tokens < 90
+    assert (found.looped <= ended).all() or found.looped.any()
+
+
+def test_the_chat_template_of_the_model():
+    tokenizer = tiny.tokenizer("llama")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}</s>{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant: {% endif %}"
+    )
+    form = Form.chat(tokenizer, [("hi {text}", "hello")])
+    assert form.prefix == "<s>user: hi {text}</s><s>assistant: hello</s><s>user: "
+    assert form.template == "{text}</s><s>assistant: "
+    rows = form.requests(tokenizer, ["yes"], 64)
+    assert rows[0] == tokenizer(form.prefix + "yes</s><s>assistant: ", add_special_tokens=False)["input_ids"]
+
+
+def test_an_encoder_cannot_write():
+    with pytest.raises(BackboneError, match="cannot write"):
+        Writer(tiny.load("bert"), Form.plain("{text}"), 64)
+
+
+def test_demonstrations_without_room_for_a_request():
+    form = Form.plain("{text}:", [("x" * 60, "y" * 60)])
+    with pytest.raises(BackboneError, match="no room"):
+        Writer(tiny.load("llama"), form, 64).write(["a"], Decoding(40))
+
+
+def test_a_long_request_loses_its_end():
+    backbone = tiny.load("llama")
+    rows = Form.plain("Q: {text}\nA:").requests(backbone.tokenizer, ["b" * 200], 20)
+    assert len(rows[0]) <= 22
+    assert backbone.tokenizer.decode(rows[0]).endswith("A:")
+    assert np.isin(rows[0][1:3], backbone.tokenizer("Q:", add_special_tokens=False)["input_ids"]).all()

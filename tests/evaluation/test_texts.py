@@ -1,0 +1,120 @@
+"""Metrics of written answers: equal to sacrebleu's and SQuAD's, on corpora and on resamples of them."""
+
+import numpy as np
+import pytest
+
+from transfuse.errors import DataError
+from transfuse.evaluation import TEXT_METRICS, as_answers, as_expected, compare, metric_intervals, metric_of
+from transfuse.evaluation.texts import normalised, overlap, signature
+
+REFERENCES = [
+    "The cat sat on the mat.",
+    "Click {0} to save 12 files in %(folder)s.",
+    "Yes",
+    "A rather longer sentence, with a clause or two, ends here.",
+    "No.",
+]
+ANSWERS = [
+    "A cat is on the mat.",
+    "Press {0} to store 12 files.",
+    "Yes",
+    "A rather long sentence with one clause ends here, here, here.",
+    "Maybe not at all",
+]
+EXPECTED = as_expected(["Save 12 of 13 files"] * 5, REFERENCES)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("chrf", "CHRF"), ("bleu", "BLEU"), ("ter", "TER")])
+def test_corpus_figures_are_sacrebleus(name, kind):
+    metrics = pytest.importorskip("sacrebleu.metrics")
+    peer = metrics.CHRF(word_order=2) if kind == "CHRF" else getattr(metrics, kind)()
+    for rows in ([0, 1, 2, 3, 4], [0], [1, 1, 3], [2], [4], [2, 4]):
+        own = metric_of(name)[0](EXPECTED[rows], as_answers([ANSWERS[i] for i in rows]))
+        theirs = peer.corpus_score([ANSWERS[i] for i in rows], [[REFERENCES[i] for i in rows]]).score
+        assert own == pytest.approx(theirs, abs=1e-9), rows
+
+
+def test_chinese_bleu_counts_characters():
+    metrics = pytest.importorskip("sacrebleu.metrics")
+    references, answers = ["请选择一个文件", "保存更改并退出"], ["请选择文件", "保存更改后退出"]
+    own = metric_of("bleu_zh")[0](as_expected(["", ""], references), as_answers(answers))
+    assert own == pytest.approx(metrics.BLEU(tokenize="zh").corpus_score(answers, [references]).score)
+
+
+def test_several_references_count_by_the_nearest():
+    metrics = pytest.importorskip("sacrebleu.metrics")
+    expected = as_expected(["", ""], [("a cat sat", "the cat sat"), ("go on", "carry on now")])
+    answers = ["the cat sat", "carry on"]
+    streams = [["a cat sat", "go on"], ["the cat sat", "carry on now"]]
+    own = metric_of("chrf")[0](expected, as_answers(answers))
+    assert own == pytest.approx(metrics.CHRF(word_order=2).corpus_score(answers, streams).score)
+    assert metric_of("exact_match")[0](expected, as_answers(answers)) == 0.5
+
+
+def test_squad_normalises_and_counts_words():
+    assert normalised("The  Eiffel Tower!") == "eiffel tower"
+    assert overlap("the Eiffel tower in Paris", "Eiffel Tower") == pytest.approx(2 * 2 / (4 + 2))
+    assert overlap("", "") == 1
+    assert overlap("something", "") == 0
+
+
+def test_chinese_answers_are_compared_by_characters():
+    assert overlap("北京市。", "北京") == pytest.approx(2 * 2 / (3 + 2))
+
+
+def test_placeholders_and_numbers_that_should_stay():
+    assert metric_of("placeholders")[0](EXPECTED, as_answers(ANSWERS)) == 0.5  # {0} stayed, %(folder)s did not
+    assert metric_of("numbers")[0](EXPECTED, as_answers(ANSWERS)) == 1.0  # 13 is not in the reference either
+    assert metric_of("placeholders")[0](EXPECTED[:1], as_answers(ANSWERS[:1])) == 1.0
+
+
+def test_a_loop_is_repetition():
+    expected = as_expected([""] * 2, ["x", "x"])
+    assert metric_of("repetition")[0](expected[:1], as_answers(["one two three four five"])) == 0
+    assert metric_of("repetition")[0](expected[:1], as_answers(["go on and on " * 20])) > 0.9
+    assert metric_of("distinct_2")[0](expected[:1], as_answers(["go on go on go on"])) == pytest.approx(2 / 5)
+
+
+def test_rouge_is_the_mean_over_examples():
+    peer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rougeL"])
+    theirs = np.mean([peer.score(r, a)["rougeL"].fmeasure for r, a in zip(REFERENCES, ANSWERS, strict=True)])
+    assert metric_of("rouge_l")[0](EXPECTED, as_answers(ANSWERS)) == pytest.approx(theirs)
+
+
+def test_intervals_hold_the_figure_and_the_perfect_answer_is_best():
+    found = metric_intervals(EXPECTED, as_answers(ANSWERS), seed=0, names=list(TEXT_METRICS))
+    assert list(found) == list(TEXT_METRICS)
+    for name, interval in found.items():
+        assert interval.low <= interval.value <= interval.high
+        perfect = metric_of(name)[0](EXPECTED, as_answers(REFERENCES))
+        worse = perfect - interval.value if TEXT_METRICS[name][1] else interval.value - perfect
+        assert worse >= -1e-9 or name == "distinct_2"
+
+
+def test_paired_bootstrap_resamples_corpus_scores():
+    better, worse = as_answers(REFERENCES * 8), as_answers(ANSWERS * 8)
+    expected = np.concatenate([EXPECTED] * 8)
+    for metric in ("chrf", "bleu", "ter"):
+        found = compare(expected, better, worse, metric=metric, seed=0)
+        assert found.verdict == "helps"
+        assert found.mcnemar is None
+    assert compare(expected, worse, worse, metric="chrf", seed=0).difference.value == 0
+
+
+def test_repeats_are_averaged():
+    one = metric_intervals(EXPECTED, as_answers(ANSWERS), seed=0, names=["chrf"])["chrf"].value
+    two = metric_intervals(EXPECTED, np.stack([as_answers(ANSWERS), as_answers(REFERENCES)]), seed=0, names=["chrf"])
+    assert two["chrf"].value == pytest.approx((one + 100) / 2)
+
+
+def test_bad_input_names_what_is_wrong():
+    with pytest.raises(DataError, match="one answer each"):
+        metric_of("chrf")[0](EXPECTED[:2], as_answers(ANSWERS))
+    with pytest.raises(DataError, match="Answer 1: None"):
+        metric_of("chrf")[0](EXPECTED[:2], as_answers(["x", None]))
+
+
+def test_signatures_say_how_it_was_counted():
+    assert "nw:2" in signature("chrf")
+    assert "tok:zh" in signature("bleu_zh")
+    assert signature("f1") == ""

@@ -1,0 +1,163 @@
+"""One suite over every method for tasks that write, with no exception by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+
+import numpy as np
+import pytest
+import toy
+
+import transfuse.fitted.model
+from transfuse.data.examples import Examples
+from transfuse.engine.fit import Engine
+from transfuse.engine.jobs import Job, TransferData
+from transfuse.engine.trunk import Trunk
+from transfuse.errors import DataError, RecipeError
+from transfuse.fitted import FittedWriter, load
+from transfuse.methods.catalogue import METHODS, WRITING, method, no_transfer, settings
+from transfuse.tasks.writing import KINDS, Writing
+
+TASK = Writing("generate", template="{text} =", max_new_tokens=12)
+TARGET, TEST = toy.examples(40, seed=1), toy.examples(30, seed=2)
+every_method = pytest.mark.parametrize("name", WRITING)
+QUICK = {"learning_rate": 5e-3, "epochs": 12, "train_layers": "all"}
+"""What lets a model of two layers learn within seconds."""
+
+
+def backbone(name):
+    return None if method(name, "generate").reads == "nothing" else toy.backbone("taught")
+
+
+def told(name):
+    """Settings for a toy, where the method trains."""
+    return {k: v for k, v in QUICK.items() if k in settings(name, "generate")}
+
+
+def fitted(name, target=TARGET, extra=None, seed=0, task=TASK, **changed):
+    own = backbone(name)
+    engine = Engine(None if own is None else Trunk(own, "fp32", 64), 0)
+    job = method(name, "generate").plan(task, own, TransferData(target, extra or {}), seed, **{**told(name), **changed})
+    return engine.fit(job)
+
+
+def model(name, **other):
+    own = backbone(name)
+    fields = {} if own is None else {k: getattr(own, k) for k in ("reference", "revision", "licence", "family")}
+    fields |= {} if own is None else {"resolved": own.reference}
+    return FittedWriter(TASK, fitted(name, **other), method=name, backbone=fields)
+
+
+@every_method
+def test_it_answers(name):
+    """What learns or looks up is right; a prompt of this decoder has the first letter; a copy is a copy."""
+    found = fitted(name).answers(TEST.texts)
+    family = method(name, "generate").family
+    if name == "copy":
+        assert list(found) == list(TEST.texts)
+    elif family == "prompt":
+        assert np.mean([a[:1] == b[:1] for a, b in zip(found, TEST.labels, strict=True)]) > 0.7
+    else:
+        assert np.mean([a == b for a, b in zip(found, TEST.labels, strict=True)]) > 0.7
+
+
+@every_method
+def test_save_and_load(name, tmp_path, monkeypatch):
+    one = model(name)
+    texts = [*TEST.texts[:4], "漢字 ü 🙂", "{text}"]
+    found = one.predict(texts)
+    assert len(found) == 6
+    assert all(isinstance(answer, str) for answer in found)
+    one.save(tmp_path / "model")
+    monkeypatch.setattr(transfuse.fitted.model, "_LOADED", {})
+    again = load(tmp_path / "model")
+    assert isinstance(again, FittedWriter)
+    assert (again.method, again.task) == (name, TASK)
+    assert again.predict(texts) == found
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["path"]["kind"] == one.path.kind
+    assert {p.suffix for p in (tmp_path / "model").iterdir()} <= {".json", ".safetensors", ".md"}
+
+
+@every_method
+def test_a_seed_decides_everything(name):
+    a, b = (fitted(name, seed=7).answers(TEST.texts[:8]) for _ in range(2))
+    assert list(a) == list(b)
+
+
+@every_method
+def test_one_row(name):
+    assert len(fitted(name, TARGET.take([0])).answers(TEST.texts[:3])) == 3
+
+
+@every_method
+def test_answers_of_several_lines_and_none(name):
+    rows = Examples(("one", "two", "three"), ("a\nb", "", "c"))
+    assert len(fitted(name, rows).answers(["one", ""])) == 2
+
+
+@every_method
+def test_rows_of_weight_0_are_as_if_they_were_not_there(name):
+    turned = tuple("cold" if label == "warm" else "warm" for label in TARGET.labels)
+    both = Examples((*TARGET.texts, *TARGET.texts), (*TARGET.labels, *turned), weights=np.repeat([1.0, 0.0], 40))
+    a, b = (fitted(name, rows, epochs=3) if told(name) else fitted(name, rows) for rows in (TARGET, both))
+    assert list(a.answers(TEST.texts[:8])) == list(b.answers(TEST.texts[:8]))
+
+
+@every_method
+def test_all_weights_0_name_the_data(name):
+    with pytest.raises(DataError, match=r"rows\.csv: 40 rows, none of a weight above 0"):
+        fitted(name, dataclasses.replace(TARGET, weights=np.zeros(40), origin="rows.csv"))
+
+
+@every_method
+def test_a_source_that_counts_nothing_is_no_source(name):
+    light = dataclasses.replace(toy.examples(9, seed=0), weights=np.zeros(9))
+    a, b = (fitted(name, TARGET.take(range(8)), extra).answers(TEST.texts[:8]) for extra in ({}, {"light": light}))
+    assert list(a) == list(b)
+
+
+@every_method
+def test_a_source_changes_those_that_use_one(name):
+    source = toy.examples(30, seed=9)
+    other = dataclasses.replace(source, labels=tuple(f"{label} too" for label in source.labels))
+    quick = {"epochs": 1, "source_epochs": 12} if told(name) else {}
+    a, b = (fitted(name, TARGET.take(range(2)), s, **quick).answers(TEST.texts[:8]) for s in ({}, {"other": other}))
+    assert (list(a) == list(b)) != method(name, "generate").uses_sources
+
+
+@every_method
+def test_planning_is_pure(name):
+    before = TARGET.fingerprint()
+    data = TransferData(TARGET, {"other": TEST})
+    plans = [method(name, "generate").plan(TASK, backbone(name), data, 3) for _ in range(2)]
+    assert all(isinstance(plan, Job) and 0 <= plan.shared < len(plan.stages) for plan in plans)
+    assert len({dataclasses.replace(plan, shared=len(plan.stages)).shared_key() for plan in plans}) == 1
+    assert TARGET.fingerprint() == before
+
+
+@every_method
+def test_every_setting_has_a_default_and_a_line(name):
+    plan = method(name, "generate").plan
+    own = list(inspect.signature(plan).parameters.values())[4:]
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is not p.empty for p in own)
+    block = (inspect.getdoc(plan) or "").partition("Args:")[2]
+    assert [p.name for p in own if not re.search(rf"\b{p.name}\b[^:]*:", block)] == []
+    assert inspect.getdoc(type(method(name, "generate")))
+
+
+def test_no_transfer_of_each_kind_reads_nothing():
+    for kind in KINDS:
+        assert method(no_transfer(kind), kind).reads == "nothing"
+        assert not method(no_transfer(kind), kind).uses_sources
+
+
+def test_a_method_of_labels_is_refused_with_a_reason():
+    with pytest.raises(RecipeError, match="gives labels and does not suit tasks of kind 'translate'"):
+        method("probe", "translate")
+    with pytest.raises(RecipeError, match="gives text and does not suit tasks of kind 'classify'"):
+        method("lookup")
+    assert set(METHODS) & set(WRITING) == {"prompt", "finetune", "lora", "dora"}

@@ -1,0 +1,181 @@
+"""Studies of tasks that write, from data of every shape to a model that answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas
+import pytest
+import toy
+
+import transfuse
+from transfuse.errors import RecipeError
+from transfuse.fitted import load
+from transfuse.report.html import page_of
+from transfuse.study.prepare import prepare
+from transfuse.study.settings import known_methods
+
+QUICK = "{learning_rate: 0.005, epochs: 8, train_layers: all}"
+
+
+def glued(count, seed):
+    """Texts whose words no word counter sees, since they are written together."""
+    rows = toy.examples(count, seed=seed)
+    return dataclasses.replace(rows, texts=tuple(text.replace(" ", "") for text in rows.texts))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("writing")
+    (place / "dec").symlink_to(toy.backbone("taught").folder)
+    for name, count, seed in (("target", 90, 1), ("source", 40, 2)):
+        rows = glued(count, seed)
+        pandas.DataFrame({"request": rows.texts, "reply": rows.labels}).to_csv(place / f"{name}.csv", index=False)
+    return place
+
+
+def recipe(folder, methods=f"[lookup, {{prompt: {{shots: 2}}}}, {{lora: {QUICK}}}]", more="", task=""):
+    text = f"""
+task: {{kind: generate, input: request, output: reply, template: "{{text}} =", max_new_tokens: 8, {task}}}
+target: {{data: target.csv, test: {{rows: 30}}}}
+backbones: [dec]
+methods: {methods}
+budget: {{minutes: 10}}
+{more}"""
+    return transfuse.Recipe.from_text(text, folder)
+
+
+@pytest.fixture(scope="module")
+def study(folder, tmp_path_factory):
+    sources = "sources: [{name: other, data: source.csv}]"
+    return transfuse.run(recipe(folder, more=sources), out=tmp_path_factory.mktemp("out") / "run")
+
+
+def test_the_report_has_what_every_report_has(study):
+    report = study.report
+    assert report["task"]["kind"] == "generate"
+    assert report["metric"] == "chrf"
+    done = {c["id"]: c for c in report["candidates"] if c["status"] == "done"}
+    assert [c["reason"] for c in report["candidates"]] == [""] * len(report["candidates"])
+    assert {"lookup", "prompt@dec", "lora@dec", "lora@dec+other"} <= set(done)
+    kinds = {t["kind"] for t in done["lora@dec+other"]["transfer"]}
+    assert {"no transfer", "without source", "simpler method"} <= kinds
+    assert set(report["test"]) >= {"chrf", "bleu", "rouge_l", "placeholders", "repetition"}
+    assert report["no_transfer"]["chrf"]["value"] <= 100
+    assert "nw:2" in report["signatures"]["chrf"]
+    assert len(report["examples"]) == 10
+    assert report["examples"][0]["score"] >= report["examples"][-1]["score"]
+    assert len(report["by_length"]) == 3
+
+
+def test_predictions_are_kept_as_texts(study):
+    kept = pandas.read_parquet(study.out / "predictions" / "lookup.parquet")
+    assert set(kept.columns) == {"split", "repeat", "row", "label", "answer"}
+    assert kept.answer.isin(["warm", "cold"]).all()
+
+
+def test_the_model_answers_as_the_report_says(study):
+    model = study.model
+    rows = glued(90, 1)
+    kept = pandas.read_parquet(study.out / "predictions" / f"test.{study.report['chosen']}.parquet")
+    texts = [rows.texts[i - 1] for i in kept.row]
+    assert model.predict(texts, precision=study.report["test_precision"]) == list(kept.answer)
+    assert study.leaderboard.iloc[0]["chrf"] > 80
+
+
+def test_the_page_and_the_card(study):
+    for lang in ("en", "zh"):
+        page = page_of(study.report, lang)
+        assert "chrF++" in page
+        assert '<section id="examples">' in page
+        assert '<section id="by-length">' in page
+    card = (study.out / "model" / "README.md").read_text(encoding="utf-8")
+    assert "Answers a request in words." in card
+    assert "the answer to the most similar known request" in card
+
+
+def test_a_resume_gives_the_same_report(study, folder):
+    """The report is read again; without it the same figures come from what was kept."""
+    before = json.loads((study.out / "report.json").read_text(encoding="utf-8"))
+    (study.out / "report.json").unlink()
+    again = transfuse.run(recipe(folder, more="sources: [{name: other, data: source.csv}]"), out=study.out).report
+    for key in ("chosen", "test", "no_transfer", "examples"):
+        assert again[key] == before[key]
+
+
+def test_a_bundle_answers_without_transfuse(study, tmp_path):
+    import subprocess
+    import sys
+
+    folder = study.model.bundle(tmp_path / "bundle")
+    texts = list(glued(4, 5).texts)
+    done = subprocess.run(
+        [sys.executable, str(folder / "predict.py"), *texts], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.splitlines() == study.model.predict(texts)
+
+
+def test_decoding_can_be_changed(study):
+    model = load(study.out / "model")
+    texts = glued(4, 5).texts
+    assert [len(a) <= 1 for a in model.predict(texts, max_new_tokens=2)] == [True] * 4
+    assert len(model.predict(texts, beams=2)) == 4
+    assert model.predict([]) == []
+
+
+def test_translate_measures_against_the_text_itself(folder):
+    text = """
+task: {kind: translate, input: request, output: reply, languages: [Colours, Moods]}
+target: {data: target.csv, test: {rows: 30}}
+methods: [copy, lookup]
+"""
+    data = prepare(transfuse.Recipe.from_text(text, folder))
+    assert data.task.shown() == "Colours: {text}\nMoods:"
+    assert data.splits.kind == "cross-validation"
+    assert len(data.test) == 30
+
+
+def test_more_rows_are_split_once(tmp_path):
+    rows = toy.examples(400, seed=3)
+    pandas.DataFrame({"request": rows.texts, "reply": rows.labels}).to_csv(tmp_path / "target.csv", index=False)
+    data = prepare(recipe(tmp_path, "[lookup]"))
+    ((repeat, trained, left_out),) = data.splits.fits
+    assert (repeat, len(left_out), len(trained)) == (0, 74, 296)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "label: x"}, "task.label': belongs to tasks of kind classify, and this one is 'generate'"),
+        ({"task": "languages: [a, b]"}, "task.languages': belongs to tasks of kind translate"),
+        ({"task": "metric: accuracy"}, "found 'accuracy'. Expected: chrf, bleu"),
+        ({"methods": "[probe]"}, "method 'probe' gives labels and does not suit tasks of kind 'generate'"),
+        ({"methods": "[{lora: {calibrate: true}}]"}, "method 'lora' has no setting 'calibrate'"),
+    ],
+)
+def test_what_does_not_fit_the_kind_is_refused(folder, changes, message):
+    with pytest.raises(RecipeError) as error:
+        known_methods(recipe(folder, **changes))
+    assert message in str(error.value)
+
+
+def test_an_encoder_alone_cannot_write(folder, tmp_path):
+    import tiny
+
+    (folder / "enc").symlink_to(tiny.folder("bert"))
+    text = recipe(folder, "[prompt]").text.replace("dec", "enc")
+    assert "enc" in text
+    with pytest.raises(RecipeError, match="an encoder only"):
+        transfuse.run(transfuse.Recipe.from_text(text, folder), out=tmp_path / "run")
+
+
+def test_learning_curve(study, folder):
+    from transfuse.study.curve import add_curve
+
+    if study.report["chosen"] in ("lookup", "copy"):
+        pytest.skip("no transfer was chosen")
+    report = add_curve(recipe(folder, more="sources: [{name: other, data: source.csv}]"), study.out)
+    assert [point["labels"] for point in report["curve"]["points"]] == [25, 50]
+    assert np.isfinite(report["curve"]["points"][0]["with"]["value"])
