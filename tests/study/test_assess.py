@@ -8,8 +8,10 @@ import pytest
 from transfuse.advice.candidates import Candidate
 from transfuse.errors import StudyError
 from transfuse.study.assess import Judge, assess, choose
+from transfuse.tasks.classify import Classify
 
 LABELS = np.arange(200) % 2
+TASK = Classify(("a", "b"))
 BASELINE = Candidate("tfidf", "baseline", "tfidf", "", (), {})
 PROBE = Candidate("probe@b", "feature", "probe", "b", (), {})
 SOURCE = Candidate("probe@b+s", "feature", "probe", "b", ("s",), {})
@@ -30,7 +32,7 @@ def done(candidate, share, fit=1.0, seed=0):
 
 
 def judged(*candidates):
-    return assess(candidates, Judge(LABELS, "accuracy", 0))
+    return assess(candidates, Judge(LABELS, "accuracy", 0), TASK)
 
 
 def test_figures_and_comparisons():
@@ -108,7 +110,7 @@ def test_a_lower_metric_is_better_where_it_is_an_error():
     surer = np.log(np.exp(right(0.8)) ** 2)
     surer -= np.log(np.exp(surer).sum(-1, keepdims=True))
     record = {"status": "done", "reason": "", "estimate": 1.0, "seconds": {"fit": 1.0}}
-    assessed = assess([done(BASELINE, 0.8), (PROBE, record, surer)], Judge(LABELS, "log_loss", 0))
+    assessed = assess([done(BASELINE, 0.8), (PROBE, record, surer)], Judge(LABELS, "log_loss", 0), TASK)
     losses = [one.record["validation"]["log_loss"]["value"] for one in assessed]
     assert choose(assessed, "log_loss", "default")[0].candidate.id == ("probe@b" if losses[1] < losses[0] else "tfidf")
     assert losses[0] != losses[1]
@@ -130,8 +132,8 @@ def test_what_holds_in_one_split_alone_is_no_evidence():
     better[0, first] = np.log(0.5 + 0.4 * (np.eye(2)[LABELS[first]] - 0.5))
     record = {"status": "done", "reason": "", "estimate": 1.0, "seconds": {"fit": 1.0}}
     given = [(BASELINE, dict(record), base), (PROBE, dict(record), better)]
-    (plain,) = assess(given, Judge(LABELS, "accuracy", 0))[1].record["transfer"]
-    (split,) = assess(given, Judge(LABELS, "accuracy", 0, parts, 1 / 3))[1].record["transfer"]
+    (plain,) = assess(given, Judge(LABELS, "accuracy", 0), TASK)[1].record["transfer"]
+    (split,) = assess(given, Judge(LABELS, "accuracy", 0, parts, 1 / 3), TASK)[1].record["transfer"]
     assert plain["difference"] == split["difference"]
     assert (plain["verdict"], plain["p"]) == ("helps", None)
     assert split["verdict"] == "no evidence"

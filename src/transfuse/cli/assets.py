@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from transfuse.cli import terminal
+
+if TYPE_CHECKING:
+    from transfuse.data import Asset
 
 app = typer.Typer(
     help="The catalog of pinned models and data.\n\nExample: transfuse assets pull minilm-l6", no_args_is_help=True
@@ -27,11 +30,24 @@ def list_assets() -> None:
     table = Table("name", "kind", "MB", "licence", "here", "what", box=None, pad_edge=False)
     table.columns[2].justify = "right"
     table.columns[0].no_wrap = True
+    shown: dict[str, list[data.Asset]] = {}
     for name in data.names():
         asset = data.entry(name)
-        here = "yes" if data.where(name) else ""
-        table.add_row(name, asset.kind, f"{asset.size / 1e6:.0f}", asset.licence, here, asset.description)
+        shown.setdefault(asset.family or name, []).append(asset)
+    for name, assets in shown.items():
+        first, about = assets[0], assets[0].description
+        here = "yes" if all(data.where(a.name) for a in assets) else "some" if any(map(_is_here, assets)) else ""
+        if first.family:
+            codes = ", ".join(a.name.removeprefix(name.removesuffix("LANG")) for a in assets)
+            about = f"{about.rpartition(' (')[0]}; LANG: {codes}"
+        table.add_row(name, first.kind, f"{first.to_fetch / 1e6:.0f}", first.licence, here, about)
     terminal.stdout().print(table)
+
+
+def _is_here(asset: Asset) -> bool:
+    from transfuse import data
+
+    return data.where(asset.name) is not None
 
 
 @app.command("pull")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import shutil
 import tarfile
 import zipfile
@@ -18,7 +19,8 @@ def unpack(package: Path, members: Mapping[str, str], folder: Path) -> None:
 
     Args:
         package: a .whl, .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file.
-        members: {relative path below ``folder``: path in the package}; ``a.tar.gz!b`` is member b of the archive a.
+        members: {relative path below ``folder``: path in the package}; ``a.tar.gz!b`` is member b of the archive a,
+            and a path with ``*`` all members of a wheel or zip file that fit.
 
     Raises:
         AssetError: a member is missing or not a plain file, or a path would leave ``folder``.
@@ -27,6 +29,9 @@ def unpack(package: Path, members: Mapping[str, str], folder: Path) -> None:
         inside = PurePosixPath(destination)
         if inside.is_absolute() or ".." in inside.parts or "\\" in destination or ":" in destination:
             raise AssetError(f"{package.name}: the member path '{destination}' leaves the folder it is unpacked into")
+        if "*" in source:
+            _unpack_fitting(package, source, folder.joinpath(*inside.parts))
+            continue
         target = folder.joinpath(*inside.parts)
         target.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
@@ -39,13 +44,27 @@ def unpack(package: Path, members: Mapping[str, str], folder: Path) -> None:
                 shutil.copyfileobj(stream, out, 1 << 20)
 
 
-@contextlib.contextmanager
-def _open_member(archive: IO[bytes], file_name: str, member: str) -> Iterator[IO[bytes]]:
-    """Open ``member`` of the archive, whose kind follows from ``file_name``."""
-    missing = AssetError(
+def _unpack_fitting(package: Path, pattern: str, folder: Path) -> None:
+    """All members of a wheel or zip file that fit a pattern, each under its own path below ``folder``."""
+    with zipfile.ZipFile(package) as opened:
+        fitting = [name for name in opened.namelist() if fnmatch.fnmatchcase(name, pattern)]
+        if not fitting:
+            raise _no_such(package.name, pattern)
+        for name in fitting:
+            unpack(package, {name: name}, folder)
+
+
+def _no_such(file_name: str, member: str) -> AssetError:
+    return AssetError(
         f"{file_name} has no file '{member}' inside",
         remedy="Report this: the catalog of this version of transfuse does not fit the package.",
     )
+
+
+@contextlib.contextmanager
+def _open_member(archive: IO[bytes], file_name: str, member: str) -> Iterator[IO[bytes]]:
+    """Open ``member`` of the archive, whose kind follows from ``file_name``."""
+    missing = _no_such(file_name, member)
     if file_name.endswith((".whl", ".zip")):
         with zipfile.ZipFile(archive) as opened:
             if member not in opened.namelist():

@@ -11,7 +11,7 @@ import hashlib
 import importlib.resources
 import os
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,26 @@ class Asset:
     columns: Sequence[str] = ()
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     terms: str = ""
+    parts: Sequence[Mapping[str, Any]] = ()
+    joined: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    family: str = ""
+
+    @property
+    def packages(self) -> tuple[Asset, ...]:
+        """The package files that it is fetched from, each as an asset without the others."""
+        alone = dataclasses.replace(self, parts=())
+        return (alone, *(dataclasses.replace(alone, **part) for part in self.parts))
+
+    @property
+    def to_fetch(self) -> int:
+        """Bytes of all its package files."""
+        return sum(package.size for package in self.packages)
 
     def folder(self) -> Path:
         """Where the unpacked members belong; another pin or other members give another folder."""
         pin = repr((self.sha256, sorted(self.members.items())))
+        if self.parts:
+            pin += repr([(part["sha256"], sorted(part["members"].items())) for part in self.parts])
         return cache_root() / "assets" / f"{self.name}-{hashlib.sha256(pin.encode()).hexdigest()[:12]}"
 
 
@@ -58,10 +74,40 @@ def cache_root() -> Path:
 
 @functools.cache
 def entries() -> dict[str, Asset]:
-    """All entries by name, in the order of catalog.toml."""
+    """All entries by name, in the order of catalog.toml; a family has one for each of its languages."""
     text = importlib.resources.files("transfuse.data").joinpath("catalog.toml").read_text(encoding="utf-8")
     tables: dict[str, dict[str, Any]] = tomllib.loads(text)
-    return {name: Asset(**{"name": name, **table}) for name, table in tables.items()}
+    found = {}
+    for name, table in tables.items():
+        for own, fields in _members_of(name, table):
+            found[own] = Asset(**{"name": own, **fields})
+    return found
+
+
+def _members_of(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """An entry as it is, or a family's assets: LANG in its texts is the language's code."""
+    languages = table.get("languages")
+    if languages is None:
+        yield name, dict(table)
+        return
+    plain = {key: value for key, value in table.items() if key != "languages"}
+    for code in languages:
+        own = languages[code] if isinstance(languages, Mapping) else {}
+        members = {k: v.replace(LANG, code) for k, v in plain["members"].items()}
+        package = plain["package"].replace(LANG, code.replace("_", "-"))
+        about = f"{plain['description']} ({code})"
+        fields = {**plain, **own, "members": members, "package": package, "description": about, "family": name}
+        yield name.replace(LANG, code), fields
+
+
+LANG = "LANG"
+"""Stands for the code of a language in the entry of a family."""
+
+
+def told(kind: str | None = None) -> list[str]:
+    """The names of all assets as a message lists them: of a family its own name alone."""
+    named = (asset.family or asset.name for asset in entries().values() if kind in (None, asset.kind))
+    return list(dict.fromkeys(named))
 
 
 def names(kind: str | None = None) -> list[str]:
@@ -78,7 +124,7 @@ def entry(name: str) -> Asset:
     if name not in entries():
         raise AssetError(
             f"catalog:{name}: no such asset.{nearest(name, names())}",
-            expected="one of " + ", ".join(names()),
+            expected="one of " + ", ".join(told()),
             remedy="Write catalog:NAME with a name of this list (`transfuse assets list`).",
         )
     return entries()[name]
@@ -101,7 +147,7 @@ def pull(name: str, *, progress: Progress | None = None, accept_terms: bool = Fa
     Raises:
         AssetError: an unknown name, terms not accepted, the index not reached, another SHA-256, a full disk.
 
-    Cost: the asset's ``size`` to fetch, ``size + unpacked`` on disk while unpacking; nothing where it is there.
+    Cost: its ``to_fetch`` bytes, these and ``unpacked`` on disk while unpacking; nothing where it is there.
     """
     asset = entry(name)
     folder = asset.folder()

@@ -11,7 +11,7 @@ import errno
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +28,41 @@ def place(asset: Asset, progress: Progress | None = None) -> None:
     folder = asset.folder()
     with _disk_errors(asset), _lock(asset):
         if not folder.is_dir():
-            _unpack(_package(asset, progress), asset, folder)
+            _unpack([_package(part, progress) for part in asset.packages], asset, folder)
 
 
-def _unpack(package: Path, asset: Asset, folder: Path) -> None:
+def _unpack(packages: Sequence[Path], asset: Asset, folder: Path) -> None:
     """Unpack the members into ``folder``, in one atomic step at the end; a download that no asset needs goes."""
     unfinished = folder.with_name(folder.name + ".tmp")
     if unfinished.exists():
         shutil.rmtree(unfinished)
     try:
-        archives.unpack(package, asset.members, unfinished)
+        for package, part in zip(packages, asset.packages, strict=True):
+            archives.unpack(package, part.members, unfinished)
+        for name, pieces in asset.joined.items():
+            _join(unfinished, name, pieces)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     unfinished.replace(folder)
-    others = [other for other in catalog.entries().values() if other.sha256 == asset.sha256]
-    if package.parent == _downloads() and all(other.folder().is_dir() for other in others):
-        package.unlink()
+    for package, part in zip(packages, asset.packages, strict=True):
+        others = [other for other in catalog.entries().values() if other.sha256 == part.sha256]
+        if package.parent == _downloads() and all(other.folder().is_dir() for other in others if _wanted(other)):
+            package.unlink()
+
+
+def _wanted(other: Asset) -> bool:
+    """Whether a download is kept for another asset's sake: not for each language of a family."""
+    return not other.family
+
+
+def _join(folder: Path, name: str, pieces: Sequence[str]) -> None:
+    """Put files one behind the other into one; the pieces go."""
+    with (folder / name).open("wb") as out:
+        for piece in pieces:
+            with (folder / piece).open("rb") as part:
+                shutil.copyfileobj(part, out, _CHUNK)
+            (folder / piece).unlink()
 
 
 def _downloads() -> Path:

@@ -180,10 +180,12 @@ def _read_asset(reference: str) -> Table:
 
     asset = catalog.entry(reference.removeprefix("catalog:"))
     if asset.kind != "data":
-        raise DataError(f"{reference}: a {asset.kind}, not data", expected="one of " + ", ".join(catalog.names("data")))
+        raise DataError(f"{reference}: a {asset.kind}, not data", expected="one of " + ", ".join(catalog.told("data")))
     folder = catalog.pull(asset.name)
     if asset.format == "tsv":
         return text_files.read_headless_tsv(folder / next(iter(asset.members)), reference, asset.columns)
+    if asset.format == "gettext":
+        return shapes.catalogues(folder, reference)
     texts: list[Any] = []
     labels: list[Any] = []
     for label, name in asset.labels.items():

@@ -233,18 +233,37 @@ def squad_table(content: Mapping[str, Any], origin: str) -> Table:
     return Table(columns, np.arange(1, len(columns["question"]) + 1), origin)
 
 
+def catalogues(folder: Path, origin: str) -> Table:
+    """All gettext catalogues below a folder as columns file, source and translation, each source text once."""
+    rows: dict[str, tuple[str, str]] = {}
+    for path in sorted([*folder.rglob("*.po"), *folder.rglob("*.mo")]):
+        for entry in _translated(path, origin):
+            rows.setdefault(entry.msgid, (path.stem, entry.msgstr))
+    columns: dict[str, list[Any]] = {
+        "file": [file for file, _ in rows.values()],
+        "source": list(rows),
+        "translation": [translation for _, translation in rows.values()],
+    }
+    return Table(columns, np.arange(1, len(rows) + 1), origin)
+
+
+def _translated(path: Path, origin: str) -> list[Any]:
+    """The entries of a catalogue that are translated, in use, not fuzzy, and without plural forms."""
+    import polib
+
+    try:
+        found = polib.mofile(str(path)) if path.suffix == ".mo" else polib.pofile(str(path))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise DataError(f"{origin}: not a gettext catalogue: {error}", expected="a .po or .mo file") from None
+    return [e for e in found if e.msgid and e.msgstr and not e.obsolete and not e.fuzzy and not e.msgid_plural]
+
+
 def po_parts(path: Path, origin: str, rows: int | None) -> Iterator[Table]:
     """A gettext catalogue (.po or .mo) as columns msgctxt, msgid and msgstr.
 
     Entries that are obsolete, fuzzy or not translated, and those with plural forms, are left out.
     """
-    import polib
-
-    try:
-        catalogue = polib.mofile(str(path)) if path.suffix == ".mo" else polib.pofile(str(path))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise DataError(f"{origin}: not a gettext catalogue: {error}", expected="a .po or .mo file") from None
-    kept = [e for e in catalogue if e.msgid and e.msgstr and not e.obsolete and not e.fuzzy and not e.msgid_plural]
+    kept = _translated(path, origin)
     if not kept:
         raise DataError(f"{origin}: no translated entries", expected="msgid and msgstr, not fuzzy")
     size = rows or len(kept)

@@ -51,7 +51,9 @@ def _known(kind: str, reference: str) -> str:
     if reference.startswith("catalog:"):
         name, known = reference.removeprefix("catalog:"), catalog.names(kind)
         if name not in known:
-            raise wrong(f"the catalog has no {kind} '{name}'.{nearest(name, known)} It has: {', '.join(known)}.")
+            raise wrong(
+                f"the catalog has no {kind} '{name}'.{nearest(name, known)} It has: {', '.join(catalog.told(kind))}."
+            )
     elif reference.startswith("hub:"):
         try:
             parse_hub(reference)
