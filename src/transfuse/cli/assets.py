@@ -38,10 +38,13 @@ def list_assets() -> None:
         first, about = assets[0], assets[0].description
         here = "yes" if all(data.where(a.name) for a in assets) else "some" if any(map(_is_here, assets)) else ""
         if first.family:
-            codes = ", ".join(a.name.removeprefix(name.removesuffix("LANG")) for a in assets)
-            about = f"{about.rpartition(' (')[0]}; LANG: {codes}"
+            about = f"{about.rpartition(' (')[0]}, {len(assets)} languages"
         table.add_row(name, first.kind, f"{first.to_fetch / 1e6:.0f}", first.licence, here, about)
     terminal.stdout().print(table)
+    for name, assets in shown.items():
+        if assets[0].family:
+            codes = ", ".join(asset.name.removeprefix(name.removesuffix(data.catalog.LANG)) for asset in assets)
+            terminal.stdout().print(f"\n{name}, LANG one of: {codes}", highlight=False)
 
 
 def _is_here(asset: Asset) -> bool:

@@ -255,7 +255,8 @@ def _translated(path: Path, origin: str) -> list[Any]:
         found = polib.mofile(str(path)) if path.suffix == ".mo" else polib.pofile(str(path))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{origin}: not a gettext catalogue: {error}", expected="a .po or .mo file") from None
-    return [e for e in found if e.msgid and e.msgstr and not e.obsolete and not e.fuzzy and not e.msgid_plural]
+    kept = (e for e in found if e.msgid and e.msgstr and not e.obsolete and not e.msgid_plural)
+    return [e for e in kept if not getattr(e, "fuzzy", False)]  # a .mo file has no such entries
 
 
 def po_parts(path: Path, origin: str, rows: int | None) -> Iterator[Table]:

@@ -77,7 +77,7 @@ def arms_of(report: Mapping[str, Any]) -> dict[str, Candidate]:
     known = {c["id"]: c for c in report["candidates"]}
     chosen = known[report["chosen"]]
     kinds = {t["kind"]: t["against"] for t in chosen["transfer"] if t["against"] in known}
-    if chosen["method"] == no_transfer(report["task"]["kind"]) or not kinds:
+    if chosen["method"] == no_transfer(report.get("task", {}).get("kind", LABELS)) or not kinds:
         raise StudyError(
             "the study chose no transfer", expected="a transfer, to be compared with none", remedy="Try other sources."
         )
