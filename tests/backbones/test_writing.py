@@ -1,12 +1,16 @@
 """Decoding and the loss of answers: equal to plain transformers, whatever the batch and the family."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 import tiny
 import torch
 
+from transfuse.backbones.constraints import grammar_of
 from transfuse.backbones.writing import Decoding, Form, Writer, head_loss, loops
-from transfuse.errors import BackboneError
+from transfuse.errors import BackboneError, UsageError
 
 TEXTS = ["go", "the bad dog is in the sun", "a", "xyz and more"]
 every_decoder = pytest.mark.parametrize("family", tiny.DECODERS)
@@ -149,3 +153,39 @@ def test_a_long_request_loses_its_end():
     assert len(rows[0]) <= 22
     assert backbone.tokenizer.decode(rows[0]).endswith("A:")
     assert np.isin(rows[0][1:3], backbone.tokenizer("Q:", add_special_tokens=False)["input_ids"]).all()
+
+
+def constrained(form, count=24, **decoding):
+    writer = Writer(tiny.load("llama"), Form.plain("Q: {text}\nA:"), 64)
+    return writer.write(TEXTS, Decoding(count, constraint=form, **decoding)).texts
+
+
+def test_answers_from_a_list():
+    assert set(constrained({"choices": ["red", "green (light)", "blue"]})) <= {"red", "green (light)", "blue"}
+
+
+@pytest.mark.parametrize("decoding", [{}, {"beams": 3}, {"temperature": 1.0}])
+def test_answers_that_fit_a_pattern(decoding):
+    found = constrained({"pattern": "[a-c]{2}[0-9]"}, **decoding)
+    assert all(re.fullmatch("[a-c]{2}[0-9]", text) for text in found), found
+
+
+def test_answers_that_are_json_by_a_schema():
+    schema = {
+        "type": "object",
+        "properties": {"ok": {"type": "boolean"}, "kind": {"enum": ["a", "b"]}},
+        "required": ["ok", "kind"],
+        "additionalProperties": False,
+    }
+    for text in constrained({"schema": schema}, 64):
+        found = json.loads(text)
+        assert isinstance(found["ok"], bool)
+        assert found["kind"] in ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"choices": []}, {"pattern": "("}, {"pattern": "a", "choices": ["b"]}, {"x": "y"}]
+)
+def test_a_form_that_cannot_be_read_is_refused(form):
+    with pytest.raises(UsageError, match="constraint"):
+        grammar_of(form)

@@ -1,11 +1,14 @@
 """Metrics of written answers: equal to sacrebleu's and SQuAD's, on corpora and on resamples of them."""
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
 
 from transfuse.errors import DataError
-from transfuse.evaluation import TEXT_METRICS, as_answers, as_expected, compare, metric_intervals, metric_of
-from transfuse.evaluation.texts import normalised, overlap, signature
+from transfuse.evaluation import TEXT_METRICS, as_answers, as_expected, compare, metric_intervals, metric_of, texts
+from transfuse.evaluation.texts import normalised, overlap, pass_at_k, signature
 
 REFERENCES = [
     "The cat sat on the mat.",
@@ -118,3 +121,31 @@ def test_signatures_say_how_it_was_counted():
     assert "nw:2" in signature("chrf")
     assert "tok:zh" in signature("bleu_zh")
     assert signature("f1") == ""
+
+
+def test_pass_at_k_is_unbiased():
+    """Equal to the mean over all ways to draw k of n."""
+    for n, c, k in ((5, 2, 1), (5, 2, 3), (6, 0, 2), (4, 4, 2), (7, 3, 5)):
+        draws = list(itertools.combinations(range(n), k))
+        passed = np.mean([any(i < c for i in draw) for draw in draws])
+        assert pass_at_k(n, c, k) == pytest.approx(passed)
+    with pytest.raises(DataError, match="pass@3"):
+        pass_at_k(2, 1, 3)
+
+
+def test_programs_are_judged_by_their_tests(monkeypatch):
+    ran = []
+    monkeypatch.setattr(texts.sandbox, "run", lambda program: ran.append(program) or Ended("return 3" in program))
+    texts.passes.cache_clear()
+    check = "def check(f): assert f() == 3\ncheck(three)"
+    expected = as_expected(["def three():\n"] * 2, ["    return 3"] * 2, [check] * 2)
+    answers = as_answers(["    return 3", "    return 4"])
+    assert metric_of("pass_1")[0](expected, answers) == 0.5
+    assert metric_of("pass_1")[0](expected, answers) == 0.5
+    assert ran == [f"def three():\n    return {n}\n{check}\n" for n in (3, 4)]
+    texts.passes.cache_clear()
+
+
+@dataclasses.dataclass
+class Ended:
+    passed: bool

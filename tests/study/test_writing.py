@@ -11,7 +11,8 @@ import pytest
 import toy
 
 import transfuse
-from transfuse.errors import RecipeError
+from transfuse.errors import RecipeError, TransfuseError
+from transfuse.evaluation import sandbox, texts
 from transfuse.fitted import load
 from transfuse.report.html import page_of
 from transfuse.study.prepare import prepare
@@ -179,3 +180,50 @@ def test_learning_curve(study, folder):
     report = add_curve(recipe(folder, more="sources: [{name: other, data: source.csv}]"), study.out)
     assert [point["labels"] for point in report["curve"]["points"]] == [25, 50]
     assert np.isfinite(report["curve"]["points"][0]["with"]["value"])
+
+
+CODE = """
+task: {{kind: code, input: prompt, output: body, tests: test, entry: name{more}}}
+target: {{data: code.csv, test: {{rows: 6}}}}
+methods: [lookup]
+"""
+
+
+@pytest.fixture
+def programs(tmp_path):
+    rows = [
+        {
+            "prompt": f'def f{i}(a, b):\n    """The sum, and {i} more."""\n',
+            "body": f"    return a + b + {i}\n",
+            "test": f"def check(f):\n    assert f(1, 2) == 3 + {i}",
+            "name": f"f{i}",
+        }
+        for i in range(24)
+    ]
+    pandas.DataFrame(rows).to_csv(tmp_path / "code.csv", index=False)
+    return tmp_path
+
+
+def test_programs_run_only_where_the_recipe_says_so(programs, monkeypatch):
+    monkeypatch.setattr(sandbox, "run", lambda program: pytest.fail("a program was run"))
+    report = transfuse.run(transfuse.Recipe.from_text(CODE.format(more=""), programs), out=programs / "run").report
+    assert report["metric"] == "chrf"
+    assert "pass_1" not in report["test"]
+    with pytest.raises(RecipeError, match=r"'pass_1' runs programs\. Expected beside it: tests: COLUMN, and run_code"):
+        transfuse.Recipe.from_text(CODE.format(more=", metric: pass_1"), programs)
+
+
+@pytest.mark.skipif(not sandbox.kind(), reason="neither bubblewrap nor namespaces work here")
+def test_programs_are_judged_by_running_them(programs):
+    recipe = transfuse.Recipe.from_text(CODE.format(more=", run_code: true"), programs)
+    report = transfuse.run(recipe, out=programs / "run").report
+    assert report["metric"] == "pass_1"
+    assert report["test"]["pass_1"]["value"] < 0.5  # another function's body adds another number
+
+
+def test_without_a_sandbox_the_candidate_fails_with_the_reason(programs, monkeypatch):
+    monkeypatch.setattr(sandbox, "kind", lambda: "")
+    texts.passes.cache_clear()
+    recipe = transfuse.Recipe.from_text(CODE.format(more=", run_code: true"), programs)
+    with pytest.raises(TransfuseError, match="nothing here can contain a program"):
+        transfuse.run(recipe, out=programs / "run")

@@ -13,6 +13,7 @@ from torch import nn
 
 from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment, assembled
+from transfuse.backbones.constraints import Constraint
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.scoring import opening, rows_of
 from transfuse.backbones.tokens import TEXT, batches, tokenize
@@ -101,6 +102,8 @@ class Decoding:
         top_p: sample among the likeliest tokens that hold this share (Holtzman et al. 2020).
         stop: an answer ends before any of these.
         seed: of sampling.
+        strip: whether white space around an answer is dropped; the indentation of a program must stay.
+        constraint: the form that an answer must have; see `constraints.grammar_of`.
     """
 
     max_new_tokens: int
@@ -109,6 +112,8 @@ class Decoding:
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    strip: bool = True
+    constraint: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For a manifest."""
@@ -193,6 +198,8 @@ class Writer:
         shared = self._shares(rows, decoding)
         ids, mask = self._padded(rows, count if shared else 0)
         watch = _Watch(ids.shape[1], self.tokenizer, decoding.stop)
+        form = decoding.constraint
+        processors = [Constraint(self.tokenizer, form, ids.shape[1], self.ends)] if form else []
         given: dict[str, Any] = {"past_key_values": rows_of(self._prefix_cache(), [0] * len(rows))} if shared else {}
         with torch.random.fork_rng():
             torch.manual_seed(decoding.seed)
@@ -201,6 +208,7 @@ class Writer:
                 attention_mask=mask,
                 generation_config=self._configuration(decoding),
                 stopping_criteria=[watch],
+                logits_processor=processors,
                 **given,
             )
         ends = set(self.ends)
@@ -210,7 +218,7 @@ class Writer:
             written = written[:length]
             out.looped[place] = loops(written)
             out.tokens[place] = length
-            out.texts[place] = self._cut(self.tokenizer.decode(written, skip_special_tokens=True), decoding.stop)
+            out.texts[place] = _cut(self.tokenizer.decode(written, skip_special_tokens=True), decoding)
 
     def _shares(self, rows: Sequence[Sequence[int]], decoding: Decoding) -> bool:
         """Whether a batch may begin with the cache of the prefix.
@@ -221,10 +229,6 @@ class Writer:
         even = len({len(row) for row in rows}) == 1 or not getattr(self.network.config, "sliding_window", None)
         begins = all(len(row) > count and list(row[:count]) == self._prefix for row in rows)
         return count > 0 and decoding.beams == 1 and even and begins
-
-    def _cut(self, text: str, stop: Sequence[str]) -> str:
-        ends = [at for s in stop if (at := text.find(s)) >= 0]
-        return text[: min(ends)].strip() if ends else text.strip()
 
     def _padded(self, rows: Sequence[Sequence[int]], shared: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and mask [B, T], the padding between the shared beginning and the rest, where no answer follows it."""
@@ -277,6 +281,13 @@ class Writer:
             pad_token_id=self._filler,
             **(sampled if decoding.temperature > 0 else {"do_sample": False}),
         )
+
+
+def _cut(text: str, decoding: Decoding) -> str:
+    """An answer up to the first stop string."""
+    ends = [at for s in decoding.stop if (at := text.find(s)) >= 0]
+    text = text[: min(ends)] if ends else text
+    return text.strip() if decoding.strip else text.rstrip()
 
 
 class _Watch:

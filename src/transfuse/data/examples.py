@@ -25,6 +25,7 @@ class Examples:
         origin: the reference as the user wrote it, for messages.
         dropped: how many rows of ``origin`` were left out on reading because they fall in no bin.
         further: where labels are answers in words, for each text what else would be right, or None.
+        checks: where labels are programs, what is run behind each to test it, or None.
 
     Raises:
         DataError: two fields differ in length.
@@ -38,6 +39,7 @@ class Examples:
     origin: str = "memory"
     dropped: int = 0
     further: tuple[tuple[str, ...], ...] | None = None
+    checks: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "texts", tuple(self.texts))
@@ -46,7 +48,7 @@ class Examples:
             object.__setattr__(self, name, None if value is None else tuple(value))
         rows = np.arange(1, len(self.texts) + 1) if self.rows is None else np.asarray(self.rows, dtype=np.int64)
         object.__setattr__(self, "rows", rows)
-        for name in ("labels", "weights", "groups", "rows", "further"):
+        for name in ("labels", "weights", "groups", "rows", "further", "checks"):
             value = getattr(self, name)
             if value is not None and len(value) != len(self.texts):
                 raise DataError(
@@ -68,11 +70,12 @@ class Examples:
             groups=None if self.groups is None else tuple(self.groups[i] for i in chosen),
             rows=None if self.rows is None else self.rows[chosen],
             further=None if self.further is None else tuple(self.further[i] for i in chosen),
+            checks=None if self.checks is None else tuple(self.checks[i] for i in chosen),
         )
 
     def unlabelled(self) -> Examples:
         """The same texts without their labels."""
-        return dataclasses.replace(self, labels=None, weights=None, further=None)
+        return dataclasses.replace(self, labels=None, weights=None, further=None, checks=None)
 
     def classes(self) -> tuple[str, ...]:
         """The distinct labels in sorted order; empty where there are no labels."""
@@ -86,8 +89,8 @@ class Examples:
             for item in field:
                 encoded = item.encode("utf-8", "surrogatepass")
                 digest.update(f"{len(encoded)}:".encode() + encoded)
-        for accepted in self.further or ():
-            digest.update(repr(accepted).encode("utf-8", "surrogatepass"))
+        for more in (*(self.further or ()), *(self.checks or ())):
+            digest.update(repr(more).encode("utf-8", "surrogatepass"))
         if self.weights is not None:
             digest.update(np.ascontiguousarray(self.weights, dtype=np.float64).tobytes())
         return digest.hexdigest()

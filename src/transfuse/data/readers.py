@@ -34,7 +34,8 @@ class Columns:
         weight: a number >= 0 for each row; group: a key whose rows must not be split apart.
         bins: {label: condition} that turns a numeric label column into classes; see `labels.bin_labels`.
         written: whether labels are answers in words; the columns may then be left out, and the shape of the data be
-            known by its keys (see `shapes`). context: a column of passages that the texts are about.
+            known by its keys (see `shapes`). context: a column of passages that the texts are about. tests, entry:
+            where answers are programs, columns of test programs and of the function's name that they check.
     """
 
     input: str | None = None
@@ -44,6 +45,8 @@ class Columns:
     bins: Mapping[str, str] | None = None
     written: bool = False
     context: str | None = None
+    tests: str | None = None
+    entry: str | None = None
 
 
 def read(reference: str, *, columns: Columns, base: Path) -> Examples:
@@ -64,6 +67,8 @@ def to_examples(table: Table, columns: Columns) -> Examples:
     """The examples of a table that has been read."""
     if columns.written:
         table = shapes.plain(table, columns.input, columns.label, columns.context)
+        if columns.tests is not None:
+            table = shapes.with_checks(table, columns.tests, columns.entry)
         columns = dataclasses.replace(columns, input=shapes.REQUEST, label=shapes.ANSWER, bins=None)
     for column in (columns.label, columns.weight, columns.group):
         if column is not None:
@@ -89,6 +94,7 @@ def to_examples(table: Table, columns: Columns) -> Examples:
         origin=table.origin,
         dropped=len(table) - len(kept),
         further=tuple(table.columns[shapes.FURTHER]) if shapes.FURTHER in table.columns else None,
+        checks=tuple(table.columns[shapes.CHECK]) if shapes.CHECK in table.columns else None,
     )
 
 

@@ -16,7 +16,7 @@ from transfuse.data.labels import is_missing, name_rows
 from transfuse.data.table import Table
 from transfuse.errors import DataError, nearest
 
-REQUEST, ANSWER, FURTHER = "request", "answer", "further answers"
+REQUEST, ANSWER, FURTHER, CHECK = "request", "answer", "further answers", "check"
 """The columns that every shape becomes."""
 
 REQUESTS = ("request", "instruction", "prompt", "question", "source", "input", "text", "sentence", "msgid")
@@ -50,6 +50,19 @@ def plain(table: Table, request: str | None, answer: str | None, context: str | 
         requests = [about(q, p) for q, p in zip(requests, passages, strict=True)]
     found, further = _answers(table, answered)
     return _made(table, requests, found, further)
+
+
+def with_checks(table: Table, tests: str, entry: str | None) -> Table:
+    """A table with `CHECK`: the test program of each row, and a call of ``check`` with the function that is tested.
+
+    Raises:
+        DataError: a column that is missing, or a row without a test.
+    """
+    programs = _texts(table, _column(table, tests, (), "tests", ()))
+    if entry is not None:
+        names = _texts(table, _column(table, entry, (), "entry", ()))
+        programs = [f"{program}\n\ncheck({name})" for program, name in zip(programs, names, strict=True)]
+    return dataclasses.replace(table, columns={**table.columns, CHECK: programs})
 
 
 def about(question: str, passage: str) -> str:

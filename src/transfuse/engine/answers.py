@@ -34,6 +34,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def take(self, indices: np.ndarray) -> Pairs:
+        """Some pairs, in that order."""
+        texts, answers = (tuple(side[i] for i in indices) for side in (self.texts, self.answers))
+        return Pairs(texts, answers, self.weights[indices], self.target[indices])
+
     @staticmethod
     def join(*parts: Pairs) -> Pairs:
         """All pairs of all parts, in order."""
@@ -77,6 +82,8 @@ class Write:
         adapter: settings of adapters instead of the layers' own weights, or None.
         schedule: see `Schedule`; what belongs to a head says nothing here.
         blend: how far the layers go from where the stage began (0) to where it ended (1).
+        held: rows that are not learnt from, whose loss says when to stop, or None.
+        patience: epochs without a lower loss of these that are borne.
     """
 
     parts: tuple[tuple[Pairs, Form], ...]
@@ -85,3 +92,5 @@ class Write:
     adapter: Mapping[str, Any] | None
     schedule: Schedule
     blend: float = 1.0
+    held: tuple[Pairs, Form] | None = None
+    patience: int = 0

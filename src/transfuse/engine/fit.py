@@ -39,7 +39,7 @@ from transfuse.engine.terms import CoTune, Episodes, Relate
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Pupil, Tick, train
 from transfuse.engine.trunk import Trunk
-from transfuse.engine.write import Answers
+from transfuse.engine.write import Answers, Held
 from transfuse.fitted.head import Head, HeadPath, unit
 from transfuse.fitted.model import remember
 from transfuse.fitted.paths import Path, WrittenPath
@@ -295,7 +295,11 @@ class Engine:
         answers = Answers.of(stage.parts, trunk.backbone, trunk.limit, stage.limit)
         states = trunk.states_of(answers.tokens, branch.cut)
         rows = Rows(pairs.texts, np.zeros(len(pairs), dtype=np.int64), pairs.weights, pairs.target, 1)
-        return Pupil(segment, None, "", states, rows, stage.schedule, seed, answers=answers)
+        held = None
+        if stage.held is not None:
+            apart = Answers.of((stage.held,), trunk.backbone, trunk.limit, stage.limit)
+            held = Held(apart, trunk.states_of(apart.tokens, branch.cut), stage.patience)
+        return Pupil(segment, None, "", states, rows, stage.schedule, seed, answers=answers, held=held)
 
     def _asked(self, stage: Ask, branch: Branch) -> WriterPath:
         trunk = self._trunk

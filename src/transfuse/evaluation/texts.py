@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import re
 import string
 import unicodedata
@@ -17,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from transfuse.errors import DataError
+from transfuse.evaluation import sandbox
 from transfuse.evaluation.metrics import Metric
 
 CHAR_ORDER, WORD_ORDER, BETA = 6, 2, 2
@@ -41,17 +44,22 @@ class Expected:
     Args:
         request: the text that was asked.
         answers: the accepted answers, one or more; an empty string means that no answer is right.
+        check: where answers are programs, what is run behind request and answer; empty for none.
     """
 
     request: str
     answers: tuple[str, ...]
+    check: str = ""
 
 
-def as_expected(requests: Sequence[str], answers: Sequence[str | Sequence[str]]) -> np.ndarray:
-    """Requests with their accepted answers as an array [N] of `Expected`."""
+def as_expected(
+    requests: Sequence[str], answers: Sequence[str | Sequence[str]], checks: Sequence[str] | None = None
+) -> np.ndarray:
+    """Requests with their accepted answers, and with checks where there are some, as an array [N] of `Expected`."""
     out = np.empty(len(requests), dtype=object)
     for i, (request, accepted) in enumerate(zip(requests, answers, strict=True)):
-        out[i] = Expected(request, (accepted,) if isinstance(accepted, str) else tuple(accepted))
+        known = (accepted,) if isinstance(accepted, str) else tuple(accepted)
+        out[i] = Expected(request, known, "" if checks is None else checks[i])
     return out
 
 
@@ -154,6 +162,46 @@ def answer_statistics(expected: np.ndarray, answers: np.ndarray) -> np.ndarray:
     return out
 
 
+@functools.lru_cache(maxsize=1 << 16)
+def passes(program: str) -> bool:
+    """Whether a program comes to its end in the sandbox; each is run once.
+
+    Raises:
+        TransfuseError: nothing here can contain it.
+    """
+    return sandbox.run(program).passed
+
+
+def program_statistics(expected: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """float64 [N, 2]: whether request, answer and check, one behind the other, come to their end; and 1."""
+    out = np.ones((len(answers), 2))
+    for i, (one, answer) in enumerate(zip(expected, answers, strict=True)):
+        out[i, 0] = passes(f"{one.request}{answer}\n{one.check}\n")
+    return out
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The chance that one of k programs passes, from c of n that did: 1 - C(n - c, k) / C(n, k), without bias.
+
+    Args:
+        n: programs that were written for a problem.
+        c: of these, that passed.
+        k: at most n.
+
+    Raises:
+        DataError: k over n, or c over n.
+
+    Reference: Chen et al. 2021, section 2.1.
+
+    Example:
+        >>> round(pass_at_k(10, 3, 1), 3), round(pass_at_k(10, 3, 5), 3)
+        (0.3, 0.917)
+    """
+    if not 0 <= c <= n or not 1 <= k <= n:
+        raise DataError(f"pass@{k} of {c} in {n}", expected="at most as many as were written")
+    return 1.0 if n - c < k else 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
 def _grams(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
     return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
 
@@ -239,6 +287,7 @@ TEXT_METRICS: dict[str, tuple[Metric, bool]] = {
     "rouge_l": (Metric(rouge_statistics, _mean_of(2)), True),
     "exact_match": (Metric(answer_statistics, _mean_of(0)), True),
     "f1": (Metric(answer_statistics, _mean_of(1)), True),
+    "pass_1": (Metric(program_statistics, _mean_of(0)), True),
     "placeholders": (Metric(surface_statistics, _share_of(2, 1.0)), True),
     "numbers": (Metric(surface_statistics, _share_of(3, 1.0)), True),
     "distinct_2": (Metric(surface_statistics, _share_of(0, 1.0)), True),
@@ -247,8 +296,9 @@ TEXT_METRICS: dict[str, tuple[Metric, bool]] = {
 """name -> (function, greater is better).
 
 ``chrf`` (chrF++), ``bleu``, ``bleu_zh`` (Chinese characters as words) and ``ter`` are corpus figures as sacrebleu gives
-them, 0..100; the others are shares: ROUGE's F, SQuAD's exact match and F1, the share of placeholders and numbers that
-are kept, of distinct pairs of words within an answer, and of repeated fours (Welleck et al. 2020)."""
+them, 0..100. The others are shares: ROUGE's F, SQuAD's exact match and F1, programs that pass their tests (``pass_1``,
+run in `sandbox`), placeholders and numbers that are kept, distinct pairs of words within an answer, and repeated fours
+(Welleck et al. 2020)."""
 
 HUNDREDS = ("chrf", "bleu", "bleu_zh", "ter")
 """Metrics on a scale to 100."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class FittedWriter(Fitted[Writing, WrittenPath]):
         top_p: float | None = None,
         max_new_tokens: int | None = None,
         stop: Sequence[str] | None = None,
+        constraint: Mapping[str, Any] | None = None,
         seed: int | None = None,
     ) -> list[str]:
         """The answer to each text.
@@ -43,8 +45,8 @@ class FittedWriter(Fitted[Writing, WrittenPath]):
         Args:
             texts: N requests.
             precision: ``fp32`` or ``bf16``.
-            beams, temperature, top_p, max_new_tokens, stop, seed: of the decoding, where they shall differ from those
-                that the model was judged with; see `Decoding`.
+            beams, temperature, top_p, max_new_tokens, stop, constraint, seed: of the decoding, where they shall differ
+                from those that the model was judged with; see `Decoding`.
 
         Returns:
             N answers.
@@ -62,6 +64,7 @@ class FittedWriter(Fitted[Writing, WrittenPath]):
             "top_p": top_p,
             "max_new_tokens": max_new_tokens,
             "stop": None if stop is None else tuple(stop),
+            "constraint": constraint,
             "seed": seed,
         }
         path = self._decoding({name: value for name, value in asked.items() if value is not None})

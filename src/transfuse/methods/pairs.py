@@ -15,6 +15,9 @@ from transfuse.engine.jobs import TransferData
 from transfuse.errors import DataError, RecipeError
 from transfuse.tasks.writing import Writing
 
+CODE_ENDS = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\n#", "\n@", "\nassert ", "\nimport ", "\nfrom ", "\n```")
+"""What begins at the margin behind a function is no part of it."""
+
 SPARE_TOKENS, SPARE_SHARE = 16, 1.5
 """An answer may be so much longer than the longest known one."""
 
@@ -61,6 +64,9 @@ def form_of(
         RecipeError: a template without ``{text}``.
     """
     refuse_encoder(backbone)
+    if task.kind == "code":
+        shown = "".join(f"{request}{answer}\n\n\n" for request, answer in shots)
+        return Form(template or task.shown(), shown, joint="")
     if template is None and task.chats and getattr(backbone.tokenizer, "chat_template", None):
         return Form.chat(backbone.tokenizer, shots)
     shown = template or task.shown()
@@ -84,10 +90,13 @@ def decoding_of(
     if beams < 1 or (max_new_tokens is not None and max_new_tokens < 1):
         raise RecipeError(f"beams: {beams}, max_new_tokens: {max_new_tokens}", expected="1 or more")
     stop = list(task.stop)
-    if form.special:  # in a chat the model ends its turn by itself
+    if task.kind == "code":
+        stop += CODE_ENDS
+    elif form.special:  # in a chat the model ends its turn by itself
         first = form.template.partition(TEXT)[0].strip().partition("\n")[0]
         one_line = not any("\n" in answer for answer in known.answers)
         stop += ["\n"] if one_line else [f"\n{first}"] if first else ["\n\n\n"]
     longest = max((len(row) for row in form.answers(backbone.tokenizer, known.answers, 1 << 20)), default=0)
     most = min(task.max_new_tokens, round(SPARE_SHARE * longest) + SPARE_TOKENS)
-    return Decoding(max_new_tokens or most, beams=beams, stop=tuple(dict.fromkeys(stop)))
+    strip = task.kind != "code"
+    return Decoding(max_new_tokens or most, beams=beams, stop=tuple(dict.fromkeys(stop)), strip=strip)

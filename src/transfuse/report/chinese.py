@@ -45,6 +45,7 @@ CHINESE: dict[str, str] = {
     "metric.rouge_l": "ROUGE-L 分",
     "metric.exact_match": "完全一致率",
     "metric.f1": "词语 F1",
+    "metric.pass_1": "通过测试的程序比例",
     "metric.placeholders": "占位符保留率",
     "metric.numbers": "数字保留率",
     "metric.distinct_2": "不重复词对比例",

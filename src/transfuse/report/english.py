@@ -48,6 +48,7 @@ ENGLISH: dict[str, str] = {
     "metric.rouge_l": "ROUGE-L",
     "metric.exact_match": "exact match",
     "metric.f1": "F1 of words",
+    "metric.pass_1": "programs that pass",
     "metric.placeholders": "placeholders kept",
     "metric.numbers": "numbers kept",
     "metric.distinct_2": "distinct pairs of words",

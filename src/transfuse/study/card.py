@@ -17,6 +17,7 @@ DOES = {
     "generate": "Answers a request in words.",
     "translate": "Translates a text: {} to {}.",
     "answer": "Answers a question about a passage.",
+    "code": "Completes a program.",
 }
 PLAIN = {
     "tfidf": "TF-IDF on the target's labels",

@@ -174,7 +174,16 @@ def writes(task: Task) -> bool:
 
 def _columns(task: Task, group: str | None = None) -> Columns:
     if writes(task):
-        return Columns(task.input, task.output, task.weight, group, written=True, context=task.context)
+        return Columns(
+            task.input,
+            task.output,
+            task.weight,
+            group,
+            written=True,
+            context=task.context,
+            tests=task.tests,
+            entry=task.entry,
+        )
     return Columns(input=task.input, label=task.label, weight=task.weight, group=group, bins=task.bins)
 
 
@@ -276,6 +285,7 @@ def _writing(section: Task) -> Writing:
         "stop": section.stop,
         "input": section.input,
         "label": section.output,
+        "runs": section.run_code,
     }
     given = {key: value for key, value in said.items() if value is not None}
     return Writing(section.kind, _template(section), section.metric, **given)  # type: ignore[arg-type]

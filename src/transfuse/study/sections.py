@@ -156,6 +156,9 @@ OWN_KEYS = {
     "output": tuple(KINDS),
     "context": ("answer",),
     "languages": ("translate",),
+    "tests": ("code",),
+    "entry": ("code",),
+    "run_code": ("code",),
     "max_new_tokens": tuple(KINDS),
     "stop": tuple(KINDS),
 }
@@ -169,8 +172,8 @@ DECIDING = tuple(name for name, (_, greater) in TEXT_METRICS.items() if greater 
 class Task(Section):
     """What is asked: the columns, the labels, and the metric that decides."""
 
-    kind: Literal["classify", "generate", "translate", "answer"] = Field(
-        description="the kind of task: classify, generate, translate or answer"
+    kind: Literal["classify", "generate", "translate", "answer", "code"] = Field(
+        description="the kind of task: classify, generate, translate, answer or code"
     )
     input: Column | None = Field(None, description="the column of texts")
     label: str = Field("", validate_default=True, description="the column of labels")
@@ -188,6 +191,9 @@ class Task(Section):
     output: Column | None = Field(None, description="the column of answers")
     context: Column | None = Field(None, description="the column of passages that questions are about")
     languages: Languages | None = Field(None, description=LANGUAGES)
+    tests: Column | None = Field(None, description="the column of programs that test an answer")
+    entry: Column | None = Field(None, description="the column of the names of the functions that are tested")
+    run_code: Switch | None = Field(None, description="true or false")
     stop: tuple[Column, ...] | None = Field(None, description='texts at which an answer ends: ["\\n\\n"]')
     max_new_tokens: Count | None = Field(None, description="tokens of the longest answer, a whole number of at least 1")
     metric: str = Field("", description="the metric that decides, such as accuracy, chrf or f1")
@@ -200,7 +206,8 @@ class Task(Section):
         kind = task.get("kind") if isinstance(task, Mapping) else None
         if kind not in ("classify", *KINDS):
             return task
-        usual = "accuracy" if kind == "classify" else KINDS[str(kind)].metrics[0]
+        runs = kind != "code" or task.get("run_code")
+        usual = "accuracy" if kind == "classify" else KINDS[str(kind)].metrics[0 if runs else 1]
         task = {**task, "metric": usual if task.get("metric") is None else task["metric"]}
         foreign = [key for key, kinds in OWN_KEYS.items() if kind not in kinds and task.get(key) not in (None, "")]
         return {**task, **{key: _Foreign(str(kind)) for key in foreign}}
@@ -226,6 +233,8 @@ class Task(Section):
         known = DECIDING if info.data.get("kind") in KINDS else LABEL_METRICS
         if metric not in known:
             raise wrong(f"found {shown(metric)}.{nearest(metric, list(known))} Expected: {', '.join(known)}.")
+        if metric == "pass_1" and not (info.data.get("run_code") and info.data.get("tests")):
+            raise wrong("'pass_1' runs programs. Expected beside it: tests: COLUMN, and run_code: true.")
         return metric
 
     @field_validator("template")

@@ -36,6 +36,7 @@ SURFACE = ("placeholders", "numbers", "distinct_2", "repetition")
 KINDS: Mapping[str, Kind] = {
     "generate": Kind("Request: {text}\nReply:", True, ("chrf", "bleu", "rouge_1", "rouge_2", "rouge_l"), "lookup"),
     "translate": Kind("{source}: {text}\n{target}:", False, ("chrf", "bleu", "bleu_zh", "ter"), "copy"),
+    "code": Kind("{text}", False, ("pass_1", "chrf"), "lookup"),
     "answer": Kind("{text}\nAnswer:", False, ("f1", "exact_match", "chrf"), "lookup"),
 }
 
@@ -45,8 +46,8 @@ class Writing:
     """A task whose answer is text.
 
     Args:
-        kind: ``generate`` (a request to a reply), ``translate`` (a text into another language) or ``answer`` (a
-            question about a passage).
+        kind: ``generate`` (a request to a reply), ``translate`` (a text into another language), ``answer`` (a
+            question about a passage) or ``code`` (the beginning of a program to its end, which tests judge).
         template: how a request is shown, with ``{text}`` once; None for the kind's own, or the model's chat template.
         metric: what candidates are chosen by; empty for the kind's first.
         max_tokens: longest request, in tokens of the backbone.
@@ -54,6 +55,7 @@ class Writing:
         languages: of a translation, by their names: from, to.
         stop: where one of these stands, an answer ends.
         input, label: what the user calls the columns of requests and answers.
+        runs: whether programs may be run to test them; without it they are compared with the known ones.
     """
 
     kind: str
@@ -65,6 +67,7 @@ class Writing:
     stop: tuple[str, ...] = ()
     input: str = "text"
     label: str = "answer"
+    runs: bool = False
 
     labels = ()
     """There are no classes."""
@@ -72,12 +75,16 @@ class Writing:
     def __post_init__(self) -> None:
         for name in ("languages", "stop"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "metric", self.metric or KINDS[self.kind].metrics[0])
+        object.__setattr__(self, "metric", self.metric or self._known[0])
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """All that answers are measured by, the deciding one first."""
-        return tuple(dict.fromkeys((self.metric, *KINDS[self.kind].metrics, *SURFACE)))
+        return tuple(dict.fromkeys((self.metric, *self._known, *(SURFACE if self.kind != "code" else ()))))
+
+    @property
+    def _known(self) -> tuple[str, ...]:
+        return tuple(name for name in KINDS[self.kind].metrics if self.runs or name != "pass_1")
 
     def shown(self) -> str:
         """The template with ``{text}`` once, where a model's chat template is not used."""
@@ -100,7 +107,8 @@ class Writing:
         if examples.labels is None:
             raise DataError(f"{examples.origin}: no answers", expected=f"a column '{self.label}'")
         further = examples.further or ((),) * len(examples)
-        return as_expected(examples.texts, [(a, *more) for a, more in zip(examples.labels, further, strict=True)])
+        accepted = [(answer, *more) for answer, more in zip(examples.labels, further, strict=True)]
+        return as_expected(examples.texts, accepted, examples.checks)
 
     def judged(self, answers: np.ndarray) -> np.ndarray:
         """What metrics take: the answers themselves."""

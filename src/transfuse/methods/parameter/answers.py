@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.writing import Form
 from transfuse.engine.answers import Ask, Pairs, Write
@@ -17,6 +19,9 @@ from transfuse.tasks.writing import Writing
 
 SHARE = 1 / 2
 """Of the layers, the upper ones, that learn where a recipe says nothing."""
+
+HELD = 0.1
+"""Of the target's rows, where training stops by some that are held back."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +35,7 @@ class _Learning:
     target_learning_rate: float | None
     source_limit: int
     sources: str
+    patience: int
     template: str | None
     beams: int
     max_new_tokens: int | None
@@ -45,20 +51,32 @@ def _plan(task: Writing, backbone: Backbone, data: TransferData, seed: int, aske
     target = pairs_of(data.target, target=True)
     sources = source_parts(task, backbone, data, asked.source_limit, asked.template)
     decoding = decoding_of(task, backbone, form, target, asked.beams, asked.max_new_tokens)
-    own = ((target, form),)
+    learnt, held = _held_back(target, asked.patience, seed)
+    own = ((learnt, form),)
 
-    def write(parts: tuple[tuple[Pairs, Form], ...], schedule: Schedule) -> Write:
-        return Write(parts, task.max_new_tokens, asked.layers, asked.adapter, schedule)
+    def write(parts: tuple[tuple[Pairs, Form], ...], schedule: Schedule, held: Pairs | None = None) -> Write:
+        apart = None if held is None else (held, form)
+        patience = asked.patience
+        return Write(parts, task.max_new_tokens, asked.layers, asked.adapter, schedule, held=apart, patience=patience)
 
     stages: tuple[Stage, ...]
     if not sources or asked.sources == "together":
-        stages, shared = (write((*sources, *own), asked.schedule),), 0
+        stages, shared = (write((*sources, *own), asked.schedule, held),), 0
     else:
         first = dataclasses.replace(asked.schedule, epochs=asked.source_epochs)
         rate = asked.target_learning_rate or asked.schedule.learning_rate / 2
         then = dataclasses.replace(asked.schedule, learning_rate=rate)
-        stages, shared = (write(sources, first), write(own, then)), 1
+        stages, shared = (write(sources, first), write(own, then, held)), 1
     return Job((*stages, Ask(form, decoding)), shared, seed)
+
+
+def _held_back(target: Pairs, patience: int, seed: int) -> tuple[Pairs, Pairs | None]:
+    """A tenth of the target's rows, by which training stops, where it is asked for and there are enough."""
+    count = round(HELD * len(target))
+    if not patience or not count:
+        return target, None
+    order = np.random.default_rng(seed).permutation(len(target))
+    return target.take(np.sort(order[count:])), target.take(np.sort(order[:count]))
 
 
 def _schedule(
@@ -98,6 +116,7 @@ class AnswerLora:
         batch_size: int = 8,
         warmup: float = 0.1,
         average_from: float = 1.0,
+        patience: int = 0,
         sources: str = "first",
         source_limit: int = 1024,
         source_epochs: int = 1,
@@ -118,6 +137,8 @@ class AnswerLora:
             batch_size: rows a step.
             warmup: share of the steps in which the rate rises.
             average_from: share of the steps after which weights are averaged; 1 keeps the last.
+            patience: epochs without a lower loss of a tenth of the target's rows, which is held back, after which
+                training stops; the best layers are kept. 0 holds nothing back.
             sources: ``first``, then the target; or ``together``.
             source_limit: most rows of each source.
             source_epochs: passes over them.
@@ -138,6 +159,7 @@ class AnswerLora:
             target_learning_rate,
             source_limit,
             sources,
+            patience,
             template,
             beams,
             max_new_tokens,
@@ -174,6 +196,7 @@ class AnswerFinetune:
         batch_size: int = 8,
         warmup: float = 0.1,
         average_from: float = 1.0,
+        patience: int = 0,
         sources: str = "first",
         source_limit: int = 1024,
         source_epochs: int = 1,
@@ -192,6 +215,8 @@ class AnswerFinetune:
             batch_size: rows a step.
             warmup: share of the steps in which the rate rises.
             average_from: share of the steps after which weights are averaged; 1 keeps the last.
+            patience: epochs without a lower loss of a tenth of the target's rows, which is held back, after which
+                training stops; the best layers are kept. 0 holds nothing back.
             sources: ``first``, then the target; or ``together``.
             source_limit: most rows of each source.
             source_epochs: passes over them.
@@ -209,6 +234,7 @@ class AnswerFinetune:
             target_learning_rate,
             source_limit,
             sources,
+            patience,
             template,
             beams,
             max_new_tokens,
