@@ -16,6 +16,7 @@ NAMES = (
     "meta",
     "harm",
     "gallery",
+    "translate",
     "speed",
     "growth",
     "profile",

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks import page_gallery
 from benchmarks import page_transfer as transfer
+from benchmarks import page_writing as writing
 from benchmarks.common import RESULTS, ROOT, figure, made, spread_of
 from benchmarks.plot import log_log
 
@@ -55,6 +56,7 @@ def pages() -> dict[Path, str]:
         "unseen": transfer.unseen,
         "meta": transfer.meta,
         "harm": transfer.harm,
+        "translate": writing.translate,
         "speed": _speed,
         "growth": _growth,
         "profile": _profile,

@@ -85,14 +85,22 @@ def run(program: str, limits: Limits | None = None, *, way: str | None = None) -
 
     Cost: about 0.1 s beside the program's own time.
     """
-    way = way or kind()
-    if not way:
+    return _run(way or required(), program, limits or Limits())
+
+
+def required() -> str:
+    """The way that works here.
+
+    Raises:
+        TransfuseError: none does.
+    """
+    if not kind():
         raise TransfuseError(
             "nothing here can contain a program that a model wrote",
             expected="Linux with bubblewrap, or with user namespaces and util-linux's unshare",
             remedy="Install bubblewrap (Debian: apt install bubblewrap), or leave `run_code` out of the recipe.",
         )
-    return _run(way, program, limits or Limits())
+    return kind()
 
 
 def _run(name: str, program: str, limits: Limits) -> Outcome:

@@ -23,6 +23,7 @@ from transfuse.data import (
 )
 from transfuse.data.labels import is_number
 from transfuse.errors import DataError, RecipeError, StudyError, nearest
+from transfuse.evaluation import sandbox
 from transfuse.methods.catalogue import METHODS, method
 from transfuse.study.recipe import Recipe, Split, Task
 from transfuse.tasks.classify import MAX_TOKENS, Classify
@@ -122,7 +123,10 @@ def prepare(recipe: Recipe) -> StudyData:
 
     Raises:
         DataError: data that cannot be read or used.
+        TransfuseError: programs are to be run, and nothing here can contain them.
     """
+    if recipe.task.run_code:
+        sandbox.required()
     whole, test = _target(recipe)
     dropped: list[Finding] = []
     train, found = drop_copies(whole, test, "train")
