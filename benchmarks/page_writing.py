@@ -40,8 +40,8 @@ def translate(record: Mapping[str, Any]) -> list[str]:
 
 English to Chinese, adapted by `lora` with its defaults on {domain["trained_rows"]} texts of Django, and tested on
 others of Django, on those of JupyterLab that Django does not have, and on plain sentences (questions of XQuAD, which
-show what was forgotten). chrF++ and BLEU by Chinese characters, to 100; comparisons by chrF++. Seconds with all answers:
-{seconds}.
+show what was forgotten). chrF++ and BLEU by Chinese characters, to 100; comparisons by chrF++. Seconds with all
+answers: {seconds}.
 
 | test | rows | way | chrF++ | BLEU | placeholders kept | difference | verdict |
 | --- | --- | --- | --- | --- | --- | --- | --- |""",

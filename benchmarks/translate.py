@@ -22,6 +22,7 @@ task: {kind: translate, languages: [English, Chinese]}
 target: {data: "catalog:django-ui-zh_Hans", test: {rows: 200, seed: 0}}
 backbones: ["catalog:gemma3-270m"]
 methods: [copy]
+validation: {folds: 2}
 """
 ARMS = {
     "copy": Arm("copy", {}),
@@ -41,6 +42,7 @@ sources:
   - {{name: spanish, data: "catalog:django-ui-es", task: {{languages: [English, Spanish]}}}}
 backbones: ["catalog:gemma3-270m"]
 methods: [copy]
+validation: {{folds: 2}}
 """
 PAIRS, DRAWS = (50, 100, 200, 500), 2
 
