@@ -189,3 +189,22 @@ def test_answers_that_are_json_by_a_schema():
 def test_a_form_that_cannot_be_read_is_refused(form):
     with pytest.raises(UsageError, match="constraint"):
         grammar_of(form)
+
+
+@pytest.mark.parametrize("stop", [(), ("o",)])
+def test_a_stream_is_the_whole_answer_in_pieces(stop):
+    writer = Writer(tiny.load("llama"), Form.plain("Q: {text}\nA:"), 64)
+    decoding = Decoding(12, stop=stop)
+    pieces = list(writer.stream(TEXTS[1], decoding))
+    assert "".join(pieces).strip() == writer.write(TEXTS[1:2], decoding).texts[0]
+
+
+def test_demonstrations_of_each_request_its_own():
+    backbone = tiny.load("llama")
+    form = Form.plain("Q: {text}\nA:")
+    shots = [[("one", "two")], [], [("a", "b"), ("c", "d")], [("x", "y" * 400)]]
+    found = Writer(backbone, form, 64).write(TEXTS, Decoding(12), shots).texts
+    assert (
+        found[:3] == [alone(backbone, form.after(None, own), t, 12) for own, t in zip(shots, TEXTS, strict=False)][:3]
+    )
+    assert found[3] == alone(backbone, form, TEXTS[3], 12)  # no room for so long a demonstration

@@ -32,6 +32,7 @@ AUTO_WRITING: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("lookup", {}, ""),
     ("prompt", {"shots": 0}, ""),
     ("prompt", {"shots": 8}, ""),
+    ("prompt", {"shots": 8, "choose": "similar"}, ""),
     ("lora", {}, ""),
     ("finetune", {}, ""),
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,7 @@ class Form:
     @staticmethod
     def plain(template: str, shots: Sequence[tuple[str, str]] = ()) -> Form:
         """Demonstrations one after another, an empty line between them."""
-        joint = "" if template[-1:].isspace() else " "
-        before, _, after = template.partition(TEXT)
-        return Form(template, "".join(f"{before}{t}{after}{joint}{a}\n\n" for t, a in shots), joint=joint)
+        return Form(template, joint="" if template[-1:].isspace() else " ").after(None, shots)
 
     @staticmethod
     def chat(tokenizer: Any, shots: Sequence[tuple[str, str]] = (), system: str = "") -> Form:
@@ -70,6 +69,14 @@ class Form:
         shared = (self.prefix + self.template.partition(TEXT)[0]).rstrip()
         first = opening(tokenizer) if self.special else []
         return [*first, *tokenizer(shared, add_special_tokens=False)["input_ids"]]
+
+    def after(self, tokenizer: Any, shots: Sequence[tuple[str, str]]) -> Form:
+        """The same form behind other demonstrations."""
+        if not self.special:
+            return Form.chat(tokenizer, shots)
+        before, _, behind = self.template.partition(TEXT)
+        shown = "".join(f"{before}{text}{behind}{self.joint}{answer}\n\n" for text, answer in shots)
+        return dataclasses.replace(self, prefix=shown)
 
     def requests(self, tokenizer: Any, texts: Sequence[str], limit: int) -> list[list[int]]:
         """Token ids of each whole prompt; a request loses its end beyond ``limit`` tokens, template included."""
@@ -172,8 +179,16 @@ class Writer:
         self._prefix = form.prefix_ids(self.tokenizer)
         self._cache: Any = None
 
-    def write(self, texts: Sequence[str], decoding: Decoding) -> Written:
+    def write(
+        self, texts: Sequence[str], decoding: Decoding, shots: Sequence[Sequence[tuple[str, str]]] | None = None
+    ) -> Written:
         """Answers to N requests.
+
+        Args:
+            texts: the requests.
+            decoding: how answers are searched for.
+            shots: demonstrations of each request's own, in the place of the form's; the first fall out where a prompt
+                would not fit into the context.
 
         Cost: one pass over the prompts, then one step for each token of the longest answer of a batch.
         """
@@ -185,12 +200,58 @@ class Writer:
                 expected=f"at most {self.backbone.max_tokens} tokens in all",
                 remedy="Use fewer shots, shorter texts, or a smaller max_new_tokens.",
             )
-        rows = self.form.requests(self.tokenizer, texts, min(self.limit, room))
+        rows = self._rows(texts, room, shots)
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         out = Written([""] * len(rows), np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=np.int64))
         for chosen in batches(lengths, BATCH_TOKENS, MOST_ROWS):
             self._batch([rows[i] for i in chosen], chosen, decoding, out)
         return out
+
+    def _rows(
+        self, texts: Sequence[str], room: int, shots: Sequence[Sequence[tuple[str, str]]] | None
+    ) -> list[list[int]]:
+        if shots is None:
+            return self.form.requests(self.tokenizer, texts, min(self.limit, room))
+        out = []
+        for text, own in zip(texts, shots, strict=True):
+            row = self.form.after(self.tokenizer, own).requests(self.tokenizer, [text], self.limit)[0]
+            while len(row) > room + len(self._prefix) and own:
+                own = own[1:]
+                row = self.form.after(self.tokenizer, own).requests(self.tokenizer, [text], self.limit)[0]
+            out.append(row)
+        return out
+
+    def stream(self, text: str, decoding: Decoding) -> Iterator[str]:
+        """The answer to one request, piece by piece as it is written; stop strings end it."""
+        from transformers import TextIteratorStreamer
+
+        make: Any = TextIteratorStreamer
+        pieces = make(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        (row,) = self._rows([text], self.backbone.max_tokens - decoding.max_new_tokens - len(self._prefix), None)
+        ids, mask = self._padded([row], 0)
+        watch = _Watch(ids.shape[1], self.tokenizer, decoding.stop)
+        form = decoding.constraint
+        asked = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "generation_config": self._configuration(dataclasses.replace(decoding, beams=1)),
+            "stopping_criteria": [watch],
+            "logits_processor": [Constraint(self.tokenizer, form, ids.shape[1], self.ends)] if form else [],
+            "streamer": pieces,
+        }
+        thread = threading.Thread(target=self.network.generate, kwargs=asked)
+        thread.start()
+        told = ""
+        for piece in pieces:
+            whole = told + piece
+            ends = [at for s in decoding.stop if (at := whole.find(s)) >= 0]
+            new = whole[len(told) : min(ends)] if ends else piece
+            if new:
+                yield new
+            told = whole
+            if ends:
+                break
+        thread.join()
 
     @torch.inference_mode()
     def _batch(self, rows: list[list[int]], chosen: np.ndarray, decoding: Decoding, out: Written) -> None:

@@ -65,10 +65,14 @@ class Ask:
     Args:
         form: how requests are shown.
         decoding: how answers are searched for.
+        memory: pairs of which the most similar ones are shown before each request, or None.
+        shots: so many of these.
     """
 
     form: Form
     decoding: Decoding
+    memory: Pairs | None = None
+    shots: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

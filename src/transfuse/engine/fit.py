@@ -44,6 +44,7 @@ from transfuse.fitted.head import Head, HeadPath, unit
 from transfuse.fitted.model import remember
 from transfuse.fitted.paths import Path, WrittenPath
 from transfuse.fitted.prompted import PromptPath
+from transfuse.fitted.recalled import LookupPath
 from transfuse.fitted.retrieved import DEMONSTRATION_END, RetrievedPath
 from transfuse.fitted.writer import WriterPath
 
@@ -311,6 +312,8 @@ class Engine:
             cut=branch.cut if branch.segment is not None else 0,
             trained=branch.segment,
             adapter=branch.adapter,
+            memory=None if stage.memory is None else LookupPath(stage.memory.texts, stage.memory.answers),
+            shots=stage.shots,
         )
 
     def _before(self, stage: Train, branch: Branch, seed: int) -> Before:

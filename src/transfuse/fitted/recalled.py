@@ -64,6 +64,24 @@ class LookupPath:
         nearest = np.asarray(similar.argmax(axis=1)).ravel()
         return as_answers([self.known[i] for i in nearest])
 
+    def nearest(self, texts: Sequence[str], count: int) -> list[list[tuple[str, str]]]:
+        """The known requests that are most like each of N others, with their answers; the most similar last.
+
+        A known request that says the same as one before it is left out, so that those that are shown differ.
+        """
+        if self._rows is None or not len(texts):
+            return [[] for _ in texts]
+        similar = np.asarray((self._vectorizer.transform(list(texts)) @ self._rows.T).todense())
+        out = []
+        for row in similar:
+            found: dict[str, tuple[str, str]] = {}
+            for i in np.argsort(-row, kind="stable"):
+                found.setdefault(self.texts[i].casefold(), (self.texts[i], self.known[i]))
+                if len(found) == count:
+                    break
+            out.append(list(found.values())[::-1])
+        return out
+
     def describe(self) -> dict[str, Any]:
         """What is known."""
         return {"kind": self.kind, "texts": list(self.texts), "answers": list(self.known)}

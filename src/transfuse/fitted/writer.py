@@ -15,6 +15,7 @@ from transfuse.backbones.writing import Decoding, Form, Writer, Written
 from transfuse.evaluation import as_answers
 from transfuse.fitted import difference
 from transfuse.fitted.paths import Loader
+from transfuse.fitted.recalled import LookupPath
 
 
 class WriterPath:
@@ -28,6 +29,9 @@ class WriterPath:
         cut: the freezing point, where layers were trained.
         trained: layers ``cut`` to the last after training, or None.
         adapter: the adapter's settings where ``trained`` holds adapted layers.
+        memory: known requests and answers, of which the most similar ones are shown before each request; None shows
+            what the form says.
+        shots: so many of these.
 
     Attributes:
         looped: how many answers so far were stopped because they went in circles.
@@ -45,11 +49,14 @@ class WriterPath:
         cut: int = 0,
         trained: Segment | None = None,
         adapter: Mapping[str, Any] | None = None,
+        memory: LookupPath | None = None,
+        shots: int = 0,
     ) -> None:
         self._loader = loader
         self._writers: dict[str, Writer] = {}
         self.form, self.decoding, self.limit = form, decoding, limit
         self.cut, self.trained, self.adapter = cut, trained, adapter
+        self.memory, self.shots = memory, shots
         self.looped = 0
 
     @property
@@ -64,7 +71,8 @@ class WriterPath:
 
     def write(self, texts: Sequence[str], precision: str = "fp32") -> Written:
         """Answers to N requests, with what is known of how they came about."""
-        return self.writer(precision).write(texts, self.decoding)
+        shown = None if self.memory is None else self.memory.nearest(texts, self.shots)
+        return self.writer(precision).write(texts, self.decoding, shown)
 
     def writer(self, precision: str) -> Writer:
         """The decoder with its trained layers, ready to write."""
@@ -91,6 +99,8 @@ class WriterPath:
             "form": self.form.to_dict(),
             "decoding": self.decoding.to_dict(),
             "max_tokens": self.limit,
+            "memory": None if self.memory is None else self.memory.describe(),
+            "shots": self.shots,
             **difference.described(self.cut, self.cut + self._layers, self.trained, self.adapter),
         }
 
@@ -114,4 +124,6 @@ class WriterPath:
             cut=fields["cut"],
             trained=difference.restored(fields, tensors, loader()) if fields["difference"] else None,
             adapter=fields["adapter"],
+            memory=LookupPath.restore(fields["memory"], {}, None) if fields["memory"] else None,
+            shots=fields["shots"],
         )

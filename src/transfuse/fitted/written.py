@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,20 @@ class FittedWriter(Fitted[Writing, WrittenPath]):
         path = self._decoding({name: value for name, value in asked.items() if value is not None})
         found = [path.answers(part, precision) for part in parts(texts)]
         return [str(answer) for answer in np.concatenate(found)] if found else []
+
+    def stream(self, text: str, *, precision: str = "fp32") -> Iterator[str]:
+        """The answer to one text, piece by piece as it is written, greedily.
+
+        Raises:
+            ModelError: no text, an unknown precision, or a model without a decoder.
+        """
+        if precision not in PRECISIONS or not isinstance(self.path, WriterPath):
+            raise ModelError(
+                f"stream in '{precision}' with method '{self.method}'",
+                expected=f"{' or '.join(PRECISIONS)}, and a model with a decoder",
+            )
+        refuse_what_is_no_text([text])
+        yield from self.path.writer(precision).stream(text, self.path.decoding)
 
     def _decoding(self, changed: dict[str, object]) -> WrittenPath:
         """The path with another way of decoding."""

@@ -65,8 +65,7 @@ def form_of(
     """
     refuse_encoder(backbone)
     if task.kind == "code":
-        shown = "".join(f"{request}{answer}\n\n\n" for request, answer in shots)
-        return Form(template or task.shown(), shown, joint="")
+        return Form(template or task.shown(), joint="").after(None, shots)
     if template is None and task.chats and getattr(backbone.tokenizer, "chat_template", None):
         return Form.chat(backbone.tokenizer, shots)
     shown = template or task.shown()

@@ -30,6 +30,7 @@ class Asking:
         seed: int,
         *,
         shots: int = 8,
+        choose: str = "drawn",
         template: str | None = None,
         beams: int = 1,
         max_new_tokens: int | None = None,
@@ -37,7 +38,9 @@ class Asking:
         """One prompt for all requests.
 
         Args:
-            shots: demonstrations, drawn by the seed; 0 asks without any.
+            shots: demonstrations; 0 asks without any.
+            choose: ``drawn`` by the seed, the same for all requests and read once, or ``similar`` to each request by
+                their words (Liu et al. 2022), which costs a pass over each whole prompt.
             template: how a request is shown; by default the task's, or the model's own chat template.
             beams: width of the beam; 1 takes the likeliest token each time.
             max_new_tokens: longest answer; by default half as long again as the longest known one.
@@ -45,9 +48,14 @@ class Asking:
         assert backbone is not None
         if shots < 0:
             raise RecipeError(f"prompt.shots: {shots}", expected="0 or more", remedy="Use 0 for a zero-shot prompt.")
+        if choose not in ("drawn", "similar"):
+            raise RecipeError(f"prompt.choose: '{choose}'", expected="drawn or similar", remedy="Correct the setting.")
         known = pairs_of(data.target, target=True)
-        form = form_of(task, backbone, template, _drawn(known, shots, seed))
-        return Job((Ask(form, decoding_of(task, backbone, form, known, beams, max_new_tokens)),), 0, seed)
+        looked_up = choose == "similar" and shots > 0
+        form = form_of(task, backbone, template, [] if looked_up else _drawn(known, shots, seed))
+        decoding = decoding_of(task, backbone, form, known, beams, max_new_tokens)
+        ask = Ask(form, decoding, known, shots) if looked_up else Ask(form, decoding)
+        return Job((ask,), 0, seed)
 
 
 def _drawn(known: Pairs, shots: int, seed: int) -> list[tuple[str, str]]:
