@@ -11,7 +11,7 @@ import pytest
 import toy
 
 import transfuse
-from transfuse.errors import RecipeError, TransfuseError
+from transfuse.errors import DataError, RecipeError, TransfuseError
 from transfuse.evaluation import sandbox, texts
 from transfuse.fitted import load
 from transfuse.report.html import page_of
@@ -136,6 +136,25 @@ methods: [copy, lookup]
     assert data.task.shown() == "Colours: {text}\nMoods:"
     assert data.splits.kind == "cross-validation"
     assert len(data.test) == 30
+
+
+def test_a_source_in_another_language_may_share_texts_which_are_left_out(tmp_path):
+    words = [f"word {i}" for i in range(60)]
+    for name in ("gl", "pt"):
+        frame = pandas.DataFrame({"source": words, "translation": [f"{name} {w}" for w in words]})
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    text = """
+task: {kind: translate, languages: [English, Galician]}
+target: {data: gl.csv, test: {rows: 20}}
+sources: [{name: pt, data: pt.csv, task: {languages: [English, LANGUAGE]}}]
+methods: [copy]
+"""
+    data = prepare(transfuse.Recipe.from_text(text.replace("LANGUAGE", "Portuguese"), tmp_path))
+    assert data.source_tasks["pt"].shown() == "English: {text}\nPortuguese:"
+    assert not set(data.sources["pt"].texts) & set(data.test.open().texts)
+    assert len(data.sources["pt"]) == 40
+    with pytest.raises(DataError, match="also stand in"):
+        prepare(transfuse.Recipe.from_text(text.replace("LANGUAGE", "Galician"), tmp_path))
 
 
 def test_more_rows_are_split_once(tmp_path):

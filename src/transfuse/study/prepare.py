@@ -138,7 +138,7 @@ def prepare(recipe: Recipe) -> StudyData:
     task = _task(recipe.task, train, validation, test)
     read_sources = {s.name: _source(recipe, i, task, dropped) for i, s in enumerate(recipe.sources)}
     own_file = {} if isinstance(recipe.target.test, Split) else {"train": whole}
-    share_error(test, {**own_file, **read_sources}, allow_overlap=recipe.allow_overlap)
+    share_error(test, {**own_file, **_alike(recipe, read_sources)}, allow_overlap=recipe.allow_overlap)
     sources = {
         name: _without_copies(recipe.seed, i, name, examples, test, dropped)
         for i, (name, examples) in enumerate(read_sources.items())
@@ -343,6 +343,12 @@ def learns_from_others(recipe: Recipe) -> bool:
         else [named.name for named in recipe.methods]
     )
     return any(name in METHODS and method(name).uses_related for name in names)
+
+
+def _alike(recipe: Recipe, sources: Mapping[str, Examples]) -> dict[str, Examples]:
+    """The sources in which a text of the test would give its answer away: not those in another language."""
+    own = recipe.task.languages
+    return {s.name: sources[s.name] for s in recipe.sources if recipe.task_of(s).languages == own}
 
 
 def _without_copies(
