@@ -17,6 +17,9 @@ import torch
 
 from transfuse.errors import UsageError
 
+COMPACT = {"x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}}
+"""JSON without white space that a model could write for ever."""
+
 MOST_STATES = 4096
 """States of the parser that are kept, so that each step reads one token."""
 
@@ -39,7 +42,7 @@ def grammar_of(form: Mapping[str, Any]) -> str:
             expected="one of choices: [texts], pattern: a regular expression, schema: a JSON schema",
         )
     if kind == "schema":
-        lark = f"start: WHITE? answer\nWHITE: /[ \\n]/\nanswer: %json {json.dumps(value)}\n"
+        lark = f"start: WHITE? answer\nWHITE: /[ \\n]/\nanswer: %json {json.dumps({**value, **COMPACT})}\n"
         grammar = llguidance.LLMatcher.grammar_from_lark(lark)
     else:
         pattern = "|".join(map(re.escape, value)) if kind == "choices" else value
