@@ -61,6 +61,9 @@ class Backbone:
         self._networks = {"fp32": network.to(self.device).eval().requires_grad_(False)}
         if self.device.type == "cpu":
             quicken(network)
+            head = network.get_output_embeddings() if decoder else None
+            if head is not None:
+                head.register_forward_pre_hook(_in_one_piece)
         config = network.config
         self.family: str = config.model_type
         self.layers: int = config.num_hidden_layers
@@ -229,6 +232,11 @@ class Backbone:
             for hook in hooks:
                 hook.remove()
         return values
+
+
+def _in_one_piece(head: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """What a head over all words reads, contiguous: of a slice torch copies the bf16 weights once a row (a minute)."""
+    return (given[0].contiguous(), *given[1:])
 
 
 def _poolings(folder: Path, decoder: bool) -> tuple[str, ...]:

@@ -284,10 +284,11 @@ class Writer:
     def _shares(self, rows: Sequence[Sequence[int]], decoding: Decoding) -> bool:
         """Whether a batch may begin with the cache of the prefix.
 
-        A sliding window counts places, so that padding behind the prefix would push it out of sight.
+        A sliding window counts places, so that padding behind the prefix could push it out of sight.
         """
-        count = len(self._prefix)
-        even = len({len(row) for row in rows}) == 1 or not getattr(self.network.config, "sliding_window", None)
+        count, longest = len(self._prefix), max(len(row) for row in rows) + decoding.max_new_tokens
+        window = getattr(self.network.config, "sliding_window", None) or longest
+        even = len({len(row) for row in rows}) == 1 or longest <= window
         begins = all(len(row) > count and list(row[:count]) == self._prefix for row in rows)
         return count > 0 and decoding.beams == 1 and even and begins
 

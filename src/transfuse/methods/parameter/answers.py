@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from transfuse.backbones.huggingface import Backbone
-from transfuse.backbones.writing import Form
 from transfuse.engine.answers import Ask, Pairs, Write
 from transfuse.engine.jobs import Job, Schedule, Stage, TransferData
 from transfuse.errors import RecipeError
+from transfuse.methods.borrowed import borrowing
 from transfuse.methods.pairs import decoding_of, form_of, pairs_of, source_parts
 from transfuse.methods.parameter.tuning import count, enough
 from transfuse.tasks.writing import Writing
@@ -20,54 +19,11 @@ from transfuse.tasks.writing import Writing
 SHARE = 1 / 2
 """Of the layers, the upper ones, that learn where a recipe says nothing."""
 
+STEPS = 60
+"""As many there are at least, where a recipe says nothing of epochs."""
+
 HELD = 0.1
 """Of the target's rows, where training stops by some that are held back."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Learning:
-    """What is decided of a method that learns answers."""
-
-    layers: int
-    adapter: Mapping[str, Any] | None
-    schedule: Schedule
-    source_epochs: int
-    target_learning_rate: float | None
-    source_limit: int
-    sources: str
-    patience: int
-    template: str | None
-    beams: int
-    max_new_tokens: int | None
-
-
-def _plan(task: Writing, backbone: Backbone, data: TransferData, seed: int, asked: _Learning) -> Job:
-    """Learn the source's answers, then the target's, then ask; what needs no target answer is shared by all folds."""
-    if asked.sources not in ("first", "together"):
-        raise RecipeError(
-            f"sources: '{asked.sources}'", expected="first or together", remedy="Correct the setting of the method."
-        )
-    form = form_of(task, backbone, asked.template)
-    target = pairs_of(data.target, target=True)
-    sources = source_parts(task, backbone, data, asked.source_limit, asked.template)
-    decoding = decoding_of(task, backbone, form, target, asked.beams, asked.max_new_tokens)
-    learnt, held = _held_back(target, asked.patience, seed)
-    own = ((learnt, form),)
-
-    def write(parts: tuple[tuple[Pairs, Form], ...], schedule: Schedule, held: Pairs | None = None) -> Write:
-        apart = None if held is None else (held, form)
-        patience = asked.patience
-        return Write(parts, task.max_new_tokens, asked.layers, asked.adapter, schedule, held=apart, patience=patience)
-
-    stages: tuple[Stage, ...]
-    if not sources or asked.sources == "together":
-        stages, shared = (write((*sources, *own), asked.schedule, held),), 0
-    else:
-        first = dataclasses.replace(asked.schedule, epochs=asked.source_epochs)
-        rate = asked.target_learning_rate or asked.schedule.learning_rate / 2
-        then = dataclasses.replace(asked.schedule, learning_rate=rate)
-        stages, shared = (write(sources, first), write(own, then, held)), 1
-    return Job((*stages, Ask(form, decoding)), shared, seed)
 
 
 def _held_back(target: Pairs, patience: int, seed: int) -> tuple[Pairs, Pairs | None]:
@@ -77,13 +33,6 @@ def _held_back(target: Pairs, patience: int, seed: int) -> tuple[Pairs, Pairs | 
         return target, None
     order = np.random.default_rng(seed).permutation(len(target))
     return target.take(np.sort(order[count:])), target.take(np.sort(order[:count]))
-
-
-def _schedule(
-    rate: float, decay: float, epochs: int | None, steps: int, rows: int, batch_size: int, warmup: float, average: float
-) -> Schedule:
-    passes = enough(2, steps, rows, batch_size) if epochs is None else epochs
-    return Schedule(rate, 0.0, decay, passes, batch_size, warmup, 0.0, 0.0, 0.0, average)
 
 
 class AnswerLora:
@@ -148,23 +97,31 @@ class AnswerLora:
         assert backbone is not None
         if rank < 1:
             raise RecipeError(f"lora.rank: {rank}", expected="1 or more", remedy="16 is a good start.")
+        if sources not in ("first", "together"):
+            raise RecipeError(
+                f"sources: '{sources}'", expected="first or together", remedy="Correct the setting of the method."
+            )
         adapter = {"kind": self._kind, "rank": rank, "alpha": 2 * rank if alpha is None else alpha, "dropout": dropout}
-        rows = len(data.target)
-        schedule = _schedule(learning_rate, 1.0, epochs, 60, rows, batch_size, warmup, average_from)
-        chosen = _Learning(
-            count(train_layers, backbone, SHARE),
-            adapter,
-            schedule,
-            source_epochs,
-            target_learning_rate,
-            source_limit,
-            sources,
-            patience,
-            template,
-            beams,
-            max_new_tokens,
+        passes = enough(2, STEPS, len(data.target), batch_size) if epochs is None else epochs
+        schedule = Schedule(learning_rate, 0.0, 1.0, passes, batch_size, warmup, 0.0, 0.0, 0.0, average_from)
+        layers, limit = count(train_layers, backbone, SHARE), task.max_new_tokens
+        form = form_of(task, backbone, template)
+        target = pairs_of(data.target, target=True)
+        learnt, held = _held_back(target, patience, seed)
+        own = ((learnt, form),)
+        last = Write(
+            own, limit, layers, adapter, schedule, held=None if held is None else (held, form), patience=patience
         )
-        return _plan(task, backbone, data, seed, chosen)
+        stages: tuple[Stage, ...] = (last,)
+        shown = source_parts(task, backbone, data, source_limit, template)
+        if shown and sources == "together":
+            stages = (dataclasses.replace(last, parts=(*shown, *own)),)
+        elif shown:  # the source's stage needs no answer of the target, and is shared by all folds
+            rate = learning_rate / 2 if target_learning_rate is None else target_learning_rate
+            first = Write(shown, limit, layers, adapter, dataclasses.replace(schedule, epochs=source_epochs))
+            stages = (first, dataclasses.replace(last, schedule=dataclasses.replace(schedule, learning_rate=rate)))
+        ask = Ask(form, decoding_of(task, backbone, form, target, beams, max_new_tokens))
+        return Job((*stages, ask), len(stages) - 1, seed)
 
 
 def answer_dora() -> AnswerLora:
@@ -181,6 +138,11 @@ class AnswerFinetune:
     family, reads, uses_sources, counterpart = "parameter", "decoder", True, "prompt"
     uses_related = False
 
+    @borrowing(
+        AnswerLora.plan,
+        "train_layers template epochs batch_size warmup average_from patience sources source_limit source_epochs "
+        "target_learning_rate beams max_new_tokens",
+    )
     def plan(
         self,
         task: Writing,
@@ -188,55 +150,22 @@ class AnswerFinetune:
         data: TransferData,
         seed: int,
         *,
-        train_layers: int | str | None = None,
-        template: str | None = None,
         learning_rate: float = 1e-4,
         layer_decay: float = 0.95,
-        epochs: int | None = None,
-        batch_size: int = 8,
-        warmup: float = 0.1,
-        average_from: float = 1.0,
-        patience: int = 0,
-        sources: str = "first",
-        source_limit: int = 1024,
-        source_epochs: int = 1,
-        target_learning_rate: float | None = None,
-        beams: int = 1,
-        max_new_tokens: int | None = None,
+        **lora: Any,
     ) -> Job:
         """Train the layers, on a source first where there is one.
 
         Args:
-            train_layers: how many of the uppermost layers train, or ``all``; by default half of them.
-            template: how a request is shown; by default the task's, or the model's own chat template.
             learning_rate: of the uppermost layer.
             layer_decay: factor a layer downwards.
-            epochs: passes over the target's rows; by default two, and as many as make 60 steps.
-            batch_size: rows a step.
-            warmup: share of the steps in which the rate rises.
-            average_from: share of the steps after which weights are averaged; 1 keeps the last.
-            patience: epochs without a lower loss of a tenth of the target's rows, which is held back, after which
-                training stops; the best layers are kept. 0 holds nothing back.
-            sources: ``first``, then the target; or ``together``.
-            source_limit: most rows of each source.
-            source_epochs: passes over them.
-            target_learning_rate: of the target stage after a source; by default half of ``learning_rate``.
-            beams, max_new_tokens: as in `Asking`.
+            lora: as in `AnswerLora`.
         """
-        assert backbone is not None
-        rows = len(data.target)
-        schedule = _schedule(learning_rate, layer_decay, epochs, 60, rows, batch_size, warmup, average_from)
-        chosen = _Learning(
-            count(train_layers, backbone, SHARE),
-            None,
-            schedule,
-            source_epochs,
-            target_learning_rate,
-            source_limit,
-            sources,
-            patience,
-            template,
-            beams,
-            max_new_tokens,
-        )
-        return _plan(task, backbone, data, seed, chosen)
+        job = AnswerLora().plan(task, backbone, data, seed, learning_rate=learning_rate, **lora)
+        stages = [
+            dataclasses.replace(s, adapter=None, schedule=dataclasses.replace(s.schedule, layer_decay=layer_decay))
+            if isinstance(s, Write)
+            else s
+            for s in job.stages
+        ]
+        return dataclasses.replace(job, stages=tuple(stages))
