@@ -16,7 +16,7 @@ from transfuse.data.examples import Examples
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.engine.trunk import Trunk
-from transfuse.errors import DataError, RecipeError
+from transfuse.errors import DataError, ModelError, RecipeError
 from transfuse.fitted import FittedWriter, load
 from transfuse.methods.catalogue import METHODS, WRITING, method, no_transfer, settings
 from transfuse.tasks.writing import KINDS, Writing
@@ -86,6 +86,15 @@ def test_save_and_load(name, tmp_path, monkeypatch):
 def test_a_seed_decides_everything(name):
     a, b = (fitted(name, seed=7).answers(TEST.texts[:8]) for _ in range(2))
     assert list(a) == list(b)
+
+
+@every_method
+def test_both_precisions_answer_alike(name):
+    one = model(name)
+    exact, rough = (one.predict(TEST.texts, precision=precision) for precision in ("fp32", "bf16"))
+    assert np.mean([a == b for a, b in zip(exact, rough, strict=True)]) > 0.5
+    with pytest.raises(ModelError, match="precision 'int8'"):
+        one.predict(TEST.texts, precision="int8")
 
 
 @every_method

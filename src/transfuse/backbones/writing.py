@@ -174,7 +174,7 @@ class Writer:
         refuse_encoder(backbone)
         self.backbone, self.form, self.limit = backbone, form, limit
         self.tokenizer = backbone.tokenizer
-        layers = [] if trained is None else [adapters.merged(copy.deepcopy(layer)) for layer in trained.layers]
+        layers = [] if trained is None else [_alone(layer, precision) for layer in trained.layers]
         self.network = assembled(backbone.network(precision), backbone.anatomy, cut, layers)
         self._prefix = form.prefix_ids(self.tokenizer)
         self._cache: Any = None
@@ -350,6 +350,16 @@ def _cut(text: str, decoding: Decoding) -> str:
     ends = [at for s in decoding.stop if (at := text.find(s)) >= 0]
     text = text[: min(ends)] if ends else text
     return text.strip() if decoding.strip else text.rstrip()
+
+
+@torch.no_grad()
+def _alone(layer: nn.Module, precision: str) -> nn.Module:
+    """A copy of a trained layer, its adapters merged, in the precision of the network that it goes into."""
+    copied = adapters.merged(copy.deepcopy(layer))
+    if precision == "bf16":
+        for parameter in copied.parameters():
+            parameter.data = parameter.data.to(torch.bfloat16)
+    return copied
 
 
 class _Watch:
