@@ -9,7 +9,9 @@ import tiny
 import torch
 
 from transfuse.backbones.constraints import grammar_of
-from transfuse.backbones.writing import Decoding, Form, Writer, head_loss, loops
+from transfuse.backbones.form import Form
+from transfuse.backbones.head_loss import head_loss
+from transfuse.backbones.writing import Decoding, Writer, loops
 from transfuse.errors import BackboneError, UsageError
 
 TEXTS = ["go", "the bad dog is in the sun", "a", "xyz and more"]

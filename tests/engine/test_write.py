@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from transfuse.backbones import adapters
-from transfuse.backbones.writing import Form
+from transfuse.backbones.form import Form
 from transfuse.engine import write
 from transfuse.engine.answers import Pairs
 from transfuse.engine.jobs import Rows, Schedule

@@ -1,4 +1,4 @@
-"""A decoder that writes: how requests are shown, how answers follow them, and batched decoding with stops."""
+"""A decoder that writes: batched decoding with a cache, stop strings, and an end to answers that go in circles."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from torch import nn
 from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment, assembled
 from transfuse.backbones.constraints import Constraint
+from transfuse.backbones.form import Form
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.scoring import opening, rows_of
-from transfuse.backbones.tokens import TEXT, batches, tokenize
+from transfuse.backbones.tokens import batches
 from transfuse.errors import BackboneError
 
 BATCH_TOKENS, MOST_ROWS = 8192, 32
@@ -26,76 +27,6 @@ LEAST_ROOM = 16
 """Tokens that must be left for a request."""
 LONGEST_PERIOD, REPEATS, LEAST_LOOP = 32, 4, 24
 """An answer loops when its end is one piece of at most so many tokens, so often, in at least so many tokens."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Form:
-    """How a request is shown to a decoder, and how its answer follows.
-
-    Args:
-        template: with ``{text}`` once.
-        prefix: what all requests are preceded by (demonstrations); may be empty.
-        special: whether the tokenizer's own special tokens open the text; a chat template brings its own.
-        joint: what stands between the template's end and the answer.
-    """
-
-    template: str
-    prefix: str = ""
-    special: bool = True
-    joint: str = " "
-
-    @staticmethod
-    def plain(template: str, shots: Sequence[tuple[str, str]] = ()) -> Form:
-        """Demonstrations one after another, an empty line between them."""
-        return Form(template, joint="" if template[-1:].isspace() else " ").after(None, shots)
-
-    @staticmethod
-    def chat(tokenizer: Any, shots: Sequence[tuple[str, str]] = (), system: str = "") -> Form:
-        """The model's own chat template, demonstrations as earlier turns."""
-        turns = [{"role": "system", "content": system}] if system else []
-        for text, answer in shots:
-            turns += [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
-        turns.append({"role": "user", "content": TEXT})
-        whole = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        before, _, after = whole.rpartition(TEXT)
-        return Form(f"{TEXT}{after}", before, special=False, joint="")
-
-    def to_dict(self) -> dict[str, Any]:
-        """For a manifest."""
-        return dataclasses.asdict(self)
-
-    def prefix_ids(self, tokenizer: Any) -> list[int]:
-        """What all requests begin with, without white space at its end, which tokenizers join to what follows."""
-        shared = (self.prefix + self.template.partition(TEXT)[0]).rstrip()
-        first = opening(tokenizer) if self.special else []
-        return [*first, *tokenizer(shared, add_special_tokens=False)["input_ids"]]
-
-    def after(self, tokenizer: Any, shots: Sequence[tuple[str, str]]) -> Form:
-        """The same form behind other demonstrations."""
-        if not self.special:
-            return Form.chat(tokenizer, shots)
-        before, _, behind = self.template.partition(TEXT)
-        shown = "".join(f"{before}{text}{behind}{self.joint}{answer}\n\n" for text, answer in shots)
-        return dataclasses.replace(self, prefix=shown)
-
-    def requests(self, tokenizer: Any, texts: Sequence[str], limit: int) -> list[list[int]]:
-        """Token ids of each whole prompt; a request loses its end beyond ``limit`` tokens, template included."""
-        first = opening(tokenizer) if self.special else []
-        before = len(tokenizer(self.prefix, add_special_tokens=False)["input_ids"]) if self.prefix else 0
-        rows = tokenize(tokenizer, texts, self.template, before + limit, special=False, before=self.prefix)
-        return [[*first, *row] for row in rows]
-
-    def answers(self, tokenizer: Any, texts: Sequence[str], most: int) -> list[list[int]]:
-        """Token ids of answers as they follow a request, with the token that ends them unless they are cut."""
-        tail = self.template.partition(TEXT)[2]
-        alone = tokenizer(tail, add_special_tokens=False)["input_ids"] if tail else []
-        joined = tokenizer([tail + self.joint + text for text in texts], add_special_tokens=False)["input_ids"]
-        bare = tokenizer([self.joint + text for text in texts], add_special_tokens=False)["input_ids"]
-        out = []
-        for both, own in zip(joined, bare, strict=True):
-            ids = both[len(alone) :] if both[: len(alone)] == alone else own
-            out.append([*ids, tokenizer.eos_token_id][:most])
-        return out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -405,71 +336,3 @@ def refuse_encoder(backbone: Backbone) -> None:
             expected="a decoder, which gives the likelihood of words",
             remedy="Name a decoder among the backbones.",
         )
-
-
-def head_loss(
-    backbone: Backbone, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, low: bool
-) -> torch.Tensor:
-    """Σ w_i (-log p(target_i | hidden_i)) / Σ w_i through the frozen head of the model, in parts of bounded memory.
-
-    Args:
-        backbone: a decoder.
-        hidden: float [T, D], normed states.
-        targets: int64 [T].
-        weights: float [T].
-        low: whether products run in bf16.
-    """
-    network = backbone.network("fp32")
-    head: nn.Module = network.get_output_embeddings()
-    cap = getattr(network.config, "final_logit_softcapping", None)
-    weight = backbone.network("bf16" if low else "fp32").get_output_embeddings().weight
-    apply: Any = _HeadLoss.apply
-    total: torch.Tensor = apply(hidden, weight, getattr(head, "bias", None), targets, weights, cap)
-    return total / weights.sum()
-
-
-PART = 512
-"""Positions whose logits are held at once."""
-
-
-class _HeadLoss(torch.autograd.Function):
-    """Cross-entropy through a frozen matrix; the gradient is made with the loss, so that no logits are kept."""
-
-    @staticmethod
-    def forward(
-        context: Any,
-        hidden: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        targets: torch.Tensor,
-        weights: torch.Tensor,
-        cap: float | None,
-    ) -> torch.Tensor:
-        """The weighted sum over positions."""
-        gradient = torch.empty_like(hidden)
-        total = torch.zeros((), device=hidden.device)
-        for start in range(0, len(hidden), PART):
-            part = slice(start, start + PART)
-            logits = nn.functional.linear(hidden[part].to(weight.dtype), weight).float()
-            if bias is not None:
-                logits = logits + bias
-            slope = None
-            if cap:
-                bent = torch.tanh(logits / cap)
-                logits, slope = bent * cap, 1 - bent.square()
-            shares = torch.log_softmax(logits, 1)
-            total = total - (weights[part] * shares.gather(1, targets[part, None])[:, 0]).sum()
-            shares = shares.exp_()
-            shares.scatter_add_(1, targets[part, None], torch.full_like(shares[:, :1], -1.0))
-            shares.mul_(weights[part, None])
-            if slope is not None:
-                shares.mul_(slope)
-            gradient[part] = (shares.to(weight.dtype) @ weight).to(hidden.dtype)
-        context.save_for_backward(gradient)
-        return total
-
-    @staticmethod
-    def backward(context: Any, *outer: torch.Tensor) -> Any:
-        """The kept gradient, scaled."""
-        (gradient,) = context.saved_tensors
-        return gradient * outer[0], None, None, None, None, None

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from transfuse.backbones.form import Form
+from transfuse.backbones.head_loss import head_loss
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.tokens import States, batches
-from transfuse.backbones.writing import Form, head_loss
 from transfuse.engine.answers import Pairs
 
 MICRO_TOKENS = 4096

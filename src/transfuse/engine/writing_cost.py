@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from transfuse.backbones.writing import Decoding, Form, Writer
+from transfuse.backbones.form import Form
+from transfuse.backbones.writing import Decoding, Writer
 from transfuse.data.examples import Examples
 from transfuse.engine.cost import Prices, timed
 from transfuse.engine.trunk import Trunk

@@ -18,10 +18,11 @@ from transfuse.evaluation import compare, metric_intervals, metric_of
 from transfuse.evaluation.curve import labels_for
 from transfuse.methods.catalogue import LABELS, no_transfer
 from transfuse.study.decide import obey
-from transfuse.study.prepare import StudyData, prepare, strata
+from transfuse.study.prepare import StudyData, prepare
 from transfuse.study.progress import NOTES, Progress, Silent
 from transfuse.study.recipe import Recipe
 from transfuse.study.record import REPORT
+from transfuse.study.splitting import strata
 from transfuse.study.workshop import Workshop
 
 SHOTS = (2, 4, 8, 16, 32, 64, 128, 256)

@@ -14,7 +14,7 @@ import numpy as np
 import transfuse
 from transfuse.advice.candidates import Candidate, expand
 from transfuse.advice.planner import Planned, plan
-from transfuse.backbones.writing import Form
+from transfuse.backbones.form import Form
 from transfuse.engine.cost import MOST_CALLS, Cost, Prices, cost, price
 from transfuse.engine.ledger import Ledger
 from transfuse.engine.writing_cost import price_writing

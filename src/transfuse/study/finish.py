@@ -25,9 +25,10 @@ from transfuse.methods.catalogue import no_transfer
 from transfuse.study import wrote
 from transfuse.study.assess import Assessed
 from transfuse.study.card import card
-from transfuse.study.prepare import StudyData, writes
+from transfuse.study.prepare import StudyData
 from transfuse.study.progress import Progress
 from transfuse.study.recipe import Recipe
+from transfuse.study.splitting import writes
 from transfuse.study.workshop import Workshop, validation_rows
 from transfuse.tasks.classify import Classify
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -15,8 +14,6 @@ from transfuse.data import (
     Finding,
     draw_shots,
     drop_copies,
-    folds,
-    hold_out,
     read,
     require_classes,
     share_error,
@@ -26,20 +23,13 @@ from transfuse.errors import DataError, RecipeError, StudyError, nearest
 from transfuse.evaluation import sandbox
 from transfuse.methods.catalogue import METHODS, method
 from transfuse.study.recipe import Recipe, Split, Task
+from transfuse.study.splitting import Splits, held_out, naming, splits_of, writes
 from transfuse.tasks.classify import MAX_TOKENS, Classify
-from transfuse.tasks.writing import KINDS, Writing
+from transfuse.tasks.writing import Writing
 
-MOST_CROSS_VALIDATED = 4000
-"""More labelled rows than this are split once instead of cross-validated."""
-REPEATED_BELOW = 200
-"""Fewer labelled rows than this are cross-validated twice: which rows share a fold moves a mean over few of them."""
-HELD_OUT = 0.2
 MOST_NUMBERS = 20
 """Numbers as labels are taken for measurements if there are more different ones than this and than a tenth of the rows.
 """
-MOST_HELD_OUT = 2000
-MOST_CROSS_WRITTEN, MOST_WRITTEN = 60, 200
-"""The same two where answers are written, each of which takes as long as the training of several rows."""
 
 
 class SealedTest:
@@ -66,22 +56,6 @@ class SealedTest:
             raise StudyError("the test split has been read once", expected="one reading, after the choice")
         self._opened = True
         return self._examples
-
-
-@dataclasses.dataclass(frozen=True)
-class Splits:
-    """Positions in the target's training rows: what each fit trains on and what it predicts.
-
-    Args:
-        kind: ``cross-validation`` or ``split``.
-        fits: (repeat, train, validation) of each fit.
-        folds, repeats: of the cross-validation; 1 and 1 for a split.
-    """
-
-    kind: str
-    fits: tuple[tuple[int, np.ndarray, np.ndarray], ...]
-    folds: int
-    repeats: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +122,7 @@ def prepare(recipe: Recipe) -> StudyData:
         extra = read(recipe.target.unlabelled, columns=columns, base=recipe.base)
         unlabelled, found = drop_copies(extra.unlabelled(), test, "unlabelled")
         dropped += [found] if found else []
-    splits, train = _splits(recipe, task, train, validation)
+    splits, train = splits_of(recipe, task, train, validation)
     parts = [("target train", train), ("test", test), ("unlabelled", unlabelled), *sources.items()]
     checked = _check(task, train, test, sources, splits)
     prints = [examples.fingerprint() for _, examples in parts if examples is not None]
@@ -169,11 +143,6 @@ def prepare(recipe: Recipe) -> StudyData:
         tuple(_part(task, name, examples) for name, examples in parts if examples is not None),
         "-".join(p[:16] for p in prints),
     )
-
-
-def writes(task: Task) -> bool:
-    """Whether the answer is text."""
-    return task.kind in KINDS
 
 
 def _columns(task: Task, group: str | None = None) -> Columns:
@@ -200,19 +169,9 @@ def _target(recipe: Recipe) -> tuple[Examples, Examples]:
     if len(whole) == 0:
         raise DataError(f"{target.reference}: no rows are left after `bins`", expected="rows", remedy="Widen the bins.")
     if isinstance(target.test, Split):
-        held, rest = _hold_out(recipe.task, whole, target.test.rows, target.test.seed)
+        held, rest = held_out(recipe.task, whole, target.test.rows, target.test.seed)
         return whole.take(rest), whole.take(held)
     return whole, read(target.test, columns=_columns(recipe.task), base=recipe.base)
-
-
-def _hold_out(task: Task, examples: Examples, rows: int | float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`hold_out` in the shares of the labels, of which written answers have none."""
-    return hold_out(dataclasses.replace(examples, labels=None) if writes(task) else examples, rows, seed)
-
-
-def strata(task: Classify | Writing, examples: Examples) -> tuple[str, ...]:
-    """By what rows are drawn and dealt: the labels, where answers are labels."""
-    return ("",) * len(examples) if isinstance(task, Writing) else examples.labels or ()
 
 
 def _refuse_measurements(examples: Examples, task: Task) -> None:
@@ -233,7 +192,7 @@ def _validation(
     if wanted is None:
         return train, None
     if isinstance(wanted, Split):
-        held, rest = _hold_out(recipe.task, train, wanted.rows, wanted.seed)
+        held, rest = held_out(recipe.task, train, wanted.rows, wanted.seed)
         return train.take(rest), train.take(held)
     validation = read(wanted, columns=_columns(recipe.task), base=recipe.base)
     for part, against in ((validation, test), (train, validation)):
@@ -251,7 +210,7 @@ def _shots(recipe: Recipe, train: Examples) -> tuple[Examples, Examples | None]:
     if recipe.target.shots is None:
         return train, None
     seed = recipe.seed if recipe.target.seed is None else recipe.target.seed
-    with _naming(train):
+    with naming(train):
         drawn = draw_shots(("",) * len(train) if writes(recipe.task) else train.labels or (), recipe.target.shots, seed)
     others = np.setdiff1d(np.arange(len(train)), drawn)
     return train.take(drawn), train.take(others).unlabelled()
@@ -358,63 +317,6 @@ def _without_copies(
     examples, found = drop_copies(examples, test, name)
     dropped += [found] if found else []
     return examples.take(np.random.default_rng([seed, index]).permutation(len(examples)))
-
-
-def _splits(
-    recipe: Recipe, task: Classify | Writing, train: Examples, validation: Examples | None
-) -> tuple[Splits, Examples]:
-    """Who trains and who validates; a validation part of its own is appended to the training rows."""
-    count = len(train)
-    if validation is not None:
-        both = dataclasses.replace(
-            train,
-            texts=train.texts + validation.texts,
-            labels=(train.labels or ()) + (validation.labels or ()),
-            further=_joined(train, validation),
-            weights=_both(train.weights, validation.weights),
-            groups=None,
-            rows=np.concatenate([np.asarray(train.rows), np.asarray(validation.rows)]),
-        )
-        return Splits("split", ((0, np.arange(count), np.arange(count, len(both))),), 1, 1), both
-    writing = isinstance(task, Writing)
-    if recipe.validation is None and count > (MOST_CROSS_WRITTEN if writing else MOST_CROSS_VALIDATED):
-        most = MOST_WRITTEN if writing else MOST_HELD_OUT
-        held, rest = _hold_out(recipe.task, train, min(round(HELD_OUT * count), most), recipe.seed)
-        return Splits("split", ((0, rest, held),), 1, 1), train
-    wanted = recipe.validation.folds if recipe.validation else 5
-    stratum = strata(task, train)
-    n_folds = max(min(wanted, _smallest_class(train, stratum)), 2)
-    repeats = (recipe.validation and recipe.validation.repeats) or (2 if count < REPEATED_BELOW and not writing else 1)
-    with _naming(train):
-        dealt = folds(stratum, train.groups, n_folds, repeats, recipe.seed)
-    return Splits("cross-validation", tuple((f.repeat, f.train, f.validation) for f in dealt), n_folds, repeats), train
-
-
-@contextlib.contextmanager
-def _naming(examples: Examples) -> Iterator[None]:
-    """Put the name of the data before what is wrong with their labels."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{examples.origin}: {error.found}", expected=error.expected, remedy=error.remedy) from None
-
-
-def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
-    return None if first is None or second is None else np.concatenate([first, second])
-
-
-def _joined(first: Examples, second: Examples) -> tuple[tuple[str, ...], ...] | None:
-    """What else would be right, of two parts."""
-    if first.further is None and second.further is None:
-        return None
-    return sum((part.further or ((),) * len(part) for part in (first, second)), ())
-
-
-def _smallest_class(train: Examples, stratum: tuple[str, ...]) -> int:
-    """In how many rows, or groups, the rarest label stands."""
-    units: tuple[object, ...] = train.groups or tuple(range(len(train)))
-    pairs = set(zip(stratum, units, strict=True))
-    return min(sum(label == own for own, _ in pairs) for label in set(stratum))
 
 
 def _check(

@@ -1,0 +1,112 @@
+"""Who trains and who validates: cross-validation inside few rows, one split of many, or a part of the user's own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from transfuse.data import Examples, folds, hold_out
+from transfuse.errors import DataError
+from transfuse.study.recipe import Recipe, Task
+from transfuse.tasks.classify import Classify
+from transfuse.tasks.writing import KINDS, Writing
+
+MOST_CROSS_VALIDATED = 4000
+"""More labelled rows than this are split once instead of cross-validated."""
+REPEATED_BELOW = 200
+"""Fewer labelled rows than this are cross-validated twice: which rows share a fold moves a mean over few of them."""
+HELD_OUT = 0.2
+MOST_HELD_OUT = 2000
+MOST_CROSS_WRITTEN, MOST_WRITTEN = 60, 200
+"""The same two where answers are written, each of which takes as long as the training of several rows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """Positions in the target's training rows: what each fit trains on and what it predicts.
+
+    Args:
+        kind: ``cross-validation`` or ``split``.
+        fits: (repeat, train, validation) of each fit.
+        folds, repeats: of the cross-validation; 1 and 1 for a split.
+    """
+
+    kind: str
+    fits: tuple[tuple[int, np.ndarray, np.ndarray], ...]
+    folds: int
+    repeats: int
+
+
+def writes(task: Task) -> bool:
+    """Whether the answer is text."""
+    return task.kind in KINDS
+
+
+def held_out(task: Task, examples: Examples, rows: int | float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`hold_out` in the shares of the labels, of which written answers have none."""
+    return hold_out(dataclasses.replace(examples, labels=None) if writes(task) else examples, rows, seed)
+
+
+def strata(task: Classify | Writing, examples: Examples) -> tuple[str, ...]:
+    """By what rows are drawn and dealt: the labels, where answers are labels."""
+    return ("",) * len(examples) if isinstance(task, Writing) else examples.labels or ()
+
+
+def splits_of(
+    recipe: Recipe, task: Classify | Writing, train: Examples, validation: Examples | None
+) -> tuple[Splits, Examples]:
+    """Who trains and who validates; a validation part of its own is appended to the training rows."""
+    count = len(train)
+    if validation is not None:
+        both = dataclasses.replace(
+            train,
+            texts=train.texts + validation.texts,
+            labels=(train.labels or ()) + (validation.labels or ()),
+            further=_joined(train, validation),
+            weights=_both(train.weights, validation.weights),
+            groups=None,
+            rows=np.concatenate([np.asarray(train.rows), np.asarray(validation.rows)]),
+        )
+        return Splits("split", ((0, np.arange(count), np.arange(count, len(both))),), 1, 1), both
+    writing = isinstance(task, Writing)
+    if recipe.validation is None and count > (MOST_CROSS_WRITTEN if writing else MOST_CROSS_VALIDATED):
+        most = MOST_WRITTEN if writing else MOST_HELD_OUT
+        held, rest = held_out(recipe.task, train, min(round(HELD_OUT * count), most), recipe.seed)
+        return Splits("split", ((0, rest, held),), 1, 1), train
+    wanted = recipe.validation.folds if recipe.validation else 5
+    stratum = strata(task, train)
+    n_folds = max(min(wanted, _smallest_class(train, stratum)), 2)
+    repeats = (recipe.validation and recipe.validation.repeats) or (2 if count < REPEATED_BELOW and not writing else 1)
+    with naming(train):
+        dealt = folds(stratum, train.groups, n_folds, repeats, recipe.seed)
+    return Splits("cross-validation", tuple((f.repeat, f.train, f.validation) for f in dealt), n_folds, repeats), train
+
+
+@contextlib.contextmanager
+def naming(examples: Examples) -> Iterator[None]:
+    """Put the name of the data before what is wrong with their labels."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{examples.origin}: {error.found}", expected=error.expected, remedy=error.remedy) from None
+
+
+def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    return None if first is None or second is None else np.concatenate([first, second])
+
+
+def _joined(first: Examples, second: Examples) -> tuple[tuple[str, ...], ...] | None:
+    """What else would be right, of two parts."""
+    if first.further is None and second.further is None:
+        return None
+    return sum((part.further or ((),) * len(part) for part in (first, second)), ())
+
+
+def _smallest_class(train: Examples, stratum: tuple[str, ...]) -> int:
+    """In how many rows, or groups, the rarest label stands."""
+    units: tuple[object, ...] = train.groups or tuple(range(len(train)))
+    pairs = set(zip(stratum, units, strict=True))
+    return min(sum(label == own for own, _ in pairs) for label in set(stratum))
