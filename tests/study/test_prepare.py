@@ -144,7 +144,7 @@ def test_validation_of_its_own_file_keeps_copies_out_on_both_sides(prepared, tmp
 
 
 def test_many_rows_are_split_once(prepared, tmp_path, monkeypatch):
-    monkeypatch.setattr("transfuse.study.prepare.MOST_CROSS_VALIDATED", 50)
+    monkeypatch.setattr("transfuse.study.splitting.MOST_CROSS_VALIDATED", 50)
     write(tmp_path, "d.csv", rows(100, 0))
     data = prepared("{data: d.csv, test: {rows: 20}}")
     ((_, trained, validated),) = data.splits.fits
