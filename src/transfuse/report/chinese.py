@@ -120,6 +120,7 @@ CHINESE: dict[str, str] = {
     "say.skipped": "未运行（{n} 个）：{ids}。",
     "say.failed": "失败（{n} 个）：{ids}。",
     "say.cross-validation": "验证方式：在 {n} 条有标注的目标样本内做 {folds} 折交叉验证，重复 {repeats} 次。",
+    "say.cross-validation_once": "验证方式：在 {n} 条有标注的目标样本内做 {folds} 折交叉验证。",
     "say.split": "验证方式：{n} 条未参与训练的目标样本。",
     "at_test": "测试{metric}",
     "at_validation": "验证{metric}",

@@ -131,6 +131,7 @@ ENGLISH: dict[str, str] = {
     "say.failed": "Failed ({n}): {ids}.",
     "say.cross-validation": "Validation is {folds}-fold cross-validation inside the {n} labelled target examples, "
     "{repeats} times over.",
+    "say.cross-validation_once": "Validation is {folds}-fold cross-validation inside the {n} labelled target examples.",
     "say.split": "Validation is a split of {n} target examples that no candidate was trained on.",
     # sections
     "at_test": "{metric} on test",

@@ -224,4 +224,5 @@ def _validation(report: Report, speak: Speaker) -> list[str]:
     if n is None or kind not in ("cross-validation", "split"):
         return []
     folds, repeats = reading.at(how, "folds"), reading.at(how, "repeats")
-    return [speak(f"say.{kind}", n=amounts.count(n), folds=folds, repeats=repeats)]
+    key = "say.cross-validation_once" if kind == "cross-validation" and repeats == 1 else f"say.{kind}"
+    return [speak(key, n=amounts.count(n), folds=folds, repeats=repeats)]
