@@ -75,12 +75,21 @@ def run() -> None:
     for transfer in TRANSFERS:
         for draw in range(DRAWS):
             _study(transfer, draw)
-    found = [_summary(transfer, ENCODER) for transfer in TRANSFERS]
-    best = _best(found)
+    best = conclude(started)
     asking = [name for name in METHODS if method(name).reads == "decoder"]
     names = [NO_TRANSFER, *best, *asking]
     _side_by_side([(transfer, draw, DECODER, names) for transfer in WITH_DECODER for draw in range(DRAWS)])
-    found += [_summary(transfer, DECODER) for transfer in WITH_DECODER]
+    conclude(started)
+
+
+def conclude(started: float) -> list[str]:
+    """Keep what has been measured so far, with what is missing of the decoder's part; the best methods."""
+    found = [_summary(transfer, ENCODER) for transfer in TRANSFERS]
+    best = _best(found)
+    asking = [name for name in METHODS if method(name).reads == "decoder"]
+    wanted = [(name, False) for name in (NO_TRANSFER, *best, *asking)]
+    complete = [t for t in WITH_DECODER if all(_file(f, *one).exists() for f in _folders(t, DECODER) for one in wanted)]
+    found += [_summary(transfer, DECODER) for transfer in complete]
     commits = sorted({json.loads(p.read_text("utf-8")).get("commit", "") for p in PLACE.glob("*/*.json")} - {""})
     seconds = sum(row["seconds"] for t in found for row in t["rows"]) * DRAWS / PROCESSES
     seconds += sum(study["seconds"] for t in found for study in t["auto"])
@@ -94,8 +103,10 @@ def run() -> None:
         limit=SOURCE_LIMIT,
         best=best,
         commits=commits,
+        missing=[transfer for transfer in WITH_DECODER if transfer not in complete],
         seconds=round(seconds),
     )
+    return best
 
 
 def _side_by_side(work: list[tuple[str, int, str, list[str]]]) -> None:
@@ -183,6 +194,10 @@ def _takes(name: str, data: StudyData) -> bool:
     return method(name).uses_related if data.related else method(name).uses_sources
 
 
+def _folders(transfer: str, backbone: str) -> list[Path]:
+    return [PLACE / f"{transfer}-{short(backbone)}-{draw}" for draw in range(DRAWS)]
+
+
 def _file(folder: Path, name: str, with_source: bool) -> Path:
     return folder / f"{name}{'+source' if with_source else ''}.json"
 
@@ -213,7 +228,7 @@ def _study(transfer: str, draw: int) -> None:
 
 def _summary(transfer: str, backbone: str) -> dict[str, Any]:
     """Figures of each method over all draws, and what it is worth against no transfer and without the source."""
-    folders = [PLACE / f"{transfer}-{short(backbone)}-{draw}" for draw in range(DRAWS)]
+    folders = _folders(transfer, backbone)
     truths = [np.load(folder / "truth.npy") for folder in folders]
     truth, keys = np.concatenate(truths), np.concatenate([np.arange(len(t)) for t in truths])
     plain = _answers(folders, NO_TRANSFER, False)
