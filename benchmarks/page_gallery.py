@@ -30,6 +30,8 @@ def page(record: Mapping[str, Any]) -> str:
     for transfer in transfers:
         parts += ["", *_table(transfer)]
     commits = f"Fitted at {', '.join(record['commits'])}; put together by"
+    if record["missing"]:
+        commits = f"Not measured yet with the decoder: {', '.join(record['missing'])}. {commits}"
     return "\n".join([*parts, "", commits, made(record), ""])
 
 
