@@ -87,7 +87,7 @@ def conclude(started: float) -> list[str]:
     found = [_summary(transfer, ENCODER) for transfer in TRANSFERS]
     best = _best(found)
     asking = [name for name in METHODS if method(name).reads == "decoder"]
-    wanted = [(name, False) for name in (NO_TRANSFER, *best, *asking)]
+    wanted = [(name, source) for name in (NO_TRANSFER, *best, *asking) for source in (False, True)]
     complete = [t for t in WITH_DECODER if all(_file(f, *one).exists() for f in _folders(t, DECODER) for one in wanted)]
     found += [_summary(transfer, DECODER) for transfer in complete]
     commits = sorted({json.loads(p.read_text("utf-8")).get("commit", "") for p in PLACE.glob("*/*.json")} - {""})
