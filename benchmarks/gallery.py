@@ -100,6 +100,7 @@ def conclude(started: float) -> list[str]:
         transfers=found,
         draws=DRAWS,
         minutes=BUDGET,
+        threads=_threads(),
         limit=SOURCE_LIMIT,
         best=best,
         commits=commits,
@@ -139,6 +140,7 @@ def _recipe(transfer: str, draw: int, backbone: str) -> transfuse.Recipe:
         **{"backbone": f"'{backbone}'", "source": source, "target": target, "shots": shots, "draw": draw},
         test=TEST,
         minutes=BUDGET,
+        threads=_threads(),
     )
     return transfuse.Recipe.from_text(text, PLACE, f"{transfer}, draw {draw}")
 
@@ -192,6 +194,12 @@ def _fitted(
 
 def _takes(name: str, data: StudyData) -> bool:
     return method(name).uses_related if data.related else method(name).uses_sources
+
+
+def _threads() -> int:
+    """Cores that the studies had, as they wrote it down."""
+    plans = [json.loads(path.read_text(encoding="utf-8")) for path in PLACE.glob("*-study-*/plan.json")]
+    return min((plan["threads"] for plan in plans), default=0)
 
 
 def _folders(transfer: str, backbone: str) -> list[Path]:

@@ -26,21 +26,22 @@ page.
 def page(record: Mapping[str, Any]) -> str:
     """The whole of docs/gallery.md."""
     transfers = record["transfers"]
-    parts = [HEAD.format(limit=record["limit"]), *_overview(transfers, record["minutes"])]
+    parts = [HEAD.format(limit=record["limit"]), *_overview(transfers, record["minutes"], record.get("threads"))]
     for transfer in transfers:
         parts += ["", *_table(transfer)]
     commits = f"Fitted at {', '.join(record['commits'])}; put together by"
-    if record["missing"]:
-        commits = f"Not measured yet with the decoder: {', '.join(record['missing'])}. {commits}"
+    if record.get("missing"):
+        commits = f"Not measured yet with the decoder: {', '.join(record['missing'])}.\n{commits}"
     return "\n".join([*parts, "", commits, made(record), ""])
 
 
-def _overview(transfers: list[Mapping[str, Any]], minutes: int) -> list[str]:
+def _overview(transfers: list[Mapping[str, Any]], minutes: int, threads: int | None) -> list[str]:
     """What ``methods: auto`` reached beside the best single method, which only the test can name."""
+    cores = f" on {threads} core{'s' if threads > 1 else ''}" if threads else ""
     lines = [
         f"""## methods: auto beside the best single method
 
-A study a draw, {minutes} minutes each, chosen on validation, with the sources whole, as far as each method reads them.
+A study a draw, {minutes} minutes each{cores}, chosen on validation, with the sources whole, as far as each method reads them.
 *Best* is the method with the best mean on the test, which nobody can know before.
 
 | transfer | labels | auto | best single method | auto less best | auto less no transfer | chosen |

@@ -28,12 +28,6 @@ def translate(record: Mapping[str, Any]) -> list[str]:
                 f"| {name} | {told['rows']} | {arm} | {hundred(figures['chrf'])} | {hundred(figures['bleu_zh'])} "
                 f"| {figures['placeholders']['value']:.2f} | {beside} | {compared['verdict'] if compared else ''} |"
             )
-    scarce = [
-        f"| {r['shots']} | {hundred(r['arms']['few-shot']['chrf'])} | {hundred(r['arms']['alone']['chrf'])} "
-        f"| {hundred(r['arms']['with sources']['chrf'])} | {signed(r['source']['difference'])} "
-        f"| {r['source']['verdict']} | {r['seconds']['alone']:.0f} / {r['seconds']['with sources']:.0f} |"
-        for r in record["scarce"]
-    ]
     seconds = ", ".join(f"{arm} {s:.0f}" for arm, s in domain["seconds"].items())
     return [
         f"""## Interface texts into Chinese, gemma3-270m
@@ -46,6 +40,18 @@ answers: {seconds}.
 | test | rows | way | chrF++ | BLEU | placeholders kept | difference | verdict |
 | --- | --- | --- | --- | --- | --- | --- | --- |""",
         *rows,
+        *(_scarce(record) if record["scarce"] else ()),
+    ]
+
+
+def _scarce(record: Mapping[str, Any]) -> list[str]:
+    scarce = [
+        f"| {r['shots']} | {hundred(r['arms']['few-shot']['chrf'])} | {hundred(r['arms']['alone']['chrf'])} "
+        f"| {hundred(r['arms']['with sources']['chrf'])} | {signed(r['source']['difference'])} "
+        f"| {r['source']['verdict']} | {r['seconds']['alone']:.0f} / {r['seconds']['with sources']:.0f} |"
+        for r in record["scarce"]
+    ]
+    return [
         f"""
 ## English to Galician from few pairs, gemma3-270m
 

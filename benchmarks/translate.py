@@ -52,8 +52,10 @@ def run() -> None:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        domain = _domain(place)
-        scarce = [_scarce(place, shots) for shots in PAIRS]
+        domain, scarce = _domain(place), []
+        for shots in PAIRS:  # each is kept, so that a run that is stopped leaves what it has
+            keep("translate", "python -m benchmarks translate", started, domain=domain, scarce=scarce, draws=DRAWS)
+            scarce.append(_scarce(place, shots))
     keep("translate", "python -m benchmarks translate", started, domain=domain, scarce=scarce, draws=DRAWS)
 
 
