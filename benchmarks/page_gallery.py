@@ -41,8 +41,8 @@ def _overview(transfers: list[Mapping[str, Any]], minutes: int, threads: int | N
     lines = [
         f"""## methods: auto beside the best single method
 
-A study a draw, {minutes} minutes each{cores}, chosen on validation, with the sources whole, as far as each method reads them.
-*Best* is the method with the best mean on the test, which nobody can know before.
+A study a draw, {minutes} minutes each{cores}, chosen on validation, with the sources whole, as far as each method
+reads them. *Best* is the method with the best mean on the test, which nobody can know before.
 
 | transfer | labels | auto | best single method | auto less best | auto less no transfer | chosen |
 | --- | --- | --- | --- | --- | --- | --- |"""
