@@ -170,7 +170,14 @@ class Writer:
             "logits_processor": [Constraint(self.tokenizer, form, ids.shape[1], self.ends)] if form else [],
             "streamer": pieces,
         }
-        thread = threading.Thread(target=self.network.generate, kwargs=asked)
+
+        def work() -> None:
+            try:
+                self.network.generate(**asked)
+            finally:
+                pieces.end()  # whoever waits for a piece must not wait for ever where writing fails
+
+        thread = threading.Thread(target=work)
         thread.start()
         told = ""
         for piece in pieces:
