@@ -1,5 +1,6 @@
 """Decoding and the loss of answers: equal to plain transformers, whatever the batch and the family."""
 
+import functools
 import json
 import re
 
@@ -9,9 +10,10 @@ import tiny
 import torch
 
 from transfuse.backbones.constraints import grammar_of
+from transfuse.backbones.decoding import Decoding, loops
 from transfuse.backbones.form import Form
 from transfuse.backbones.head_loss import head_loss
-from transfuse.backbones.writing import Decoding, Writer, loops
+from transfuse.backbones.writing import Writer
 from transfuse.errors import BackboneError, UsageError
 
 TEXTS = ["go", "the bad dog is in the sun", "a", "xyz and more"]
@@ -210,3 +212,27 @@ def test_demonstrations_of_each_request_its_own():
         found[:3] == [alone(backbone, form.after(None, own), t, 12) for own, t in zip(shots, TEXTS, strict=False)][:3]
     )
     assert found[3] == alone(backbone, form, TEXTS[3], 12)  # no room for so long a demonstration
+
+
+def test_rows_that_are_done_leave_their_batch(monkeypatch):
+    """A stop string that most answers have early: the steps after it are of the others alone."""
+    backbone = tiny.load("llama")
+    form = Form.plain("Q: {text}\nA:")
+    writer = Writer(backbone, form, 64)
+    texts = [f"{text} {i}" for i in range(3) for text in TEXTS]
+    whole = writer.write(texts, Decoding(24)).texts
+    stop = "the"  # a piece of most answers
+    sizes = []
+    forward = type(writer.network).forward
+
+    @functools.wraps(forward)  # generate reads the signature
+    def counted(self, *args, **kwargs):
+        sizes.append(len(kwargs["input_ids"]))
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(writer.network), "forward", counted)
+    found = writer.write(texts, Decoding(24, stop=(stop,)))
+    assert found.texts == [text.partition(stop)[0].strip() for text in whole]
+    assert 0 < sum(stop in text for text in whole) < len(whole)
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < sizes[0]

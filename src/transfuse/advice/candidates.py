@@ -18,6 +18,7 @@ AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("finetune", {}, ""),
     ("cotuning", {}, "related"),
     ("lora", {}, ""),
+    ("soup", {}, "source"),
     ("centroid", {}, ""),
     ("discriminant", {}, ""),
     ("feda", {}, "source"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment, assembled
 from transfuse.backbones.constraints import Constraint
+from transfuse.backbones.decoding import Decoding, Speech, Watch, Written, configuration, cut, decode, loops
 from transfuse.backbones.form import Form
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.scoring import opening, rows_of
@@ -25,57 +27,6 @@ BATCH_TOKENS, MOST_ROWS = 8192, 32
 """Padded tokens of requests, and requests, that are answered together."""
 LEAST_ROOM = 16
 """Tokens that must be left for a request."""
-LONGEST_PERIOD, REPEATS, LEAST_LOOP = 32, 4, 24
-"""An answer loops when its end is one piece of at most so many tokens, so often, in at least so many tokens."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Decoding:
-    """How an answer is searched for.
-
-    Args:
-        max_new_tokens: longest answer.
-        beams: width of the beam; 1 is greedy.
-        temperature: of sampling; 0 takes the likeliest token.
-        top_p: sample among the likeliest tokens that hold this share (Holtzman et al. 2020).
-        stop: an answer ends before any of these.
-        seed: of sampling.
-        strip: whether white space around an answer is dropped; the indentation of a program must stay.
-        constraint: the form that an answer must have; see `constraints.grammar_of`.
-    """
-
-    max_new_tokens: int
-    beams: int = 1
-    temperature: float = 0.0
-    top_p: float = 1.0
-    stop: tuple[str, ...] = ()
-    seed: int = 0
-    strip: bool = True
-    constraint: Mapping[str, Any] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """For a manifest."""
-        return {**dataclasses.asdict(self), "stop": list(self.stop)}
-
-    @staticmethod
-    def from_dict(fields: Mapping[str, Any]) -> Decoding:
-        """The inverse of `to_dict`."""
-        return Decoding(**{**fields, "stop": tuple(fields["stop"])})
-
-
-@dataclasses.dataclass
-class Written:
-    """What decoding gave.
-
-    Args:
-        texts: N answers.
-        looped: bool [N], answers that were stopped because they went round in circles.
-        tokens: int [N], tokens written.
-    """
-
-    texts: list[str]
-    looped: np.ndarray
-    tokens: np.ndarray
 
 
 class Writer:
@@ -160,12 +111,14 @@ class Writer:
         pieces = make(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         (row,) = self._rows([text], self.backbone.max_tokens - decoding.max_new_tokens - len(self._prefix), None)
         ids, mask = self._padded([row], 0)
-        watch = _Watch(ids.shape[1], self.tokenizer, decoding.stop)
+        watch = Watch(ids.shape[1], self._speech, decoding.stop)
         form = decoding.constraint
         asked = {
             "input_ids": ids,
             "attention_mask": mask,
-            "generation_config": self._configuration(dataclasses.replace(decoding, beams=1)),
+            "generation_config": configuration(
+                dataclasses.replace(decoding, beams=1), self._speech, decoding.max_new_tokens
+            ),
             "stopping_criteria": [watch],
             "logits_processor": [Constraint(self.tokenizer, form, ids.shape[1], self.ends)] if form else [],
             "streamer": pieces,
@@ -191,33 +144,16 @@ class Writer:
                 break
         thread.join()
 
-    @torch.inference_mode()
     def _batch(self, rows: list[list[int]], chosen: np.ndarray, decoding: Decoding, out: Written) -> None:
         count = len(self._prefix)
         shared = self._shares(rows, decoding)
         ids, mask = self._padded(rows, count if shared else 0)
-        watch = _Watch(ids.shape[1], self.tokenizer, decoding.stop)
-        form = decoding.constraint
-        processors = [Constraint(self.tokenizer, form, ids.shape[1], self.ends)] if form else []
-        given: dict[str, Any] = {"past_key_values": rows_of(self._prefix_cache(), [0] * len(rows))} if shared else {}
-        with torch.random.fork_rng():
-            torch.manual_seed(decoding.seed)
-            found = self.network.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                generation_config=self._configuration(decoding),
-                stopping_criteria=[watch],
-                logits_processor=processors,
-                **given,
-            )
-        ends = set(self.ends)
-        for row, place in enumerate(chosen):
-            written = found[row, ids.shape[1] :].tolist()
-            length = next((i for i, token in enumerate(written) if token in ends), len(written))
-            written = written[:length]
+        cache = rows_of(self._prefix_cache(), [0] * len(rows)) if shared else None
+        found = decode(self.network, self._speech, ids, mask, decoding, cache)
+        for place, written in zip(chosen, found, strict=True):
             out.looped[place] = loops(written)
-            out.tokens[place] = length
-            out.texts[place] = _cut(self.tokenizer.decode(written, skip_special_tokens=True), decoding)
+            out.tokens[place] = len(written)
+            out.texts[place] = cut(self.tokenizer.decode(written, skip_special_tokens=True), decoding)
 
     def _shares(self, rows: Sequence[Sequence[int]], decoding: Decoding) -> bool:
         """Whether a batch may begin with the cache of the prefix.
@@ -241,6 +177,10 @@ class Writer:
             ids[i, width - rest :] = torch.tensor(row[shared:], dtype=torch.long)
             mask[i, :shared] = mask[i, width - rest :] = 1
         return ids.to(self.backbone.device), mask.to(self.backbone.device)
+
+    @functools.cached_property
+    def _speech(self) -> Speech:
+        return Speech(self.tokenizer, self.ends, self._filler)
 
     @property
     def _filler(self) -> int:
@@ -269,26 +209,6 @@ class Writer:
             self.network.base_model(input_ids=ids, past_key_values=self._cache, use_cache=True)
         return self._cache
 
-    def _configuration(self, decoding: Decoding) -> Any:
-        from transformers import GenerationConfig
-
-        sampled = {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
-        made: Any = GenerationConfig
-        return made(
-            max_new_tokens=decoding.max_new_tokens,
-            num_beams=decoding.beams,
-            eos_token_id=self.ends,
-            pad_token_id=self._filler,
-            **(sampled if decoding.temperature > 0 else {"do_sample": False}),
-        )
-
-
-def _cut(text: str, decoding: Decoding) -> str:
-    """An answer up to the first stop string."""
-    ends = [at for s in decoding.stop if (at := text.find(s)) >= 0]
-    text = text[: min(ends)] if ends else text
-    return text.strip() if decoding.strip else text.rstrip()
-
 
 @torch.no_grad()
 def _alone(layer: nn.Module, precision: str) -> nn.Module:
@@ -298,37 +218,6 @@ def _alone(layer: nn.Module, precision: str) -> nn.Module:
         for parameter in copied.parameters():
             parameter.data = parameter.data.to(torch.bfloat16)
     return copied
-
-
-class _Watch:
-    """Ends the rows of a batch that loop or have written a stop string; a stopping criterion of transformers."""
-
-    def __init__(self, start: int, tokenizer: Any, stop: Sequence[str]) -> None:
-        self._start, self._tokenizer, self._stop = start, tokenizer, stop
-        self._tail = max((len(s) for s in stop), default=0) + 8
-
-    def __call__(self, ids: torch.Tensor, scores: Any, **other: Any) -> torch.Tensor:
-        """Whether each row is done, bool [B]."""
-        written = ids[:, self._start :].tolist()
-        done = [loops(row) for row in written]
-        if self._stop:
-            tails = self._tokenizer.batch_decode([row[-self._tail :] for row in written])
-            done = [d or any(s in tail for s in self._stop) for d, tail in zip(done, tails, strict=True)]
-        return torch.tensor(done, device=ids.device)
-
-
-def loops(tokens: Sequence[int]) -> bool:
-    """Whether the end of an answer is one piece again and again."""
-    if len(tokens) < LEAST_LOOP:
-        return False
-    for period in range(1, LONGEST_PERIOD + 1):
-        length = max(REPEATS * period, LEAST_LOOP)
-        if length > len(tokens):
-            return False
-        tail = tokens[-length:]
-        if tail[period:] == tail[:-period]:
-            return True
-    return False
 
 
 def refuse_encoder(backbone: Backbone) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from transfuse.backbones.decoding import Decoding
 from transfuse.backbones.form import Form
-from transfuse.backbones.writing import Decoding
 from transfuse.fitted.paths import WrittenPath
 
 if TYPE_CHECKING:

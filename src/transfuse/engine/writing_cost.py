@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from transfuse.backbones.decoding import Decoding
 from transfuse.backbones.form import Form
-from transfuse.backbones.writing import Decoding, Writer
+from transfuse.backbones.writing import Writer
 from transfuse.data.examples import Examples
 from transfuse.engine.cost import Prices, timed
 from transfuse.engine.trunk import Trunk

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from transfuse.backbones.anatomy import Segment
+from transfuse.backbones.decoding import Decoding, Written
 from transfuse.backbones.form import Form
 from transfuse.backbones.huggingface import Backbone
-from transfuse.backbones.writing import Decoding, Writer, Written
+from transfuse.backbones.writing import Writer
 from transfuse.evaluation import as_answers
 from transfuse.fitted import difference
 from transfuse.fitted.paths import Loader

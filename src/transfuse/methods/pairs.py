@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from transfuse.backbones.decoding import Decoding
 from transfuse.backbones.form import Form
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.tokens import TEXT
-from transfuse.backbones.writing import Decoding, refuse_encoder
+from transfuse.backbones.writing import refuse_encoder
 from transfuse.data.examples import Examples
 from transfuse.engine.answers import Pairs
 from transfuse.engine.jobs import TransferData

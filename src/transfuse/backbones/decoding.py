@@ -1,0 +1,202 @@
+"""Decoding of a batch: greedy, sampled or by beam. Rows that are done leave it; answers in circles are ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from transfuse.backbones.constraints import Constraint
+from transfuse.backbones.scoring import rows_of
+
+LONGEST_PERIOD, REPEATS, LEAST_LOOP = 32, 4, 24
+"""An answer loops when its end is one piece of at most so many tokens, so often, in at least so many tokens."""
+LEAVING = 0.25
+"""Share of the rows of a batch that must be done before the rest goes on without them: the cache is copied then."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How an answer is searched for.
+
+    Args:
+        max_new_tokens: longest answer.
+        beams: width of the beam; 1 is greedy.
+        temperature: of sampling; 0 takes the likeliest token.
+        top_p: sample among the likeliest tokens that hold this share (Holtzman et al. 2020).
+        stop: an answer ends before any of these.
+        seed: of sampling.
+        strip: whether white space around an answer is dropped; the indentation of a program must stay.
+        constraint: the form that an answer must have; see `constraints.grammar_of`.
+    """
+
+    max_new_tokens: int
+    beams: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    strip: bool = True
+    constraint: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a manifest."""
+        return {**dataclasses.asdict(self), "stop": list(self.stop)}
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> Decoding:
+        """The inverse of `to_dict`."""
+        return Decoding(**{**fields, "stop": tuple(fields["stop"])})
+
+
+@dataclasses.dataclass
+class Written:
+    """What decoding gave.
+
+    Args:
+        texts: N answers.
+        looped: bool [N], answers that were stopped because they went round in circles.
+        tokens: int [N], tokens written.
+    """
+
+    texts: list[str]
+    looped: np.ndarray
+    tokens: np.ndarray
+
+
+class Speech(NamedTuple):
+    """What ends an answer, and what fills a row.
+
+    Args:
+        tokenizer: of the model.
+        ends: ids of the tokens that end an answer.
+        filler: id of the padding.
+    """
+
+    tokenizer: Any
+    ends: Sequence[int]
+    filler: int
+
+
+@torch.inference_mode()
+def decode(
+    network: Any, speech: Speech, ids: torch.Tensor, mask: torch.Tensor, decoding: Decoding, cache: Any = None
+) -> list[list[int]]:
+    """The tokens that follow B prompts, without the token that ends each.
+
+    Args:
+        network: a decoder of transformers.
+        speech: its tokenizer and special tokens.
+        ids, mask: [B, T], padded on the left or behind what ``cache`` holds.
+        decoding: how answers are searched for.
+        cache: keys and values of the prompts' beginnings, or None.
+
+    Cost: a step of the rows that are not done for each token of the longest answer.
+    """
+    from transformers import DynamicCache
+
+    width, rows = ids.shape[1], np.arange(len(ids))
+    alone = decoding.beams == 1
+    watch = Watch(width, speech, decoding.stop, leaving=alone)
+    if cache is None and alone:
+        cache = DynamicCache(config=network.config)
+    form = decoding.constraint
+    processors = [Constraint(speech.tokenizer, form, width, speech.ends)] if form else []
+    written: list[list[int]] = [[] for _ in rows]
+    with torch.random.fork_rng():
+        torch.manual_seed(decoding.seed)
+        while len(rows):
+            found = network.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=configuration(decoding, speech, width + decoding.max_new_tokens - ids.shape[1]),
+                stopping_criteria=[watch],
+                logits_processor=processors,
+                past_key_values=cache,
+            )
+            full = not alone or found.shape[1] - width >= decoding.max_new_tokens
+            done = np.ones(len(rows), dtype=bool) if full else watch.done(found)
+            for row in np.flatnonzero(done):
+                written[rows[row]] = until(found[row, width:].tolist(), speech.ends)
+            left = np.flatnonzero(~done)
+            mask = torch.nn.functional.pad(mask[left], (0, found.shape[1] - mask.shape[1]), value=1)
+            ids, rows = found[left], rows[left]
+            cache = rows_of(cache, left.tolist()) if len(rows) else None
+    return written
+
+
+def configuration(decoding: Decoding, speech: Speech, most: int) -> Any:
+    """Transformers' settings for at most some more tokens."""
+    from transformers import GenerationConfig
+
+    sampled = {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
+    made: Any = GenerationConfig
+    return made(
+        max_new_tokens=most,
+        num_beams=decoding.beams,
+        eos_token_id=list(speech.ends),
+        pad_token_id=speech.filler,
+        **(sampled if decoding.temperature > 0 else {"do_sample": False}),
+    )
+
+
+def until(written: Sequence[int], ends: Sequence[int]) -> list[int]:
+    """Tokens before the first that ends an answer."""
+    return list(itertools.takewhile(lambda token: token not in ends, written))
+
+
+def cut(text: str, decoding: Decoding) -> str:
+    """An answer up to the first stop string."""
+    ends = [at for s in decoding.stop if (at := text.find(s)) >= 0]
+    text = text[: min(ends)] if ends else text
+    return text.strip() if decoding.strip else text.rstrip()
+
+
+class Watch:
+    """Ends the rows of a batch that loop or have written a stop string; a stopping criterion of transformers.
+
+    Args:
+        start: where answers begin.
+        speech: the tokenizer and what ends an answer.
+        stop: strings that end an answer.
+        leaving: whether all stop for a moment where so many are done that the rest should go on without them.
+    """
+
+    def __init__(self, start: int, speech: Speech, stop: Sequence[str], leaving: bool = False) -> None:
+        self._start, self._speech, self._stop, self._leaving = start, speech, stop, leaving
+        self._tail = max((len(s) for s in stop), default=0) + 8
+
+    def __call__(self, ids: torch.Tensor, scores: Any, **other: Any) -> torch.Tensor:
+        """Whether each row is to stop, bool [B]."""
+        done = self.done(ids)
+        if self._leaving and done.mean() >= LEAVING:
+            done[:] = True
+        return torch.from_numpy(done).to(ids.device)
+
+    def done(self, ids: torch.Tensor) -> np.ndarray:
+        """Whether each row has its answer, bool [B]."""
+        written = ids[:, self._start :].tolist()
+        ends = set(self._speech.ends)
+        done = [not ends.isdisjoint(row) or loops(row) for row in written]
+        if self._stop:
+            tails = self._speech.tokenizer.batch_decode([row[-self._tail :] for row in written])
+            done = [d or any(s in tail for s in self._stop) for d, tail in zip(done, tails, strict=True)]
+        return np.array(done)
+
+
+def loops(tokens: Sequence[int]) -> bool:
+    """Whether the end of an answer is one piece again and again."""
+    if len(tokens) < LEAST_LOOP:
+        return False
+    for period in range(1, LONGEST_PERIOD + 1):
+        length = max(REPEATS * period, LEAST_LOOP)
+        if length > len(tokens):
+            return False
+        tail = tokens[-length:]
+        if tail[period:] == tail[:-period]:
+            return True
+    return False
