@@ -36,7 +36,7 @@ ENCODER, DECODER = "catalog:minilm-l6", "catalog:smollm2-135m-instruct"
 SOURCE_LIMIT = 1024
 """Most rows of the source, for every method that has such a limit."""
 PROCESSES = 2
-BUDGET = 2
+BUDGET = 6
 """Minutes of a study with ``methods: auto``."""
 BEST = 4
 """Methods that are tried with the decoder, too, on the transfers of `WITH_DECODER`."""

@@ -129,3 +129,14 @@ def test_counterparts_by_kind():
         "frozen probe": "probe@enc+a+b",
     }
     assert against("finetune@enc+a~epochs=1")["without source"] == "finetune@enc~epochs=1", "the same settings"
+
+
+def test_what_is_another_method_without_a_source_stands_with_its_sources_alone():
+    found = made([("finetune", {}), ("soup", {}), ("ties", {"keep": 0.5})], ("enc",), ("movies",))
+    assert "soup@enc" not in ids(found)
+    assert "ties@enc" in ids(found)  # its settings are its own
+    (soup,) = (c for c in found if c.id == "soup@enc+movies")
+    assert dict(counterparts(soup, found))["without source"] == "finetune@enc"
+    alone = made([("soup", {})], ("enc",), ("movies",))
+    (soup,) = (c for c in alone if c.id == "soup@enc+movies")
+    assert dict(counterparts(soup, alone))["without source"] == "soup@enc"

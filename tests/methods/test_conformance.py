@@ -171,6 +171,20 @@ def test_it_says_what_it_is(name):
     assert METHODS[name].startswith(f"transfuse.methods.{found.family}.")
 
 
+@every_method
+def test_without_a_source_it_is_what_it_says(bench, name):
+    """Such a candidate stands once in a study: the same stages, whatever they are called."""
+    alone = method(name).alone
+    if alone is not None:
+        kind = SUITS[method(name).reads][0]
+        one, other = (
+            method(n).plan(bench.task, bench.backbone(kind), TransferData(TARGET, {}), 0) for n in (name, alone)
+        )
+        assert (one.shared, one.shared_key()) == (other.shared, other.shared_key())
+        every = [dataclasses.replace(job, shared=len(job.stages)).shared_key() for job in (one, other)]
+        assert every[0] == every[1]
+
+
 def test_no_transfer_reads_nothing_and_uses_no_source():
     assert method(NO_TRANSFER).reads == "nothing"
     assert not method(NO_TRANSFER).uses_sources

@@ -81,7 +81,7 @@ def test_a_better_probe_comes_first_and_nothing_else_moves(data):
 
 
 def test_the_source_with_the_best_probe_comes_first_and_none_keeps_its_place(data):
-    found = expand([("probe", {}), ("finetune", {}), ("feda", {})], ["b"], ["x", "y"], lambda b: False, lambda b: 1)
+    found = expand([("probe", {}), ("finetune", {}), ("centroid", {})], ["b"], ["x", "y"], lambda b: False, lambda b: 1)
     ledger = Kept(data)
     assert by_evidence(found, data, ledger, 0) == found
     for name, right in (("probe@b", 0.5), ("probe@b+x", 0.5), ("probe@b+y", 0.6), ("probe@b+x+y", 0.55)):
@@ -89,7 +89,7 @@ def test_the_source_with_the_best_probe_comes_first_and_none_keeps_its_place(dat
     after = [c.id for c in by_evidence(found, data, ledger, 0)]
     expected = {
         "finetune": ["finetune@b+y", "finetune@b+x+y", "finetune@b+x", "finetune@b"],
-        "feda": ["feda@b", "feda@b+y", "feda@b+x+y", "feda@b+x"],
+        "centroid": ["centroid@b", "centroid@b+y", "centroid@b+x+y", "centroid@b+x"],
     }
     for name, ids in expected.items():
         assert [i for i in after if i.startswith(name)] == ids

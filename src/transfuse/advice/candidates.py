@@ -117,6 +117,8 @@ def expand(
             fitting = sorted(fitting, key=parameters, reverse=True)
         usable = [s for s in sources if (about.uses_related if s in related else about.uses_sources)]
         mixes: list[tuple[str, ...]] = [(), *((s,) for s in usable), *((tuple(usable),) if len(usable) > 1 else ())]
+        if usable and not settings and (about.alone, {}) in wanted:
+            mixes = mixes[1:]  # that candidate is there already
         for backbone in fitting:
             for mix in _order(mixes, about.family):
                 label = name + (f"@{short(backbone, backbones)}" if backbone else "") + "".join(f"+{s}" for s in mix)
@@ -173,23 +175,25 @@ def _asks_alone(candidate: Candidate) -> bool:
 def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
     """What a candidate must beat: (kind, id) pairs among the candidates.
 
-    ``no transfer``: what the target's rows alone can do; ``without source``: the same candidate without its sources;
+    ``no transfer``: what the target's rows alone can do; ``without source``: the same candidate without its sources, or
+    what it is then;
     ``frozen probe`` or ``simpler method``: what its method must beat, of the same backbone with the same sources;
     ``zero-shot``: the same backbone asked without an example.
     """
     pairs = []
-    simpler = method(candidate.method, candidate.kind).counterpart
+    about = method(candidate.method, candidate.kind)
     asks = candidate.kind != LABELS  # a prompt knows no sources, and is what a model that writes must beat
     for other in candidates:
         if other.id == candidate.id:
             continue
-        same = other.backbone == candidate.backbone and other.method == candidate.method
+        same = other.method == candidate.method or (other.method == about.alone and not candidate.settings)
         if other.method == no_transfer(candidate.kind) and not other.settings and candidate.family != "baseline":
             pairs.append(("no transfer", other.id))
-        if candidate.sources and same and not other.sources and other.settings == candidate.settings:
+        alike = same and other.backbone == candidate.backbone and other.settings == candidate.settings
+        if candidate.sources and alike and not other.sources:
             pairs.append(("without source", other.id))
         if (
-            other.method == simpler
+            other.method == about.counterpart
             and other.backbone == candidate.backbone
             and (other.sources == candidate.sources or asks)
             and not _asks_alone(other)

@@ -92,6 +92,7 @@ class Method(Protocol):
         uses_sources: whether sources with the target's labels change it.
         uses_related: whether sources with labels of their own do.
         counterpart: the method with the same backbone that it must beat (fine-tuning: the frozen probe), or None.
+        alone: the method that it is, with its default settings, where there is no source, or None.
     """
 
     family: str
@@ -99,6 +100,9 @@ class Method(Protocol):
     uses_sources: bool
     uses_related: bool
     counterpart: str | None
+
+    @property
+    def alone(self) -> str | None: ...
 
     def plan(self, task: Any, backbone: Backbone | None, data: TransferData, seed: int, **settings: Any) -> Job:
         """Describe what to do; settings are the keyword arguments after ``seed``, each with a default."""

@@ -49,6 +49,11 @@ class ClosedForm:
     uses_related: bool = False
     counterpart: str | None = "probe"
 
+    @property
+    def alone(self) -> str | None:
+        """What it is where there is no source."""
+        return "probe" if self.needs_source else None
+
     def plan(
         self,
         task: Classify,

@@ -26,7 +26,7 @@ class Probe:
     """
 
     family, reads, uses_sources, counterpart = "feature", "any", True, None
-    uses_related = False
+    uses_related, alone = False, None
 
     def plan(
         self,

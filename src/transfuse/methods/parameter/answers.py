@@ -43,7 +43,7 @@ class AnswerLora:
     """
 
     family, reads, uses_sources, counterpart = "parameter", "decoder", True, "prompt"
-    uses_related = False
+    uses_related, alone = False, None
 
     def __init__(self, kind: str = "lora") -> None:
         self._kind = kind
@@ -136,7 +136,7 @@ class AnswerFinetune:
     """
 
     family, reads, uses_sources, counterpart = "parameter", "decoder", True, "prompt"
-    uses_related = False
+    uses_related, alone = False, None
 
     @borrowing(
         AnswerLora.plan,

@@ -20,7 +20,7 @@ class Asking:
     """
 
     family, reads, uses_sources, counterpart = "prompt", "decoder", False, None
-    uses_related = False
+    uses_related, alone = False, None
 
     def plan(
         self,

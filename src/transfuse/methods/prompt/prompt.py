@@ -19,7 +19,7 @@ class Prompting:
     """
 
     family, reads, uses_sources, counterpart = "prompt", "decoder", False, None
-    uses_related = False
+    uses_related, alone = False, None
 
     def plan(
         self,

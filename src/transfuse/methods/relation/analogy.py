@@ -88,7 +88,7 @@ class Analogy:
     """
 
     family, reads, uses_sources, counterpart = "relation", "any", True, "centroid"
-    uses_related = True
+    uses_related, alone = True, None
 
     def plan(
         self,

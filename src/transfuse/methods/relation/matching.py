@@ -26,7 +26,7 @@ class Matching:
     """
 
     family, reads, uses_sources, counterpart = "relation", "any", True, "centroid"
-    uses_related = True
+    uses_related, alone = True, None
 
     def plan(
         self,
