@@ -18,12 +18,12 @@ from transfuse.engine.jobs import Job, TransferData
 from transfuse.engine.trunk import Trunk
 from transfuse.errors import DataError, ModelError, RecipeError
 from transfuse.fitted import FittedWriter, load
-from transfuse.methods.catalogue import METHODS, WRITING, method, no_transfer, settings
+from transfuse.methods.catalogue import METHODS, WRITING, method, no_transfer, of_kind, settings
 from transfuse.tasks.writing import KINDS, Writing
 
 TASK = Writing("generate", template="{text} =", max_new_tokens=12)
 TARGET, TEST = toy.examples(40, seed=1), toy.examples(30, seed=2)
-every_method = pytest.mark.parametrize("name", WRITING)
+every_method = pytest.mark.parametrize("name", of_kind("generate"))
 QUICK = {"learning_rate": 5e-3, "epochs": 12, "train_layers": "all"}
 """What lets a model of two layers learn within seconds."""
 

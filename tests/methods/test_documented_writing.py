@@ -29,7 +29,7 @@ def sections(page):
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("name", WRITING)
 def test_settings_and_defaults_are_those_of_the_code(page, name):
-    known = {key: word(value) for key, value in settings(name, "generate").items()}
+    known = {key: word(value) for key, value in settings(name, "answer").items()}
     text = sections(page).get(name, "")
     assert dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", text, flags=re.MULTILINE)) == known
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from transfuse.methods.catalogue import LABELS, method, no_transfer
+from transfuse.methods.catalogue import LABELS, method, no_transfer, of_kind, suits
 
 AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("majority", {}, ""),
@@ -34,6 +34,7 @@ AUTO_WRITING: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("prompt", {"shots": 0}, ""),
     ("prompt", {"shots": 8}, ""),
     ("prompt", {"shots": 8, "choose": "similar"}, ""),
+    ("span", {}, ""),
     ("lora", {}, ""),
     ("finetune", {}, ""),
 )
@@ -112,7 +113,7 @@ def expand(
         about = method(name, kind)
         fitting: Sequence[str] = [""]
         if about.reads != "nothing":
-            fitting = [b for b in backbones if about.reads == "any" or is_decoder(b)]
+            fitting = [b for b in backbones if suits(about.reads, is_decoder(b))]
         if about.family == "parameter":
             fitting = sorted(fitting, key=parameters, reverse=True)
         usable = [s for s in sources if (about.uses_related if s in related else about.uses_sources)]
@@ -128,7 +129,7 @@ def expand(
 
 def automatic_of(kind: str) -> tuple[tuple[str, Mapping[str, Any], str], ...]:
     """What ``methods: auto`` means for a kind of task."""
-    return AUTO if kind == LABELS else AUTO_WRITING
+    return AUTO if kind == LABELS else tuple(entry for entry in AUTO_WRITING if entry[0] in of_kind(kind))
 
 
 def _order(mixes: list[tuple[str, ...]], family: str) -> list[tuple[str, ...]]:

@@ -36,7 +36,7 @@ def tokenize(
         if len(row) > limit:
             ids[i] = _truncated(tokenizer, texts[i], template, limit, len(row), special, before)
         elif not row:  # a tokenizer without special tokens gives an empty text no token at all
-            ids[i] = [_any_token(tokenizer)]
+            ids[i] = [any_token(tokenizer)]
     return ids
 
 
@@ -46,7 +46,8 @@ def shortened(tokenizer: Any, text: str, limit: int) -> str:
     return text if len(offsets) <= limit else text[: offsets[limit - 1][1]]
 
 
-def _any_token(tokenizer: Any) -> int:
+def any_token(tokenizer: Any) -> int:
+    """A token that stands for nothing, where a row would have none."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id):
         if token is not None:
             return int(token)

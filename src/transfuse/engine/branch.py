@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine import merging
@@ -33,6 +36,7 @@ class Branch:
         adapter: the adapter's settings, or None.
         aside: trained layers that wait to be merged.
         path: the path of a prediction where it is not a head's.
+        marks: the head that marks answers in passages, or None.
     """
 
     layer: int = -1
@@ -45,10 +49,41 @@ class Branch:
     adapter: dict[str, object] | None = None
     aside: tuple[Segment, ...] = ()
     path: Path | WrittenPath | None = None
+    marks: nn.Linear | None = None
 
     def copy(self) -> Branch:
         """A branch whose layers can be trained on without changing this one's."""
-        return dataclasses.replace(self, segment=None if self.segment is None else grown(self.segment))
+        segment = None if self.segment is None else grown(self.segment)
+        return dataclasses.replace(self, segment=segment, marks=copy.deepcopy(self.marks))
+
+
+def grow(
+    branch: Branch,
+    backbone: Backbone,
+    layers: int,
+    adapter: Mapping[str, Any] | None,
+    seed: int,
+    *,
+    states: bool,
+) -> Segment:
+    """The branch's own layers, or adapters, below its readout; made where it has none yet.
+
+    Args:
+        branch: whose ``segment``, ``cut`` and ``adapter`` are set.
+        backbone: what they are cut from.
+        layers: so many below the readout; 0 means all.
+        adapter: settings of adapters, or None.
+        seed: of the adapters.
+        states: whether the embeddings are frozen even where all layers train.
+    """
+    if branch.segment is None:
+        branch.cut = max(branch.layer - layers, 0) if layers else 0
+        states = states or branch.cut > 0
+        branch.segment = backbone.segment(branch.cut, branch.layer, own=True, shared=bool(adapter), states=states)
+        if adapter:
+            branch.adapter = dict(adapter)
+            adapters.add(branch.segment, adapter, seed=seed)
+    return branch.segment
 
 
 def grown(segment: Segment) -> Segment:

@@ -27,6 +27,7 @@ from transfuse.engine.jobs import (
 )
 from transfuse.engine.live import BESIDE
 from transfuse.engine.logistic import fit_head, ridge_loo
+from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.terms import Align, Episodes, Names, Relate
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Pupil, epochs, train
@@ -198,8 +199,13 @@ class _Pricer:
             return self._prompt(stage)
         if isinstance(stage, Write):
             return self._write(stage)
+        if isinstance(stage, Mark):
+            return self._mark(stage)
         if isinstance(stage, Ask):
             return self._ask(stage)
+        if isinstance(stage, Answer):
+            self.depth = self.backbone.layers
+            return self._pass(self.validation, self.depth)
         if isinstance(stage, Retrieve):
             self._further({"target": len(stage.rows), "source": len(stage.learnt or ())})
             tokens = self.prices.tokens * (stage.shots + 1) + sum(len(word.split()) - 1 for word in stage.words)
@@ -234,6 +240,13 @@ class _Pricer:
         below = self.backbone.layers - layers
         self.trunk["written", layers, pairs] = pairs * tokens * below * self.prices.forward
         return stage.schedule.epochs * pairs * tokens * layers * self.prices.training * WRITING
+
+    def _mark(self, stage: Mark) -> float:
+        """Passes through the trained layers; the states below are computed once."""
+        layers, pairs = stage.layers or self.backbone.layers, len(stage.pairs)
+        below = self.backbone.layers - layers
+        self.trunk["marked", layers, pairs] = self._pass(pairs, below)
+        return stage.schedule.epochs * pairs * self.prices.tokens * layers * self.prices.training
 
     def _ask(self, stage: Ask) -> float:
         """A pass over the prompts, and a step for each token up to the longest answer of a batch."""

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from transfuse.backbones import adapters
-from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.tokens import States
-from transfuse.engine.answers import Ask, Pairs, Recall, Write
-from transfuse.engine.branch import Branch, blended, go_back, merge, put_aside, weights
+from transfuse.engine.answers import Ask, Recall, Write
+from transfuse.engine.branch import Branch, blended, go_back, grow, merge, put_aside, weights
 from transfuse.engine.jobs import (
     Aside,
     ChooseReadout,
@@ -32,21 +30,20 @@ from transfuse.engine.jobs import (
     Stage,
     Train,
 )
+from transfuse.engine.learners import asked, marked, marking, writing
 from transfuse.engine.live import Before, live
 from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo
 from transfuse.engine.meta import reptile
+from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.terms import CoTune, Episodes, Relate
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Pupil, Tick, train
 from transfuse.engine.trunk import Trunk
-from transfuse.engine.write import Answers, Held
 from transfuse.fitted.head import Head, HeadPath, unit
 from transfuse.fitted.model import remember
 from transfuse.fitted.paths import Path, WrittenPath
 from transfuse.fitted.prompted import PromptPath
-from transfuse.fitted.recalled import LookupPath
 from transfuse.fitted.retrieved import DEMONSTRATION_END, RetrievedPath
-from transfuse.fitted.writer import WriterPath
 
 FOLDS = 4
 """Parts of the cross-validation inside one set of training rows that chooses a head's penalty."""
@@ -136,12 +133,14 @@ class Engine:
             elif isinstance(stage, Retrieve):
                 branch.path = self._retrieve(stage, branch)
             elif isinstance(stage, Ask):
-                branch.path = self._asked(stage, branch)
+                branch.path = asked(stage, branch, self._trunk)
+            elif isinstance(stage, Answer):
+                branch.path = marked(stage, branch, self._trunk)
             elif isinstance(stage, Aside):
                 put_aside(branch)
             elif isinstance(stage, Merge):
                 merge(branch, stage, self._trunk.backbone, seed, functools.partial(self._score, stage, branch))
-            elif isinstance(stage, Train | Write):  # adapters of the same layers share a pass
+            elif isinstance(stage, Train | Write | Mark):  # adapters of the same layers share a pass
                 pupil = self._learning(stage, branch, seed)
                 group = (branch.cut, branch.layer, pupil.segment.takes_states) if branch.adapter else number
                 groups.setdefault(group, []).append((branch, pupil, stage.blend))
@@ -257,64 +256,26 @@ class Engine:
         ids = not branch.segment.takes_states
         return self._trunk.states(texts, branch.template, branch.cut, ids=ids)
 
-    def _learning(self, stage: Train | Write, branch: Branch, seed: int) -> Pupil:
-        return self._pupil(stage, branch, seed) if isinstance(stage, Train) else self._writing(stage, branch, seed)
+    def _learning(self, stage: Train | Write | Mark, branch: Branch, seed: int) -> Pupil:
+        if isinstance(stage, Train):
+            return self._pupil(stage, branch, seed)
+        of_answers = writing if isinstance(stage, Write) else marking
+        return of_answers(stage, branch, self._trunk, seed)  # type: ignore[arg-type]
 
     def _pupil(self, stage: Train, branch: Branch, seed: int) -> Pupil:
         """What is to be trained: layers of the branch's own, which are made where it has none yet."""
         backbone, rows = self._trunk.backbone, stage.rows
         classes = rows.classes or self.classes
         before = self._before(stage, branch, seed)
-        self._grow(branch, stage, seed, states=not (stage.embeddings and not stage.layers))
+        states = not (stage.embeddings and not stage.layers)
+        grow(branch, backbone, stage.layers, stage.adapter, seed, states=states)
         head = branch.head or Head.empty(backbone.width, classes)
-        states = self._states(rows.texts, branch)
+        given = self._states(rows.texts, branch)
         texts = stage.term.texts if stage.term is not None else ()
         beside = self._states(texts, branch) if texts else None
         term = None if stage.term is None else live(stage.term, before, rows, classes, backbone, seed)
         assert branch.segment is not None
-        return Pupil(branch.segment, head, branch.pooling, states, rows, stage.schedule, seed, term, beside)
-
-    def _grow(self, branch: Branch, stage: Train | Write, seed: int, *, states: bool) -> Segment:
-        """The branch's own layers, or adapters, below its readout; made where it has none yet."""
-        if branch.segment is None:
-            branch.cut = max(branch.layer - stage.layers, 0) if stage.layers else 0
-            adapted = bool(stage.adapter)
-            states = states or branch.cut > 0
-            branch.segment = self._trunk.backbone.segment(
-                branch.cut, branch.layer, own=True, shared=adapted, states=states
-            )
-            if stage.adapter:
-                branch.adapter = dict(stage.adapter)
-                adapters.add(branch.segment, stage.adapter, seed=seed)
-        return branch.segment
-
-    def _writing(self, stage: Write, branch: Branch, seed: int) -> Pupil:
-        """Layers that learn answers, over the cached prefix."""
-        trunk, pairs = self._trunk, Pairs.join(*(pairs for pairs, _ in stage.parts))
-        branch.layer = trunk.backbone.layers
-        segment = self._grow(branch, stage, seed, states=True)
-        answers = Answers.of(stage.parts, trunk.backbone, trunk.limit, stage.limit)
-        states = trunk.states_of(answers.tokens, branch.cut)
-        rows = Rows(pairs.texts, np.zeros(len(pairs), dtype=np.int64), pairs.weights, pairs.target, 1)
-        held = None
-        if stage.held is not None:
-            apart = Answers.of((stage.held,), trunk.backbone, trunk.limit, stage.limit)
-            held = Held(apart, trunk.states_of(apart.tokens, branch.cut), stage.patience)
-        return Pupil(segment, None, "", states, rows, stage.schedule, seed, answers=answers, held=held)
-
-    def _asked(self, stage: Ask, branch: Branch) -> WriterPath:
-        trunk = self._trunk
-        return WriterPath(
-            remember(trunk.backbone),
-            form=stage.form,
-            decoding=stage.decoding,
-            limit=trunk.limit,
-            cut=branch.cut if branch.segment is not None else 0,
-            trained=branch.segment,
-            adapter=branch.adapter,
-            memory=None if stage.memory is None else LookupPath(stage.memory.texts, stage.memory.answers),
-            shots=stage.shots,
-        )
+        return Pupil(branch.segment, head, branch.pooling, given, rows, stage.schedule, seed, term, beside)
 
     def _before(self, stage: Train, branch: Branch, seed: int) -> Before:
         """What a term takes over from the branch as it is before the stage, which may begin anew then."""

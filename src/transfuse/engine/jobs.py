@@ -13,6 +13,7 @@ import numpy as np
 
 from transfuse.data.examples import Examples
 from transfuse.engine.answers import Ask, Recall, Write
+from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.terms import Term
 from transfuse.fitted.head import Head
 from transfuse.fitted.paths import Path
@@ -334,6 +335,8 @@ Stage = (
     | Recall
     | Ask
     | Write
+    | Mark
+    | Answer
 )
 
 

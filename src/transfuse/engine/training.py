@@ -18,6 +18,7 @@ from transfuse.backbones.tokens import States
 from transfuse.engine.jobs import Rows, Schedule
 from transfuse.engine.live import LiveHead, LiveTerm, Seen
 from transfuse.engine.losses import cross_entropy, supervised_contrastive
+from transfuse.engine.spans import Spans
 from transfuse.engine.write import Answers, Held
 from transfuse.fitted.head import Head
 
@@ -45,7 +46,7 @@ class Pupil:
         seed: of the batches.
         term: a term of the loss beside, or in the place of, the cross-entropy; None for that alone.
         beside: states of the texts that the term reads, or None where it reads none.
-        answers: what is learnt by a model that writes; its loss is that of these answers alone.
+        answers: what is learnt by a model that writes, or marks answers; its loss is that of these alone.
         held: rows to stop by, or None.
     """
 
@@ -58,7 +59,7 @@ class Pupil:
     seed: int
     term: LiveTerm | None = None
     beside: States | None = None
-    answers: Answers | None = None
+    answers: Answers | Spans | None = None
     held: Held | None = None
 
 
@@ -134,7 +135,8 @@ class _Learner:
         pupil.segment.to(device).train(schedule.dropout)
         adapters.train(pupil.segment)
         self.term = pupil.term
-        self.optimizer, self.layers = _optimizer(pupil.segment, self.live, schedule, self.term)
+        marks = pupil.answers.to(device) if isinstance(pupil.answers, Spans) else None
+        self.optimizer, self.layers = _optimizer(pupil.segment, schedule, (self.live, self.term, marks))
         self.anchors = [p.detach().clone() for p in self.layers] if schedule.anchor else []
         own_steps = self.term.steps() if self.term is not None else None
         self.total = total = own_steps or schedule.epochs * _steps(len(pupil.rows), schedule.batch_size)
@@ -291,9 +293,9 @@ def joined(first: States, second: States) -> States:
 
 
 def _optimizer(
-    segment: Segment, live: LiveHead | None, schedule: Schedule, term: LiveTerm | None
+    segment: Segment, schedule: Schedule, heads: Sequence[nn.Module | None]
 ) -> tuple[torch.optim.Optimizer, list[nn.Parameter]]:
-    """AdamW with a learning rate a layer, falling downwards, the embeddings' lowest; a term learns as the head does."""
+    """AdamW with a learning rate a layer, falling downwards, the embeddings' lowest; heads have their own."""
     groups: list[dict[str, object]] = []
     seen: set[int] = set()
     rate = schedule.learning_rate
@@ -305,9 +307,9 @@ def _optimizer(
         if own:
             groups.append({"params": own, "lr": rate, "weight_decay": schedule.weight_decay, "layer": True})
         rate *= schedule.layer_decay
-    heads = [p for module in (live, term) if module is not None for p in module.parameters()]
-    if heads:
-        groups.append({"params": heads, "lr": schedule.head_learning_rate, "weight_decay": 0.0, "layer": False})
+    above = [p for module in heads if module is not None for p in module.parameters()]
+    if above:
+        groups.append({"params": above, "lr": schedule.head_learning_rate, "weight_decay": 0.0, "layer": False})
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True), everything
 
 

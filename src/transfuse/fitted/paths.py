@@ -26,6 +26,7 @@ PATHS = {
     "retrieved": "transfuse.fitted.retrieved:RetrievedPath",
     "copy": "transfuse.fitted.recalled:CopyPath",
     "lookup": "transfuse.fitted.recalled:LookupPath",
+    "span": "transfuse.fitted.spans:SpanPath",
     "writer": "transfuse.fitted.writer:WriterPath",
 }
 """Kind of path -> where its class is."""

@@ -63,8 +63,12 @@ WRITING = {
     "finetune": "transfuse.methods.parameter.answers:AnswerFinetune",
     "lora": "transfuse.methods.parameter.answers:AnswerLora",
     "dora": "transfuse.methods.parameter.answers:answer_dora",
+    "span": "transfuse.methods.parameter.spans:AnswerSpans",
 }
 """The same for tasks whose answer is text."""
+
+ONLY = {"span": ("answer",)}
+"""The kinds that a method serves, where it is not for all whose answer is text."""
 
 LABELS = "classify"
 """The kind of task whose answer is a label."""
@@ -80,7 +84,9 @@ def no_transfer(kind: str) -> str:
 
 def of_kind(kind: str) -> dict[str, str]:
     """The methods for a kind of task, by name."""
-    return METHODS if kind == LABELS else WRITING
+    if kind == LABELS:
+        return METHODS
+    return {name: where for name, where in WRITING.items() if kind in ONLY.get(name, (kind,))}
 
 
 class Method(Protocol):
@@ -88,7 +94,7 @@ class Method(Protocol):
 
     Attributes:
         family: baseline, prompt, feature, instance, parameter, relation, distillation, merging or meta.
-        reads: ``nothing``, ``any`` backbone or a ``decoder``.
+        reads: ``nothing``, ``any`` backbone, a ``decoder`` or an ``encoder``.
         uses_sources: whether sources with the target's labels change it.
         uses_related: whether sources with labels of their own do.
         counterpart: the method with the same backbone that it must beat (fine-tuning: the frozen probe), or None.
@@ -131,7 +137,14 @@ def unsuited(name: str, kind: str) -> str:
     """Why a method that exists is none for a kind of task; empty where it is, or where there is no such method."""
     if name in of_kind(kind) or name not in METHODS | WRITING:
         return ""
+    if name in ONLY:
+        return f"method '{name}' is for tasks of kind {', '.join(ONLY[name])} and does not suit kind '{kind}'."
     return f"method '{name}' gives {'text' if kind == LABELS else 'labels'} and does not suit tasks of kind '{kind}'."
+
+
+def suits(reads: str, decoder: bool) -> bool:
+    """Whether a method that reads a kind of backbone can read one."""
+    return reads == "any" or reads == ("decoder" if decoder else "encoder")
 
 
 def settings(name: str, kind: str = LABELS) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from transfuse.engine.cost import MOST_CALLS, Cost, Prices, cost, price
 from transfuse.engine.ledger import Ledger
 from transfuse.engine.writing_cost import price_writing
 from transfuse.errors import OutputError, RecipeError
+from transfuse.methods.catalogue import method
 from transfuse.study.prepare import StudyData
 from transfuse.study.ranked import by_evidence
 from transfuse.study.recipe import Recipe
@@ -180,10 +181,11 @@ def _refuse_unused(recipe: Recipe, candidates: list[Candidate]) -> None:
         return
     for index, named in enumerate(recipe.methods):
         if named.name not in {c.method for c in candidates}:
-            kinds = "an encoder only" if recipe.backbones else "no backbone"
+            only = "an encoder only" if method(named.name, recipe.task.kind).reads == "decoder" else "a decoder only"
+            kinds = only if recipe.backbones else "no backbone"
             raise RecipeError(
                 f"{recipe.at('methods', index)}: '{named.name}' has nothing to work with: the recipe names {kinds}",
-                expected="a backbone that suits the method (`prompt` needs a decoder)",
+                expected="a backbone that suits the method (`prompt` needs a decoder, `span` an encoder)",
                 remedy="Add one to `backbones`, or remove the method.",
             )
 

@@ -1,0 +1,79 @@
+"""Layers that learn answers, and the paths that give them: of decoders that write, and of encoders that mark."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from transfuse.engine.answers import Ask, Pairs, Write
+from transfuse.engine.branch import Branch, grow
+from transfuse.engine.jobs import Rows
+from transfuse.engine.spans import Answer, Mark, Spans
+from transfuse.engine.training import Pupil
+from transfuse.engine.trunk import Trunk
+from transfuse.engine.write import Answers, Held
+from transfuse.fitted.model import remember
+from transfuse.fitted.recalled import LookupPath
+from transfuse.fitted.spans import SpanPath
+from transfuse.fitted.writer import WriterPath
+
+
+def writing(stage: Write, branch: Branch, trunk: Trunk, seed: int) -> Pupil:
+    """Layers that learn to write answers, over the cached prefix."""
+    pairs = Pairs.join(*(pairs for pairs, _ in stage.parts))
+    branch.layer = trunk.backbone.layers
+    segment = grow(branch, trunk.backbone, stage.layers, stage.adapter, seed, states=True)
+    answers = Answers.of(stage.parts, trunk.backbone, trunk.limit, stage.limit)
+    states = trunk.states_of(answers.tokens, branch.cut)
+    held = None
+    if stage.held is not None:
+        apart = Answers.of((stage.held,), trunk.backbone, trunk.limit, stage.limit)
+        held = Held(apart, trunk.states_of(apart.tokens, branch.cut), stage.patience)
+    rows = _rows(pairs, pairs.weights)
+    return Pupil(segment, None, "", states, rows, stage.schedule, seed, answers=answers, held=held)
+
+
+def asked(stage: Ask, branch: Branch, trunk: Trunk) -> WriterPath:
+    """A decoder that writes, with the layers that the branch has trained where it has some."""
+    return WriterPath(
+        remember(trunk.backbone),
+        form=stage.form,
+        decoding=stage.decoding,
+        limit=trunk.limit,
+        cut=branch.cut if branch.segment is not None else 0,
+        trained=branch.segment,
+        adapter=branch.adapter,
+        memory=None if stage.memory is None else LookupPath(stage.memory.texts, stage.memory.answers),
+        shots=stage.shots,
+    )
+
+
+def marking(stage: Mark, branch: Branch, trunk: Trunk, seed: int) -> Pupil:
+    """Layers and a head that learn to mark answers in passages, over the cached prefix."""
+    backbone = trunk.backbone
+    branch.layer = backbone.layers
+    segment = grow(branch, backbone, stage.layers, None, seed, states=True)
+    found = stage.marking.windows(backbone, stage.pairs.texts)
+    spans = Spans(found, stage.pairs, branch.marks or backbone.width)
+    branch.marks = spans.head
+    states = trunk.states_of(found.tokens, branch.cut)
+    rows = _rows(stage.pairs.take(found.owner), spans.weights)
+    return Pupil(segment, None, "", states, rows, stage.schedule, seed, answers=spans)
+
+
+def marked(stage: Answer, branch: Branch, trunk: Trunk) -> SpanPath:
+    """An encoder that marks answers, with the layers and the head that the branch has trained."""
+    assert branch.segment is not None
+    assert branch.marks is not None
+    weight, bias = (p.detach().clone() for p in (branch.marks.weight, branch.marks.bias))
+    return SpanPath(
+        remember(trunk.backbone),
+        marking=stage.marking,
+        cut=branch.cut,
+        trained=branch.segment,
+        weight=weight,
+        bias=bias,
+    )
+
+
+def _rows(pairs: Pairs, weights: np.ndarray) -> Rows:
+    return Rows(pairs.texts, np.zeros(len(pairs), dtype=np.int64), weights, pairs.target, 1)
