@@ -1,0 +1,89 @@
+"""Questions about passages (XQuAD): marked by a small encoder, written by a decoder; English, Chinese, and across."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.arms import Arm, answered, figures
+from benchmarks.common import keep, shared
+from transfuse.tasks.writing import Writing
+
+TRAIN = 800
+"""Questions that are learnt from; those about other paragraphs, 390, are the test."""
+TASK = "task: {{kind: answer, max_tokens: {limit}, max_new_tokens: 48}}\n"
+RECIPE = TASK + (
+    "target: {{data: {target}, test: {test}}}\nbackbones: ['{backbone}']\nmethods: [lookup]\nvalidation: {{folds: 2}}\n"
+)
+SOURCE = "sources: [{{name: source, data: {source}}}]\n"
+METRICS = ("f1", "exact_match")
+MINILM, SMOLLM, GEMMA = "catalog:minilm-l6", "catalog:smollm2-135m-instruct", "catalog:gemma3-270m"
+ONE = {"epochs": 1}
+WAYS: Mapping[str, tuple[str, str, Mapping[str, Arm], Mapping[str, str]]] = {
+    "English, minilm-l6": (
+        MINILM,
+        "en",
+        {"the nearest known answer": Arm("lookup", {}), "marked": Arm("span", {})},
+        {"marked": "the nearest known answer"},
+    ),
+    "English, smollm2-135m-instruct": (
+        SMOLLM,
+        "en",
+        {
+            "zero-shot": Arm("prompt", {"shots": 0}),
+            "few-shot": Arm("prompt", {"shots": 4}),
+            "adapted": Arm("lora", ONE),
+        },
+        {"few-shot": "zero-shot", "adapted": "few-shot"},
+    ),
+    "Chinese, gemma3-270m": (
+        GEMMA,
+        "zh",
+        {
+            "few-shot": Arm("prompt", {"shots": 4}),
+            "adapted": Arm("lora", ONE),
+            "adapted after English": Arm("lora", ONE, True),
+        },
+        {"adapted": "few-shot", "adapted after English": "adapted"},
+    ),
+}
+"""Backbone, language of the questions, ways, and what each is measured against."""
+
+
+def run() -> None:
+    """Each is kept as soon as it is there, so that a run that is stopped leaves what it has."""
+    started = time.perf_counter()
+    told: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        for lang in ("en", "zh"):
+            _split(lang, place)
+        for name, (backbone, lang, arms, against) in WAYS.items():
+            fields = {"target": f"{lang}-train.json", "test": f"{lang}-test.json", "backbone": backbone, "limit": 384}
+            text = RECIPE.format(**fields) + (SOURCE.format(source="en-train.json") if lang == "zh" else "")
+            found, seconds, asked = answered(text, place, arms, {}, backbone)
+            answers = {arm: found[arm]["test"] for arm in arms}
+            told[name] = {
+                **figures(Writing("answer"), asked["test"], answers, METRICS, against),
+                "seconds": seconds,
+            }
+            keep("questions", "python -m benchmarks questions", started, ways=told, trained_rows=TRAIN)
+
+
+def _split(lang: str, place: Path) -> None:
+    """Two files whose paragraphs are disjoint, the same in both languages."""
+    whole = json.loads(shared("xquad", f"{lang}.json").read_text(encoding="utf-8"))
+    parts: dict[str, list[Any]] = {"train": [], "test": []}
+    count = 0
+    for article in whole["data"]:
+        for paragraph in article["paragraphs"]:
+            side = "train" if count < TRAIN else "test"
+            count += len(paragraph["qas"])
+            parts[side].append({"title": article["title"], "paragraphs": [paragraph]})
+    for side, articles in parts.items():
+        path = place / f"{lang}-{side}.json"
+        path.write_text(json.dumps({"version": "1.1", "data": articles}, ensure_ascii=False), encoding="utf-8")
