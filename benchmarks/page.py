@@ -172,7 +172,7 @@ Its report.json against that of an undisturbed run of the same plan, times and m
     ]
 
 
-COLUMNS = {"accuracy": ".3f", "cosine": ".4f", "memory_mib": ",.0f"}
+COLUMNS = {"accuracy": ".3f", "cosine": ".4f", "tokens_per_second": ",.0f", "loss": ".3f", "memory_mib": ",.0f"}
 """Figures beside the seconds, and how they are written."""
 
 
@@ -181,8 +181,8 @@ def _speed(record: Mapping[str, Any]) -> list[str]:
         """## The same work by transfuse and by what people use
 
 Each run in a process of its own, in alternating order, with two threads and GOMP_SPINCOUNT=300000 (libgomp's own
-default) on both sides; loading a model is on nobody's clock. *Agreement* is the share of labels that a reference gives,
-which itself has 100 %. Medians, with the range in brackets; *relative* is a
+default) on both sides; loading a model is on nobody's clock. *Agreement* is the share of labels, or texts, that a reference
+gives, which itself has 100 %; *loss* that of other replies' tokens, by plain transformers. Medians, with the range in brackets; *relative* is a
 row's median over the first row's. Accuracy is on test rows, memory is the process's most. The peers stand in the extra
 `bench`, their versions in constraints.txt."""
     ]
@@ -191,7 +191,13 @@ row's median over the first row's. Accuracy is on test rows, memory is the proce
         first = next(iter(sides.values()))
         shown = [name for name in COLUMNS if name in first]
         extra = [name for name in ("agreement", "equal") if name in first]
-        heads = ["side", "seconds", "relative", *(name.replace("_mib", ", MiB") for name in shown), *extra]
+        heads = [
+            "side",
+            "seconds",
+            "relative",
+            *(name.replace("_mib", ", MiB").replace("_per_", " a ") for name in shown),
+            *extra,
+        ]
         out += ["", f"### {work['what']}", "", f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
         for name, side in sides.items():
             seconds = side["seconds"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from benchmarks.common import figure
 
 
 def hundred(f: Mapping[str, float]) -> str:
@@ -81,14 +83,14 @@ share of the reference's (`{{Order Number}}`) that are kept; *repeats* the share
     if record.get("few"):
         lines += [
             "",
-            f"*After questions*: `lora` on {record['few']['source_rows']} questions about passages (XQuAD, English) first.",
+            f"*After questions*: `lora` on {record['few']['source_rows']} questions about passages (XQuAD) first.",
         ]
     return lines
 
 
 def _replies(told: Mapping[str, Any]) -> list[str]:
     rows = [
-        f"| {arm} | {hundred(f['chrf'])} | {told['similarity'][arm]:.3f} | {f['rouge_l']['value']:.1f} "
+        f"| {arm} | {hundred(f['chrf'])} | {told['similarity'][arm]:.3f} | {f['rouge_l']['value']:.2f} "
         f"| {f['placeholders']['value']:.2f} | {f['repetition']['value']:.2f} | {_beside(told, arm)} "
         f"| {told['seconds'][arm]:.0f} |"
         for arm, f in told["arms"].items()
@@ -101,16 +103,21 @@ def _replies(told: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _beside(told: Mapping[str, Any], arm: str) -> str:
+def _beside(told: Mapping[str, Any], arm: str, digits: Callable[[Mapping[str, float]], str] = signed) -> str:
     """A way against the one that it is measured against, with the verdict."""
     c = told["compared"].get(arm)
-    return f"{signed(c['difference'])} against {c['against']}: {c['verdict']}" if c else ""
+    return f"{digits(c['difference'])} against {c['against']}: {c['verdict']}" if c else ""
+
+
+def share(f: Mapping[str, float]) -> str:
+    """A difference of shares with its interval."""
+    return f"{f['value']:+.3f} ({f['low']:+.3f} to {f['high']:+.3f})"
 
 
 def questions(record: Mapping[str, Any]) -> list[str]:
     """The part of the page about `benchmarks.questions`."""
     rows = [
-        f"| {name} | {arm} | {hundred(f['f1'])} | {hundred(f['exact_match'])} | {_beside(told, arm)} "
+        f"| {name} | {arm} | {figure(f['f1'])} | {figure(f['exact_match'])} | {_beside(told, arm, share)} "
         f"| {told['seconds'][arm]:.0f} |"
         for name, told in record["ways"].items()
         for arm, f in told["arms"].items()
@@ -119,9 +126,9 @@ def questions(record: Mapping[str, Any]) -> list[str]:
     return [
         f"""## Questions about passages
 
-XQuAD, {record["trained_rows"]} questions to learn from and {count} about other paragraphs to be tested by; F1 and exact match
-of SQuAD, Chinese by characters. *Marked* is `span`, *adapted* is `lora` in one pass; *after English* the English
-questions are learnt first.
+XQuAD, {record["trained_rows"]} questions to learn from and {count} about other paragraphs to be tested by; F1 and
+exact match of SQuAD, Chinese by characters. *Marked* is `span`, *adapted* is `lora` in one pass; *after English* the
+English questions are learnt first.
 
 | questions, backbone | way | F1 | exact match | difference of F1 | seconds |
 | --- | --- | --- | --- | --- | --- |""",
@@ -132,18 +139,16 @@ questions are learnt first.
 def programs(record: Mapping[str, Any]) -> list[str]:
     """The part of the page about `benchmarks.programs`."""
     rows = [
-        f"| {arm} | {f['pass_1']['value']:.3f} ({f['pass_1']['low']:.3f}–{f['pass_1']['high']:.3f}) "
-        f"| {hundred(f['chrf'])} | {record['seconds_of'][arm]:.0f} |"
+        f"| {arm} | {figure(f['pass_1'])} | {hundred(f['chrf'])} | {record['seconds_of'][arm]:.0f} |"
         for arm, f in record["arms"].items()
     ]
     found = record["compared"]["after"]
-    d = found["difference"]
     return [
         f"""## Programs, smollm2-135m-instruct
 
 HumanEval, {record["rows"]} problems, greedy, run in the sandbox: *before*, and *after* one pass of `lora` over
-{record["learnt"]} functions with docstrings of Python's standard library ({record["left_out"]} that share eight words in a
-row with a problem, or its name, left out). After less before: {d["value"]:+.3f} ({d["low"]:+.3f} to {d["high"]:+.3f}),
+{record["learnt"]} functions with docstrings of Python's standard library ({record["left_out"]} that share eight
+words in a row with a problem, or its name, left out). After less before: {share(found["difference"])},
 {found["verdict"]}.
 
 | model | pass@1 | chrF++ | seconds |

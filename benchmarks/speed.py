@@ -15,7 +15,17 @@ import numpy as np
 
 from benchmarks.common import RESULTS, ROOT, keep
 
-REPEATS = {"embed": 5, "layers": 3, "finetune": 3, "prompt": 2, "adapters": 2, "fewshot": 2, "caches": 1}
+REPEATS = {
+    "embed": 5,
+    "layers": 3,
+    "finetune": 3,
+    "prompt": 2,
+    "adapters": 2,
+    "fewshot": 2,
+    "caches": 1,
+    "replies": 2,
+    "write": 2,
+}
 """Works and how often each of their sides runs; the dearest run less often."""
 
 SPIN = "300000"
