@@ -183,7 +183,8 @@ def _speed(record: Mapping[str, Any]) -> list[str]:
 Each run in a process of its own, in alternating order, with two threads and GOMP_SPINCOUNT=300000 (libgomp's own
 default) on both sides; loading a model is on nobody's clock. *Agreement* is the share of labels, or texts, that a
 reference gives, which itself has 100 %; *loss* that of other replies' tokens, by plain transformers. Medians, with the
-range in brackets; *relative* is a row's median over the first row's. Accuracy is on test rows, memory is the process's most. The peers stand in the extra
+range in brackets; *relative* is a row's median over the first row's. Accuracy is on test rows, memory is the process's
+most. The peers stand in the extra
 `bench`, their versions in constraints.txt."""
     ]
     for work in record["works"].values():

@@ -68,12 +68,14 @@ class Ask:
         decoding: how answers are searched for.
         memory: pairs of which the most similar ones are shown before each request, or None.
         shots: so many of these.
+        spread: how much they should differ, see `LookupPath.nearest`.
     """
 
     form: Form
     decoding: Decoding
     memory: Pairs | None = None
     shots: int = 0
+    spread: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,6 +44,7 @@ def asked(stage: Ask, branch: Branch, trunk: Trunk) -> WriterPath:
         adapter=branch.adapter,
         memory=None if stage.memory is None else LookupPath(stage.memory.texts, stage.memory.answers),
         shots=stage.shots,
+        spread=stage.spread,
     )
 
 

@@ -12,6 +12,9 @@ from transfuse.evaluation import as_answers
 from transfuse.fitted.paths import Loader
 from transfuse.fitted.text import vectorizer
 
+CANDIDATES = 8
+"""Known requests, for each that is wanted, among which those unlike each other are looked for."""
+
 
 class CopyPath:
     """The request is its own answer: what a text untranslated is worth."""
@@ -64,23 +67,43 @@ class LookupPath:
         nearest = np.asarray(similar.argmax(axis=1)).ravel()
         return as_answers([self.known[i] for i in nearest])
 
-    def nearest(self, texts: Sequence[str], count: int) -> list[list[tuple[str, str]]]:
-        """The known requests that are most like each of N others, with their answers; the most similar last.
+    def nearest(self, texts: Sequence[str], count: int, spread: float = 0.0) -> list[list[tuple[str, str]]]:
+        """The known requests that are most like each of N others, with their answers; the first that is chosen last.
 
         A known request that says the same as one before it is left out, so that those that are shown differ.
+
+        Args:
+            texts: N requests.
+            count: so many of each; fewer where there are fewer.
+            spread: what being unlike those already chosen counts, beside being like the request: maximal marginal
+                relevance (Carbonell and Goldstein 1998) among the most similar `CANDIDATES` times ``count``.
         """
         if self._rows is None or not len(texts):
             return [[] for _ in texts]
         similar = np.asarray((self._vectorizer.transform(list(texts)) @ self._rows.T).todense())
-        out = []
-        for row in similar:
-            found: dict[str, tuple[str, str]] = {}
-            for i in np.argsort(-row, kind="stable"):
-                found.setdefault(self.texts[i].casefold(), (self.texts[i], self.known[i]))
-                if len(found) == count:
-                    break
-            out.append(list(found.values())[::-1])
-        return out
+        return [[(self.texts[i], self.known[i]) for i in self._chosen(row, count, spread)[::-1]] for row in similar]
+
+    def _chosen(self, similar: np.ndarray, count: int, spread: float) -> list[int]:
+        """Positions of known requests that differ, the best first."""
+        differing: dict[str, int] = {}
+        for i in np.argsort(-similar, kind="stable"):
+            differing.setdefault(self.texts[i].casefold(), int(i))
+            if len(differing) == (CANDIDATES * count if spread else count):
+                break
+        left, chosen = list(differing.values()), []
+        if not spread:
+            return left
+        assert self._rows is not None
+        among = np.asarray((self._rows[left] @ self._rows[left].T).todense())
+        nearest = np.zeros(len(left))
+        gain = (1 - spread) * similar[left]
+        while len(chosen) < min(count, len(left)):
+            scores = gain - spread * nearest
+            scores[chosen] = -np.inf
+            best = int(scores.argmax())
+            chosen.append(best)
+            nearest = np.maximum(nearest, among[best])
+        return [left[i] for i in chosen]
 
     def describe(self) -> dict[str, Any]:
         """What is known."""

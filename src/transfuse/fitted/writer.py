@@ -34,6 +34,7 @@ class WriterPath:
         memory: known requests and answers, of which the most similar ones are shown before each request; None shows
             what the form says.
         shots: so many of these.
+        spread: how much they should differ, see `LookupPath.nearest`.
 
     Attributes:
         looped: how many answers so far were stopped because they went in circles.
@@ -53,12 +54,13 @@ class WriterPath:
         adapter: Mapping[str, Any] | None = None,
         memory: LookupPath | None = None,
         shots: int = 0,
+        spread: float = 0.0,
     ) -> None:
         self._loader = loader
         self._writers: dict[str, Writer] = {}
         self.form, self.decoding, self.limit = form, decoding, limit
         self.cut, self.trained, self.adapter = cut, trained, adapter
-        self.memory, self.shots = memory, shots
+        self.memory, self.shots, self.spread = memory, shots, spread
         self.looped = 0
 
     @property
@@ -73,7 +75,7 @@ class WriterPath:
 
     def write(self, texts: Sequence[str], precision: str = "fp32") -> Written:
         """Answers to N requests, with what is known of how they came about."""
-        shown = None if self.memory is None else self.memory.nearest(texts, self.shots)
+        shown = None if self.memory is None else self.memory.nearest(texts, self.shots, self.spread)
         return self.writer(precision).write(texts, self.decoding, shown)
 
     def writer(self, precision: str) -> Writer:
@@ -103,6 +105,7 @@ class WriterPath:
             "max_tokens": self.limit,
             "memory": None if self.memory is None else self.memory.describe(),
             "shots": self.shots,
+            "spread": self.spread,
             **difference.described(self.cut, self.cut + self._layers, self.trained, self.adapter),
         }
 
@@ -128,4 +131,5 @@ class WriterPath:
             adapter=fields["adapter"],
             memory=LookupPath.restore(fields["memory"], {}, None) if fields["memory"] else None,
             shots=fields["shots"],
+            spread=fields.get("spread", 0.0),
         )
