@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pandas
 import pytest
+import torch
 import toy
 
 import transfuse
@@ -17,6 +18,7 @@ from transfuse.fitted import load
 from transfuse.report.html import page_of
 from transfuse.study.prepare import prepare
 from transfuse.study.settings import known_methods
+from transfuse.study.wrote import script
 
 QUICK = "{learning_rate: 0.005, epochs: 8, train_layers: all}"
 
@@ -31,6 +33,7 @@ def glued(count, seed):
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("writing")
     (place / "dec").symlink_to(toy.backbone("taught").folder)
+    (place / "enc").symlink_to(toy.backbone("encoder").folder)
     for name, count, seed in (("target", 90, 1), ("source", 40, 2)):
         rows = glued(count, seed)
         pandas.DataFrame({"request": rows.texts, "reply": rows.labels}).to_csv(place / f"{name}.csv", index=False)
@@ -51,7 +54,9 @@ budget: {{minutes: 10}}
 @pytest.fixture(scope="module")
 def study(folder, tmp_path_factory):
     sources = "sources: [{name: other, data: source.csv}]"
-    return transfuse.run(recipe(folder, more=sources), out=tmp_path_factory.mktemp("out") / "run")
+    return transfuse.run(
+        recipe(folder, more=sources, task="similarity: enc"), out=tmp_path_factory.mktemp("out") / "run"
+    )
 
 
 def test_the_report_has_what_every_report_has(study):
@@ -69,6 +74,27 @@ def test_the_report_has_what_every_report_has(study):
     assert len(report["examples"]) == 10
     assert report["examples"][0]["score"] >= report["examples"][-1]["score"]
     assert len(report["by_length"]) == 3
+
+
+def test_what_only_models_can_tell_of_answers(study):
+    """Nearness in meaning beside chance, and bits a byte of the references, as plain transformers would count them."""
+    report = study.report
+    assert report["test"]["similarity"]["value"] >= report["no_transfer"]["similarity"]["value"]
+    assert "bits_per_byte" not in report["no_transfer"]
+    rows, path = glued(90, 1), study.model.path
+    kept = pandas.read_parquet(study.out / "predictions" / f"test.{report['chosen']}.parquet")
+    network, tokenizer = path.writer("fp32").network, path.backbone.tokenizer
+    bits = count = 0.0
+    for i in kept.row:
+        text, reply = rows.texts[i - 1], rows.labels[i - 1]
+        (head,), (tail,) = path.form.requests(tokenizer, [text], 256), path.form.answers(tokenizer, [reply], 256)
+        with torch.inference_mode():
+            shares = torch.log_softmax(network(input_ids=torch.tensor([[*head, *tail]])).logits[0].double(), -1)
+        bits -= sum(float(shares[len(head) - 1 + n, token]) for n, token in enumerate(tail)) / np.log(2)
+        count += len(reply.encode())
+    exact = path.bits([rows.texts[i - 1] for i in kept.row], [rows.labels[i - 1] for i in kept.row])
+    assert exact[:, 0].sum() == pytest.approx(bits, rel=1e-4)
+    assert report["test"]["bits_per_byte"]["value"] == pytest.approx(bits / count, rel=0.05)  # in its own precision
 
 
 def test_predictions_are_kept_as_texts(study):
@@ -101,7 +127,8 @@ def test_a_resume_gives_the_same_report(study, folder):
     """The report is read again; without it the same figures come from what was kept."""
     before = json.loads((study.out / "report.json").read_text(encoding="utf-8"))
     (study.out / "report.json").unlink()
-    again = transfuse.run(recipe(folder, more="sources: [{name: other, data: source.csv}]"), out=study.out).report
+    more = "sources: [{name: other, data: source.csv}]"
+    again = transfuse.run(recipe(folder, more=more, task="similarity: enc"), out=study.out).report
     for key in ("chosen", "test", "no_transfer", "examples"):
         assert again[key] == before[key]
 
@@ -182,9 +209,6 @@ def test_what_does_not_fit_the_kind_is_refused(folder, changes, message):
 
 
 def test_an_encoder_alone_cannot_write(folder, tmp_path):
-    import tiny
-
-    (folder / "enc").symlink_to(tiny.folder("bert"))
     text = recipe(folder, "[prompt]").text.replace("dec", "enc")
     assert "enc" in text
     with pytest.raises(RecipeError, match="an encoder only"):
@@ -246,3 +270,40 @@ def test_without_a_sandbox_the_candidate_fails_with_the_reason(programs, monkeyp
     recipe = transfuse.Recipe.from_text(CODE.format(more=", run_code: true"), programs)
     with pytest.raises(TransfuseError, match="nothing here can contain a program"):
         transfuse.run(recipe, out=programs / "run")
+
+
+def test_answers_are_marked_in_passages_in_a_study(tmp_path):
+    """SQuAD's own JSON and an encoder: the span head is planned, fitted and judged as every other method."""
+    (tmp_path / "enc").symlink_to(toy.backbone("encoder").folder)
+    generator = np.random.default_rng(0)
+    words, animals = ["the", "bad", "good", "is", "in"], ["dog", "sun"]
+    paragraphs = []
+    for i in range(90):
+        passage = [words[n] for n in generator.integers(0, 5, 6)]
+        passage.insert(int(generator.integers(0, 6)), answer := animals[int(generator.integers(2))])
+        text = " ".join(passage)
+        found = [{"text": answer, "answer_start": text.index(answer)}]
+        paragraphs.append({"context": text, "qas": [{"id": str(i), "question": f"go {i}?", "answers": found}]})
+    squad = {"version": "1.1", "data": [{"title": "all", "paragraphs": paragraphs}]}
+    (tmp_path / "squad.json").write_text(json.dumps(squad), encoding="utf-8")
+    quick = "{learning_rate: 0.003, head_learning_rate: 0.01, epochs: 20}"
+    text = f"""
+task: {{kind: answer, max_tokens: 48}}
+target: {{data: squad.json, test: {{rows: 20}}}}
+backbones: [enc]
+methods: [{{span: {quick}}}]
+budget: {{minutes: 5}}
+"""
+    study = transfuse.run(transfuse.Recipe.from_text(text, tmp_path), out=tmp_path / "run")
+    (found,) = (c for c in study.report["candidates"] if c["id"] == "span@enc")
+    assert (found["status"], found["reason"]) == ("done", "")
+    assert found["validation"]["exact_match"]["value"] > 0.5
+    (tmp_path / "dec").symlink_to(toy.backbone("taught").folder)
+    other = transfuse.Recipe.from_text(text.replace("[enc]", "[dec]"), tmp_path)
+    with pytest.raises(RecipeError, match="a decoder only"):
+        transfuse.run(other, out=tmp_path / "other")
+
+
+def test_the_script_of_a_text():
+    texts = ["Hello 世", "你好 a", "Привет", "ありがとう", "123 !", ""]
+    assert [script(text) for text in texts] == ["Latin", "Han", "Cyrillic", "Kana", "", ""]

@@ -10,6 +10,13 @@ from torch import nn
 from transfuse.backbones.huggingface import Backbone
 
 
+def logits_of(network: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """Float32 logits [B, V] of normed states [B, D], softly capped where the family does so (Gemma 2)."""
+    logits: torch.Tensor = network.get_output_embeddings()(hidden).float()
+    cap = getattr(network.config, "final_logit_softcapping", None)
+    return torch.tanh(logits / cap) * cap if cap else logits
+
+
 def head_loss(
     backbone: Backbone, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, low: bool
 ) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from transfuse.backbones.head_loss import logits_of
 from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
 from transfuse.backbones.tokens import TEXT, batches, fill, pad, tokenize
 from transfuse.errors import BackboneError
@@ -180,14 +181,8 @@ class LabelScorer:
             mask = torch.cat([seen, mask], 1)
         hidden = self._network.base_model(input_ids=ids, attention_mask=mask, **past).last_hidden_state
         last = hidden[torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])]
-        log_p: np.ndarray = torch.log_softmax(self._logits(last), -1).double().cpu().numpy()
+        log_p: np.ndarray = torch.log_softmax(logits_of(self._network, last), -1).double().cpu().numpy()
         return log_p
-
-    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Float32 logits [B, V] of the states [B, D], softly capped where the family does so (Gemma 2)."""
-        logits: torch.Tensor = self._network.get_output_embeddings()(hidden).float()
-        cap = getattr(self._network.config, "final_logit_softcapping", None)
-        return torch.tanh(logits / cap) * cap if cap else logits
 
 
 def rows_of(cache: Any, rows: Sequence[int]) -> Any:

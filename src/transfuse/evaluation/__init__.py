@@ -5,7 +5,7 @@ cross-validation that predict the same N examples, ``float[R, N, C]``; written a
 ``[N]`` or ``[R, N]``, against what was expected (`texts`). Nothing reads a file, a model or a recipe.
 """
 
-from transfuse.evaluation.bootstrap import metric_intervals
+from transfuse.evaluation.bootstrap import metric_intervals, ratio_interval
 from transfuse.evaluation.calibration import Bin, apply_temperature, reliability, temperature
 from transfuse.evaluation.compare import Comparison, Verdict, compare, mcnemar
 from transfuse.evaluation.corrected import corrected, holm
@@ -75,6 +75,7 @@ __all__ = [
     "micro_precision",
     "micro_recall",
     "most_confused",
+    "ratio_interval",
     "reliability",
     "temperature",
 ]

@@ -136,6 +136,24 @@ def metric_intervals(
     return out
 
 
+def ratio_interval(sums: np.ndarray, *, seed: int, rounds: int = 1000, confidence: float = 0.95) -> Interval:
+    """The sum of one column over that of another, with its percentile interval over examples.
+
+    Args:
+        sums: float64 [N, 2], what each example adds above and below.
+        seed: of the resamples; the same seed draws the same examples as `metric_intervals` does.
+        rounds, confidence: as there.
+    """
+
+    def figure(drawn: np.ndarray) -> np.ndarray:
+        above, below = (drawn @ sums).T
+        return np.asarray(above / np.maximum(below, 1e-30))
+
+    value = figure(np.ones((1, len(sums))))[0]
+    resampled = [figure(block) for block in draws(len(sums), seed=seed, rounds=rounds)]
+    return percentile(value, np.concatenate(resampled), confidence)
+
+
 SHARES = (accuracy, micro_f1, micro_precision, micro_recall)
 """The metrics that are a share of the examples, for which an exact bound is known at 0 and 1."""
 

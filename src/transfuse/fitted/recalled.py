@@ -90,7 +90,8 @@ class LookupPath:
             differing.setdefault(self.texts[i].casefold(), int(i))
             if len(differing) == (CANDIDATES * count if spread else count):
                 break
-        left, chosen = list(differing.values()), []
+        left = list(differing.values())
+        chosen: list[int] = []
         if not spread:
             return left
         assert self._rows is not None

@@ -78,6 +78,11 @@ class WriterPath:
         shown = None if self.memory is None else self.memory.nearest(texts, self.shots, self.spread)
         return self.writer(precision).write(texts, self.decoding, shown)
 
+    def bits(self, texts: Sequence[str], answers: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """Bits by which N known answers are foretold, and their bytes, float64 [N, 2]."""
+        shown = None if self.memory is None else self.memory.nearest(texts, self.shots, self.spread)
+        return self.writer(precision).bits(texts, answers, shown)
+
     def writer(self, precision: str) -> Writer:
         """The decoder with its trained layers, ready to write."""
         if precision not in self._writers:

@@ -111,6 +111,7 @@ def context_of(report: Mapping[str, Any], speak: Speaker) -> dict[str, Any]:
         "mistakes": sections.mistakes(report),
         "examples": written.examples(report),
         "by_length": written.by_length(report, speak),
+        "by_script": written.by_script(report, speak),
         "written_notes": written.notes(report, speak),
         "calibration": sections.calibration(report),
         "parts": sections.parts(report, speak),

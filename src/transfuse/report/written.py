@@ -65,6 +65,17 @@ def by_length(report: Report, speak: Speaker) -> list[tuple[str, str, str]]:
     return out
 
 
+def by_script(report: Report, speak: Speaker) -> list[tuple[str, str, str]]:
+    """(script of the request, examples, the deciding metric), the most frequent first."""
+    out = []
+    for entry in reading.items(report, "by_script"):
+        figure = reading.interval(reading.at(entry, "figure"))
+        if figure:
+            n = amounts.count(reading.number(reading.at(entry, "n")))
+            out.append((str(reading.at(entry, "script") or "–"), n, amounts.with_interval(speak, figure)))
+    return out
+
+
 def notes(report: Report, speak: Speaker) -> list[str]:
     """How many answers went in circles, and how sacrebleu counted."""
     loops, rows = reading.number(report.get("loops")), reading.number(report.get("test_rows"))

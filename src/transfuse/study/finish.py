@@ -11,11 +11,13 @@ from transfuse.advice.candidates import Candidate
 from transfuse.data.examples import Examples
 from transfuse.engine.ledger import Ledger
 from transfuse.evaluation import (
+    Interval,
     compare,
     confident_mistakes,
     confusion,
     difference_by_label,
     metric_intervals,
+    ratio_interval,
     reliability,
     temperature,
 )
@@ -31,9 +33,12 @@ from transfuse.study.recipe import Recipe
 from transfuse.study.splitting import writes
 from transfuse.study.workshop import Workshop, validation_rows
 from transfuse.tasks.classify import Classify
+from transfuse.tasks.writing import Writing
 
 MODEL = "model"
 SOURCE_ROWS = "source_rows.csv"
+MEANING_TOKENS = 256
+"""Tokens of an answer that are read to see how near its meaning is."""
 SHOWN = 5
 """Source rows at each end of the list that the report shows."""
 
@@ -95,9 +100,13 @@ def finish(
     )
     if isinstance(path, WriterPath):
         details["loops"] = path.looped
+    figures, plain = (metric_intervals(expected, a, seed=seed, names=task.metrics) for a in (own, other))
+    if isinstance(task, Writing):
+        further, further_plain = _by_models(path, own, other, test, workshop, chosen.candidate.backbone)
+        figures, plain = {**figures, **further}, {**plain, **further_plain}
     ending = Ending(
-        {k: v.to_dict() for k, v in metric_intervals(expected, own, seed=seed, names=task.metrics).items()},
-        {k: v.to_dict() for k, v in metric_intervals(expected, other, seed=seed, names=task.metrics).items()},
+        {k: v.to_dict() for k, v in figures.items()},
+        {k: v.to_dict() for k, v in plain.items()},
         compare(expected, own, other, metric=task.metric, seed=seed).to_dict(),
         details,
         weighed,
@@ -106,6 +115,29 @@ def finish(
     model.made["test"] = ending.test
     model.save(folder)
     return ending
+
+
+def _by_models(
+    path: Any, answers: np.ndarray, others: np.ndarray, test: Examples, workshop: Workshop, backbone: str
+) -> tuple[dict[str, Interval], dict[str, Interval]]:
+    """What only models can tell of written answers: nearness in meaning, and bits a byte of the references."""
+    seed, encoder, references = workshop.recipe.seed, workshop.recipe.task.similarity, test.labels or ()
+    own, other = {}, {}
+    if encoder:
+        readout = workshop.backbone(encoder)
+        assert readout is not None
+
+        def vectors(texts: list[str]) -> np.ndarray:
+            tokens = readout.tokens(texts, None, MEANING_TOKENS)
+            return readout.features(tokens, [readout.layers])[:, 0, 0]
+
+        own["similarity"], other["similarity"] = (
+            ratio_interval(wrote.nearness(references, a, vectors), seed=seed) for a in (answers, others)
+        )
+    if isinstance(path, WriterPath):
+        bits = path.bits(test.texts, references, workshop.precision(backbone))
+        own["bits_per_byte"] = ratio_interval(bits, seed=seed)
+    return own, other
 
 
 def _of_labels(

@@ -160,6 +160,7 @@ OWN_KEYS = {
     "entry": ("code",),
     "run_code": ("code",),
     "max_new_tokens": tuple(KINDS),
+    "similarity": tuple(KINDS),
     "stop": tuple(KINDS),
 }
 """The keys of a task that some kinds alone have."""
@@ -196,6 +197,9 @@ class Task(Section):
     run_code: Switch | None = Field(None, description="true or false")
     stop: tuple[Column, ...] | None = Field(None, description='texts at which an answer ends: ["\\n\\n"]')
     max_new_tokens: Count | None = Field(None, description="tokens of the longest answer, a whole number of at least 1")
+    similarity: BackboneReference | None = Field(
+        None, description="an encoder that measures how near answers are in meaning: catalog:minilm-l6"
+    )
     metric: str = Field("", description="the metric that decides, such as accuracy, chrf or f1")
     max_tokens: Count | None = Field(None, description="tokens kept of a text, a whole number of at least 1")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ SHOWN = 5
 """Examples at each end."""
 PARTS = 3
 """Parts of the test by the length of the request."""
+KNOWN_SCRIPTS = {"CJK": "Han", "HIRAGANA": "Kana", "KATAKANA": "Kana"}
+"""What Unicode's names of characters begin with, by the script's own name where it is another."""
 LEAST = 10
 """Examples that a part must have."""
 
@@ -52,13 +56,49 @@ def details(
         ],
         "signatures": {name: told for name in metrics if (told := signature(name))},
         "by_length": _by_length(expected, answers, metric, seed),
+        "by_script": _by_script(expected, answers, metric, seed),
     }
+
+
+def nearness(references: Sequence[str], answers: np.ndarray, vectors: Callable[[list[str]], np.ndarray]) -> np.ndarray:
+    """How near each answer is to its reference in meaning: float64 [N, 2], the cosine of their vectors, and 1.
+
+    Args:
+        references: N texts.
+        answers: object [N]; an empty one is as far as can be, 0.
+        vectors: gives the vectors [M, D] of M texts.
+    """
+    one, other = vectors(list(references)), vectors([str(a) or " " for a in answers])
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    cosine = (one * other).sum(1) / np.maximum(lengths, 1e-12)
+    said = np.array([bool(str(a).strip()) for a in answers])
+    return np.stack([np.where(said, cosine, 0.0), np.ones(len(cosine))], axis=1).astype(np.float64)
 
 
 def each(expected: np.ndarray, answers: np.ndarray, metric: str) -> np.ndarray:
     """The metric of each example alone, float64 [N]."""
     function, _ = metric_of(metric)
     return np.asarray(function.combine(function.statistics(expected, answers)))
+
+
+def script(text: str) -> str:
+    """The script that most letters of a text are of, by their Unicode names; empty for a text without letters."""
+    letters = [name for c in text if c.isalpha() and (name := unicodedata.name(c, ""))]
+    names = Counter(name.split()[0] for name in letters)
+    found = names.most_common(1)[0][0] if names else ""
+    return KNOWN_SCRIPTS.get(found, found.capitalize())
+
+
+def _by_script(expected: np.ndarray, answers: np.ndarray, metric: str, seed: int) -> list[dict[str, Any]]:
+    """The metric by the script of the request, where there are several: what a text tells of its language."""
+    scripts = np.array([script(one.request) for one in expected])
+    common = [(name, n) for name, n in Counter(scripts.tolist()).most_common() if n >= LEAST]
+    out = []
+    for name, n in common if len(common) > 1 else []:
+        part = np.flatnonzero(scripts == name)
+        figure = metric_intervals(expected[part], answers[part], seed=seed, names=[metric])[metric]
+        out.append({"script": name, "n": n, "figure": figure.to_dict()})
+    return out
 
 
 def _by_length(expected: np.ndarray, answers: np.ndarray, metric: str, seed: int) -> list[dict[str, Any]]:
