@@ -297,7 +297,7 @@ budget: {{minutes: 5}}
     study = transfuse.run(transfuse.Recipe.from_text(text, tmp_path), out=tmp_path / "run")
     (found,) = (c for c in study.report["candidates"] if c["id"] == "span@enc")
     assert (found["status"], found["reason"]) == ("done", "")
-    assert found["validation"]["exact_match"]["value"] > 0.5
+    assert found["validation"]["f1"]["value"] > 0.5
     (tmp_path / "dec").symlink_to(toy.backbone("taught").folder)
     other = transfuse.Recipe.from_text(text.replace("[enc]", "[dec]"), tmp_path)
     with pytest.raises(RecipeError, match="a decoder only"):
