@@ -53,6 +53,20 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2Config", {"n_embd": WIDTH, "n_layer": LAYERS, "n_head": 2, "n_positions": POSITIONS}),
     "gpt_neox": ("GPTNeoXConfig", _NARROW),
 }
+_BOTH = {"encoder_layers": 2, "decoder_layers": LAYERS, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+_BART = {**_BOTH, "d_model": WIDTH, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "decoder_start_token_id": 2}
+CROSSING: dict[str, tuple[str, dict[str, Any]]] = {
+    "t5": (
+        "T5Config",
+        {"d_model": WIDTH, "d_kv": 8, "d_ff": 24, "num_layers": LAYERS, "num_heads": 2}
+        | {"decoder_start_token_id": 1, "relative_attention_num_buckets": 8, "tie_word_embeddings": True},
+    ),
+    "bart": ("BartConfig", _BART),
+    "mbart": ("MBartConfig", {**_BART, "scale_embedding": True}),
+    "m2m_100": ("M2M100Config", {**_BART, "scale_embedding": True}),
+    "marian": ("MarianConfig", {**_BART, "scale_embedding": True}),
+}
+"""Encoder-decoders, with decoders of three layers."""
 ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
 DECODERS = tuple(family for family in CONFIGS if family not in ENCODERS)
 OPENS = ("llama", "mistral", "gemma", "gemma2", "gemma3_text")
@@ -69,18 +83,20 @@ def tokenizer(family: str) -> transformers.PreTrainedTokenizerFast:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     marks = [(mark, vocabulary[mark]) for mark in ("<s>", "</s>")]
-    if family in ENCODERS:
+    if family in CROSSING:
+        made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=marks[1:])
+    elif family in ENCODERS:
         made.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=marks)
     elif family in OPENS:
         made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=marks[:1])
-    padding = family in ENCODERS or family in OPENS
+    padding = family in (*ENCODERS, *CROSSING, *OPENS)
     special = {f"{kind}_token": token for kind, token in SPECIAL.items() if kind != "pad" or padding}
     return transformers.PreTrainedTokenizerFast(tokenizer_object=made, **special)
 
 
 def network(family: str, seed: int = 0) -> Any:
     """The random model: an encoder's body, or a decoder with its language-modelling head."""
-    name, fields = CONFIGS[family]
+    name, fields = (CONFIGS | CROSSING)[family]
     tokens = tokenizer(family)
     config = getattr(transformers, name)(
         **{"max_position_embeddings": POSITIONS, **fields},
@@ -90,6 +106,8 @@ def network(family: str, seed: int = 0) -> Any:
         pad_token_id=tokens.pad_token_id if tokens.pad_token else None,
     )
     auto = transformers.AutoModel if family in ENCODERS else transformers.AutoModelForCausalLM
+    if family in CROSSING:
+        auto = transformers.AutoModelForSeq2SeqLM
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = auto.from_config(config)

@@ -139,11 +139,20 @@ def test_damaged_weights_are_reported(folder):
     assert f"transformers cannot load {folder}" in message(folder)
 
 
-def test_encoder_decoders_are_refused(folder):
-    edit(folder / "config.json", model_type="t5", is_encoder_decoder=True)
-    found = message(folder)
-    assert "an encoder-decoder model ('t5')" in found
-    assert "Expected: an encoder (BERT and its kin) or a decoder" in found
+def test_an_encoder_decoder_of_an_unknown_anatomy_is_refused(tmp_path):
+    folder = tiny.write("t5", tmp_path / "t5")
+    backbone = loading.load(str(folder))
+    assert (backbone.layers, backbone.crosses) == (tiny.LAYERS, True)
+    backbone.family = "prophetnet"
+    with pytest.raises(BackboneError, match="encoder-decoders of type 'prophetnet' cannot be cut into layers"):
+        backbone.segment(0, 1)
+
+
+def test_an_encoder_decoder_must_say_what_answers_begin_behind(tmp_path):
+    folder = tiny.write("t5", tmp_path / "my-t5")
+    edit(folder / "config.json", decoder_start_token_id=None)
+    with pytest.raises(BackboneError, match="names no decoder_start_token_id"):
+        loading.load(str(folder))
 
 
 def test_an_unknown_family_names_the_nearest(folder):

@@ -307,3 +307,15 @@ budget: {{minutes: 5}}
 def test_the_script_of_a_text():
     texts = ["Hello 世", "你好 a", "Привет", "ありがとう", "123 !", ""]
     assert [script(text) for text in texts] == ["Latin", "Han", "Cyrillic", "Kana", "", ""]
+
+
+def test_an_encoder_decoder_in_a_study(folder, tmp_path):
+    """Priced, asked, trained over its frozen encoder, saved and loaded as every other backbone."""
+    import tiny
+
+    (folder / "both").symlink_to(tiny.folder("t5"))
+    methods = "[{prompt: {shots: 0}}, {lora: {learning_rate: 0.01, epochs: 4}}]"
+    text = recipe(folder, methods).text.replace("[dec]", "[both]")
+    report = transfuse.run(transfuse.Recipe.from_text(text, folder), out=tmp_path / "run").report
+    assert [(c["status"], c["reason"]) for c in report["candidates"]] == [("done", "")] * 3
+    assert {c["method"] for c in report["candidates"]} == {"lookup", "prompt", "lora"}

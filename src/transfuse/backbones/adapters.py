@@ -145,6 +145,12 @@ class _Mixed(nn.Module):
         rows = [torch.full_like(b.lora_A[NAME].weight.detach()[:, :1], b.scaling[NAME]).float().T for b in branches]
         self._scaling: torch.Tensor = torch.block_diag(*rows)  # type: ignore[no-untyped-call]  # [K, ranks of all]
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """Of the map itself, of which some families look up the type (T5)."""
+        found: torch.Tensor = self.base.weight
+        return found
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, ..., D_in] to [B, ..., D_out]."""
         down = torch.cat([one.get_parameter("weight") for one in self.down])

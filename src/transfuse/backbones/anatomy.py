@@ -188,20 +188,19 @@ class Segment(nn.Module):
         return clone
 
 
-def assembled(network: Any, anatomy: Anatomy, cut: int, layers: Sequence[nn.Module]) -> Any:
+def assembled(network: Any, stack: str, anatomy: Anatomy, cut: int, layers: Sequence[nn.Module]) -> Any:
     """The whole model, below any head and with it, whose layers from ``cut`` on are others; the rest is shared.
 
     Args:
-        network: what ``AutoModelForCausalLM`` loaded; it is left alone.
+        network: what transformers loaded; it is left alone.
+        stack: dotted path from it to the module that ``anatomy`` describes.
         anatomy: where its layers are.
         cut: index of the first layer that is replaced.
         layers: those that take the places from there on; none leaves all as they are.
     """
     clone: Any = _shallow(network)
-    name = network.base_model_prefix
-    base = _shallow(getattr(network, name))
-    own = list(at(base, anatomy.layers))
+    place = f"{stack}.{anatomy.layers}"
+    own = list(at(network, place))
     own[cut : cut + len(layers)] = layers
-    _put(base, anatomy.layers, nn.ModuleList(own))
-    clone._modules[name] = base
+    _put(clone, place, nn.ModuleList(own))
     return clone.eval()

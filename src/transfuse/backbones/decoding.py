@@ -75,11 +75,17 @@ class Speech(NamedTuple):
         tokenizer: of the model.
         ends: ids of the tokens that end an answer.
         filler: id of the padding.
+        begins: settings of generation by which the decoder of an encoder-decoder begins; None for a mere decoder.
     """
 
     tokenizer: Any
     ends: Sequence[int]
     filler: int
+    begins: Mapping[str, Any] | None = None
+
+    def first(self, ids: torch.Tensor) -> int:
+        """Where answers to the prompts [B, T] begin in what is generated."""
+        return ids.shape[1] if self.begins is None else 1
 
 
 @torch.inference_mode()
@@ -91,7 +97,7 @@ def decode(
     Args:
         network: a decoder of transformers.
         speech: its tokenizer and special tokens.
-        ids, mask: [B, T], padded on the left or behind what ``cache`` holds.
+        ids, mask: [B, T], padded on the left or behind what ``cache`` holds, on the right for an encoder.
         decoding: how answers are searched for.
         cache: keys and values of the prompts' beginnings, or None.
 
@@ -99,21 +105,22 @@ def decode(
     """
     from transformers import DynamicCache
 
-    width, rows = ids.shape[1], np.arange(len(ids))
-    alone = decoding.beams == 1
+    width, rows = speech.first(ids), np.arange(len(ids))
+    alone = decoding.beams == 1 and speech.begins is None
     watch = Watch(width, speech, decoding.stop, leaving=alone)
     if cache is None and alone:
         cache = DynamicCache(config=network.config)
     form = decoding.constraint
     processors = [Constraint(speech.tokenizer, form, width, speech.ends)] if form else []
     written: list[list[int]] = [[] for _ in rows]
+    done_before = 0
     with torch.random.fork_rng():
         torch.manual_seed(decoding.seed)
         while len(rows):
             found = network.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                generation_config=configuration(decoding, speech, width + decoding.max_new_tokens - ids.shape[1]),
+                generation_config=configuration(decoding, speech, decoding.max_new_tokens - done_before),
                 stopping_criteria=[watch],
                 logits_processor=processors,
                 past_key_values=cache,
@@ -124,7 +131,7 @@ def decode(
                 written[rows[row]] = until(found[row, width:].tolist(), speech.ends)
             left = np.flatnonzero(~done)
             mask = torch.nn.functional.pad(mask[left], (0, found.shape[1] - mask.shape[1]), value=1)
-            ids, rows = found[left], rows[left]
+            ids, rows, done_before = found[left], rows[left], found.shape[1] - width
             cache = rows_of(cache, left.tolist()) if len(rows) else None
     return written
 
@@ -140,6 +147,7 @@ def configuration(decoding: Decoding, speech: Speech, most: int) -> Any:
         num_beams=decoding.beams,
         eos_token_id=list(speech.ends),
         pad_token_id=speech.filler,
+        **(speech.begins or {}),
         **(sampled if decoding.temperature > 0 else {"do_sample": False}),
     )
 

@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from transfuse.backbones.scoring import opening
-from transfuse.backbones.tokens import TEXT, tokenize
+from transfuse.backbones.tokens import TEXT, opening, tokenize
 
 
 @dataclasses.dataclass(frozen=True)

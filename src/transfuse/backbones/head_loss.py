@@ -13,6 +13,8 @@ from transfuse.backbones.huggingface import Backbone
 def logits_of(network: Any, hidden: torch.Tensor) -> torch.Tensor:
     """Float32 logits [B, V] of normed states [B, D], softly capped where the family does so (Gemma 2)."""
     logits: torch.Tensor = network.get_output_embeddings()(hidden).float()
+    extra = getattr(network, "final_logits_bias", None)  # of the BART family
+    logits = logits if extra is None else logits + extra[0]
     cap = getattr(network.config, "final_logit_softcapping", None)
     return torch.tanh(logits / cap) * cap if cap else logits
 
@@ -34,7 +36,9 @@ def head_loss(
     cap = getattr(network.config, "final_logit_softcapping", None)
     weight = backbone.network("bf16" if low else "fp32").get_output_embeddings().weight
     apply: Any = _HeadLoss.apply
-    total: torch.Tensor = apply(hidden, weight, getattr(head, "bias", None), targets, weights, cap)
+    extra = getattr(network, "final_logits_bias", None)
+    bias = getattr(head, "bias", None) if extra is None else extra[0]
+    total: torch.Tensor = apply(hidden, weight, bias, targets, weights, cap)
     return total / weights.sum()
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from transfuse.backbones.anatomy import ANATOMIES, Anatomy, Segment, at
 from transfuse.backbones.attention import quicken
+from transfuse.backbones.form import Form
 from transfuse.backbones.pooling import pool
 from transfuse.backbones.tokens import States, batches, pad, tokenize
 from transfuse.errors import BackboneError
@@ -40,7 +41,10 @@ class Backbone:
 
     Attributes:
         poolings: the poolings worth trying, the best guess first.
+        crosses: whether a decoder attends to an encoder (`crossing.EncoderDecoder`).
     """
+
+    crosses = False
 
     def __init__(
         self,
@@ -60,7 +64,8 @@ class Backbone:
         self.poolings = _poolings(folder, decoder)
         self._networks = {"fp32": network.to(self.device).eval().requires_grad_(False)}
         if self.device.type == "cpu":
-            quicken(network)
+            if not network.config.is_encoder_decoder:
+                quicken(network)
             head = network.get_output_embeddings() if decoder else None
             if head is not None:
                 head.register_forward_pre_hook(_in_one_piece)
@@ -104,6 +109,23 @@ class Backbone:
             )
         return ANATOMIES[self.family]
 
+    @property
+    def stack(self) -> str:
+        """Dotted path from the whole model to `base`."""
+        return str(self.network().base_model_prefix)
+
+    def requests(self, form: Form, texts: Sequence[str], limit: int) -> list[list[int]]:
+        """Token ids of whole prompts, see `Form.requests`."""
+        return form.requests(self.tokenizer, texts, limit)
+
+    def replies(self, form: Form, texts: Sequence[str], most: int) -> list[list[int]]:
+        """Token ids of answers, see `Form.answers`."""
+        return form.answers(self.tokenizer, texts, most)
+
+    def inputs(self, request: Sequence[int], reply: Sequence[int]) -> list[int]:
+        """The row by which a reply is foretold, token by token, each by the one before it."""
+        return [*request, *reply]
+
     def segment(
         self,
         start: int,
@@ -129,6 +151,10 @@ class Backbone:
     def tokens(self, texts: Sequence[str], template: str | None, limit: int) -> list[list[int]]:
         """Token ids of each text in its template, truncated to ``limit`` or the model's own maximum."""
         return tokenize(self.tokenizer, texts, template, min(limit, self.max_tokens))
+
+    def begun(self, tokens: list[list[int]], precision: str = "fp32") -> States:
+        """What a segment that begins with layer 0 takes: the token ids."""
+        return States.of_ids(tokens)
 
     @torch.inference_mode()
     def features(self, tokens: list[list[int]], layers: Sequence[int], precision: str = "fp32") -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transfuse.backbones import gguf
+from transfuse.backbones.crossing import EncoderDecoder
 from transfuse.backbones.huggingface import Backbone
 from transfuse.data import catalog
 from transfuse.errors import AssetError, BackboneError, nearest
@@ -56,13 +57,8 @@ def _load(reference: str, folder: Path, licence: str, config: dict[str, Any], we
     messages: Any = transformers.logging
     messages.set_verbosity_error()
     messages.disable_progress_bar()
-    decoder = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in config.get("architectures") or ())
-    if config.get("is_encoder_decoder"):
-        raise BackboneError(
-            f"{reference}: an encoder-decoder model ('{config.get('model_type')}')",
-            expected="an encoder (BERT and its kin) or a decoder (Llama, Qwen, Gemma, GPT-2 and their kin)",
-            remedy="Choose another backbone.",
-        )
+    crosses = bool(config.get("is_encoder_decoder"))
+    decoder = crosses or any(n.endswith(("ForCausalLM", "LMHeadModel")) for n in config.get("architectures") or ())
     known = list(transformers.CONFIG_MAPPING.keys())
     family = str(config.get("model_type"))
     if family not in known:
@@ -73,6 +69,8 @@ def _load(reference: str, folder: Path, licence: str, config: dict[str, Any], we
             remedy="Choose another backbone.",
         )
     auto: Any = transformers.AutoModelForCausalLM if decoder else transformers.AutoModel
+    if crosses:
+        auto = transformers.AutoModelForSeq2SeqLM
     local: Any = {"local_files_only": True, "trust_remote_code": False}  # unset, transformers would ask on the terminal
     try:
         network, info = auto.from_pretrained(
@@ -97,7 +95,8 @@ def _load(reference: str, folder: Path, licence: str, config: dict[str, Any], we
             expected="all weights that config.json describes",
             remedy="Check that config.json and the weights belong together and that no part is missing.",
         )
-    return Backbone(
+    kind = EncoderDecoder if crosses else Backbone
+    return kind(
         reference=reference,
         folder=folder,
         revision=content_hash([*weights, *(folder / name for name in _HASHED)]),

@@ -12,7 +12,7 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
 
     Args:
         hidden: float [B, T, D].
-        mask: [B, T], 1 at real tokens and 0 at padding; each row has at least one 1.
+        mask: [B, T], above 0 at real tokens and 0 at padding; each row has at least one real token.
         pooling: ``mean`` over the real tokens, the ``first`` real token (BERT's [CLS]) or the ``last`` one (decoders,
             whose last token alone has seen the whole text).
 
@@ -20,7 +20,7 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
         float32 [B, D].
     """
     if pooling == "mean":
-        weights = mask.unsqueeze(-1).to(torch.float32)
+        weights = (mask > 0).unsqueeze(-1).to(torch.float32)
         return (hidden.float() * weights).sum(1) / weights.sum(1)
     positions = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
     real = mask.bool()

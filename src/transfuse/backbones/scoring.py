@@ -11,7 +11,7 @@ import torch
 
 from transfuse.backbones.head_loss import logits_of
 from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
-from transfuse.backbones.tokens import TEXT, batches, fill, pad, tokenize
+from transfuse.backbones.tokens import TEXT, batches, fill, opening, pad, tokenize
 from transfuse.errors import BackboneError
 
 MOST_ROWS = 32
@@ -58,6 +58,12 @@ class LabelScorer:
         self._network = backbone.network(precision)
         self.labels = [self._continuation(word) for word in words]
         tokenizer = backbone.tokenizer
+        if backbone.crosses:
+            raise BackboneError(
+                f"{backbone.reference}: an encoder-decoder is not asked for labels",
+                expected="a decoder",
+                remedy="Use a method that reads features, such as `probe` or `finetune`, or a task that writes.",
+            )
         self._before = prefix
         shared = (prefix + template.partition(TEXT)[0]).rstrip()
         self.opening = opening(tokenizer)
@@ -196,10 +202,3 @@ def rows_of(cache: Any, rows: Sequence[int]) -> Any:
             held = getattr(layer, name)
             setattr(layer, name, held.expand(len(rows), -1, -1, -1) if one else held[index])
     return chosen
-
-
-def opening(tokenizer: Any) -> list[int]:
-    """The special tokens that a tokenizer puts before every text (not those after it, which would end the prompt)."""
-    bare, full = (list(tokenizer("x", add_special_tokens=special)["input_ids"]) for special in (False, True))
-    starts = [i for i in range(len(full)) if full[i : i + len(bare)] == bare]
-    return full[: starts[0]] if starts else []

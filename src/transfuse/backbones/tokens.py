@@ -11,8 +11,20 @@ import numpy as np
 import torch
 
 TEXT = "{text}"
+INNER = 2
+"""In a mask, a token that the decoder of an encoder-decoder reads; 1 is any other, 0 padding."""
 MOST_PADDING = 0.03
 """Share of a full batch that may be padding."""
+
+
+def inner(token: int) -> int:
+    """A token of the decoder in a row that begins with the encoder's: a negative number (see `crossing`)."""
+    return -1 - token
+
+
+def outer(row: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The encoder's ids and the decoder's in a row."""
+    return [token for token in row if token >= 0], [-1 - token for token in row if token < 0]
 
 
 def fill(template: str | None, text: str) -> str:
@@ -67,6 +79,20 @@ def _truncated(
         keep = max(keep - (len(ids) - limit), 1)
 
 
+def opening(tokenizer: Any) -> list[int]:
+    """The special tokens that a tokenizer puts before every text (not those after it, which would end the prompt)."""
+    bare, full = (list(tokenizer("x", add_special_tokens=special)["input_ids"]) for special in (False, True))
+    starts = [i for i in range(len(full)) if full[i : i + len(bare)] == bare]
+    return full[: starts[0]] if starts else []
+
+
+def closing(tokenizer: Any) -> list[int]:
+    """The special tokens that a tokenizer puts behind every text."""
+    bare, full = (list(tokenizer("x", add_special_tokens=special)["input_ids"]) for special in (False, True))
+    ends = [i + len(bare) for i in range(len(full)) if full[i : i + len(bare)] == bare]
+    return full[ends[0] :] if ends else []
+
+
 def batches(lengths: np.ndarray, budget: int, most: int = 256, *, equal: bool = False) -> Iterator[np.ndarray]:
     """Positions in batches of similar length, longest first, at most ``budget`` padded tokens each.
 
@@ -116,10 +142,13 @@ class States:
         parts: values [tokens, D] of some texts one after another, or their int64 [tokens] ids where nothing is frozen,
             each with int64 [texts + 1], where its texts begin.
         where: int64 [N, 2]: the part of each text, and its place there.
+        borders: of each part, int64 [texts], how many of a text's tokens are an encoder's, where the rest are a
+            decoder's; empty where all are of one kind.
     """
 
     parts: Sequence[tuple[torch.Tensor, np.ndarray]]
     where: np.ndarray
+    borders: Sequence[np.ndarray] = ()
 
     def __len__(self) -> int:
         return len(self.where)
@@ -142,11 +171,18 @@ class States:
         return row
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """The chosen texts right-padded with zeros: values [B, T] or [B, T, D], and mask int64 [B, T]."""
+        """The chosen texts right-padded with zeros: values [B, T] or [B, T, D], and mask int64 [B, T].
+
+        The mask is 1 at a text's tokens, `INNER` at those of them that are a decoder's behind an encoder's.
+        """
         rows = [self.row(int(i)) for i in indices]
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         lengths = torch.tensor([len(row) for row in rows])
-        mask = (torch.arange(padded.shape[1])[None, :] < lengths[:, None]).long()
+        places = torch.arange(padded.shape[1])[None, :]
+        mask = (places < lengths[:, None]).long()
+        if self.borders:
+            border = torch.tensor([int(self.borders[part][place]) for part, place in self.where[np.asarray(indices)]])
+            mask[(places >= border[:, None]) & (mask == 1)] = INNER
         return padded, mask
 
     @staticmethod
@@ -154,7 +190,9 @@ class States:
         """The states [tokens, D] of N texts one after another, given the token ids that they are of."""
         starts = np.cumsum([0, *(len(row) for row in tokens)], dtype=np.int64)
         places = np.arange(len(tokens))
-        return States([(values, starts)], np.stack([np.zeros_like(places), places], axis=1))
+        where = np.stack([np.zeros_like(places), places], axis=1)
+        border = np.array([sum(token >= 0 for token in row) for row in tokens], dtype=np.int64)
+        return States([(values, starts)], where, [border] if (border < np.diff(starts)).any() else ())
 
     @staticmethod
     def of_ids(tokens: Sequence[Sequence[int]]) -> States:
@@ -166,4 +204,4 @@ class States:
     def join(parts: Sequence[States], where: np.ndarray) -> States:
         """Some texts of several: ``where`` int64 [N, 2] names the part and the text in it."""
         assert all(len(one.parts) == 1 for one in parts)
-        return States([one.parts[0] for one in parts], where)
+        return States([one.parts[0] for one in parts], where, [border for one in parts for border in one.borders])

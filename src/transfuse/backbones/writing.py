@@ -16,12 +16,13 @@ from torch import nn
 from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment, assembled
 from transfuse.backbones.constraints import Constraint
+from transfuse.backbones.crossing import EncoderDecoder
 from transfuse.backbones.decoding import Decoding, Speech, Watch, Written, configuration, cut, decode, loops
 from transfuse.backbones.form import Form
 from transfuse.backbones.head_loss import logits_of
 from transfuse.backbones.huggingface import Backbone
-from transfuse.backbones.scoring import opening, rows_of
-from transfuse.backbones.tokens import batches, pad
+from transfuse.backbones.scoring import rows_of
+from transfuse.backbones.tokens import batches, opening, pad
 from transfuse.errors import BackboneError
 
 BATCH_TOKENS, MOST_ROWS = 8192, 32
@@ -58,7 +59,7 @@ class Writer:
         self.backbone, self.form, self.limit = backbone, form, limit
         self.tokenizer = backbone.tokenizer
         layers = [] if trained is None else [_alone(layer, precision) for layer in trained.layers]
-        self.network = assembled(backbone.network(precision), backbone.anatomy, cut, layers)
+        self.network = assembled(backbone.network(precision), backbone.stack, backbone.anatomy, cut, layers)
         self._prefix = form.prefix_ids(self.tokenizer)
         self._cache: Any = None
 
@@ -105,33 +106,44 @@ class Writer:
         Cost: one pass over requests and answers.
         """
         half = self.backbone.max_tokens // 2
-        tails = self.form.answers(self.tokenizer, answers, half)
+        tails = self.backbone.replies(self.form, answers, half)
         heads = self._rows(texts, max(half - len(self._prefix), 1), shots)
         out = np.array([(0.0, len(answer.encode())) for answer in answers]).reshape(-1, 2)
         lengths = np.array([len(a) + len(b) for a, b in zip(heads, tails, strict=True)], dtype=np.int64)
         for chosen in batches(lengths, BATCH_TOKENS // 4, MOST_ROWS):
-            both = pad([[*heads[i], *tails[i]] for i in chosen], self._filler)
-            ids, mask = (x.to(self.backbone.device) for x in both)
-            hidden = self.network.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-            for row, i in enumerate(chosen):
-                first = len(heads[i])
-                before = hidden[row, first - 1 : first - 1 + len(tails[i])]
-                shares = torch.log_softmax(logits_of(self.network, before), -1)
+            found = self._foretold([heads[i] for i in chosen], [tails[i] for i in chosen])
+            for i, logits in zip(chosen, found, strict=True):
+                shares = torch.log_softmax(logits, -1)
                 targets = torch.tensor(tails[i], device=shares.device)
                 out[i, 0] = -float(shares.gather(1, targets[:, None]).double().sum()) / np.log(2)
         return out
+
+    def _foretold(self, heads: Sequence[list[int]], tails: Sequence[list[int]]) -> Iterator[torch.Tensor]:
+        """For each request and answer the logits [tokens, V] of the answer's tokens, each from those before it."""
+        device = self.backbone.device
+        if isinstance(self.backbone, EncoderDecoder):
+            ids, mask = (x.to(device) for x in pad(heads, self._filler))
+            given, _ = pad([[self.backbone.start, *tail[:-1]] for tail in tails], self._filler)
+            logits = self.network(input_ids=ids, attention_mask=mask, decoder_input_ids=given.to(device)).logits
+            yield from (logits[row, : len(tail)].float() for row, tail in enumerate(tails))
+            return
+        both = [[*head, *tail] for head, tail in zip(heads, tails, strict=True)]
+        ids, mask = (x.to(device) for x in pad(both, self._filler))
+        hidden = self.network.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        for row, (head, tail) in enumerate(zip(heads, tails, strict=True)):
+            yield logits_of(self.network, hidden[row, len(head) - 1 : len(head) - 1 + len(tail)])
 
     def _rows(
         self, texts: Sequence[str], room: int, shots: Sequence[Sequence[tuple[str, str]]] | None
     ) -> list[list[int]]:
         if shots is None:
-            return self.form.requests(self.tokenizer, texts, min(self.limit, room))
+            return self.backbone.requests(self.form, texts, min(self.limit, room))
         out = []
         for text, own in zip(texts, shots, strict=True):
-            row = self.form.after(self.tokenizer, own).requests(self.tokenizer, [text], self.limit)[0]
+            row = self.backbone.requests(self.form.after(self.tokenizer, own), [text], self.limit)[0]
             while len(row) > room + len(self._prefix) and own:
                 own = own[1:]
-                row = self.form.after(self.tokenizer, own).requests(self.tokenizer, [text], self.limit)[0]
+                row = self.backbone.requests(self.form.after(self.tokenizer, own), [text], self.limit)[0]
             out.append(row)
         return out
 
@@ -143,7 +155,7 @@ class Writer:
         pieces = make(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         (row,) = self._rows([text], self.backbone.max_tokens - decoding.max_new_tokens - len(self._prefix), None)
         ids, mask = self._padded([row], 0)
-        watch = Watch(ids.shape[1], self._speech, decoding.stop)
+        watch = Watch(self._speech.first(ids), self._speech, decoding.stop)
         form = decoding.constraint
         asked = {
             "input_ids": ids,
@@ -152,7 +164,7 @@ class Writer:
                 dataclasses.replace(decoding, beams=1), self._speech, decoding.max_new_tokens
             ),
             "stopping_criteria": [watch],
-            "logits_processor": [Constraint(self.tokenizer, form, ids.shape[1], self.ends)] if form else [],
+            "logits_processor": [Constraint(self.tokenizer, form, self._speech.first(ids), self.ends)] if form else [],
             "streamer": pieces,
         }
 
@@ -196,10 +208,16 @@ class Writer:
         window = getattr(self.network.config, "sliding_window", None) or longest
         even = len({len(row) for row in rows}) == 1 or longest <= window
         begins = all(len(row) > count and list(row[:count]) == self._prefix for row in rows)
-        return count > 0 and decoding.beams == 1 and even and begins
+        return count > 0 and decoding.beams == 1 and even and begins and not self.backbone.crosses
 
     def _padded(self, rows: Sequence[Sequence[int]], shared: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids and mask [B, T], the padding between the shared beginning and the rest, where no answer follows it."""
+        """Ids and mask [B, T], the padding between the shared beginning and the rest, where no answer follows it.
+
+        An encoder, behind which nothing follows, has it at the end.
+        """
+        if self.backbone.crosses:
+            ids, mask = pad(rows, self._filler)
+            return ids.to(self.backbone.device), mask.to(self.backbone.device)
         width = max(len(row) for row in rows)
         ids = torch.full((len(rows), width), self._filler, dtype=torch.long)
         mask = torch.zeros((len(rows), width), dtype=torch.long)
@@ -212,7 +230,8 @@ class Writer:
 
     @functools.cached_property
     def _speech(self) -> Speech:
-        return Speech(self.tokenizer, self.ends, self._filler)
+        begins = self.backbone.beginning if isinstance(self.backbone, EncoderDecoder) else None
+        return Speech(self.tokenizer, self.ends, self._filler, begins)
 
     @property
     def _filler(self) -> int:

@@ -23,11 +23,11 @@ def writing(stage: Write, branch: Branch, trunk: Trunk, seed: int) -> Pupil:
     branch.layer = trunk.backbone.layers
     segment = grow(branch, trunk.backbone, stage.layers, stage.adapter, seed, states=True)
     answers = Answers.of(stage.parts, trunk.backbone, trunk.limit, stage.limit)
-    states = trunk.states_of(answers.tokens, branch.cut)
+    states = trunk.states_of(answers.inputs, branch.cut)
     held = None
     if stage.held is not None:
         apart = Answers.of((stage.held,), trunk.backbone, trunk.limit, stage.limit)
-        held = Held(apart, trunk.states_of(apart.tokens, branch.cut), stage.patience)
+        held = Held(apart, trunk.states_of(apart.inputs, branch.cut), stage.patience)
     rows = _rows(pairs, pairs.weights)
     return Pupil(segment, None, "", states, rows, stage.schedule, seed, answers=answers, held=held)
 

@@ -289,7 +289,8 @@ def relative_norm(parameters: Sequence[nn.Parameter]) -> float:
 def joined(first: States, second: States) -> States:
     """The texts of both, one after the other; nothing is copied."""
     moved = second.where + np.array([len(first.parts), 0])
-    return States([*first.parts, *second.parts], np.concatenate([first.where, moved]))
+    borders = [*first.borders, *second.borders]
+    return States([*first.parts, *second.parts], np.concatenate([first.where, moved]), borders)
 
 
 def _optimizer(

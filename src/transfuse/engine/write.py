@@ -26,11 +26,15 @@ class Answers:
         tokens: N rows, the answer and the token that ends it behind the request.
         starts: int64 [N], where each answer begins.
         weights: float64 [N].
+        inputs: N rows, what the backbone reads to foretell them.
+        ahead: how many places before a token the state stands that foretells it.
     """
 
     tokens: Sequence[Sequence[int]]
     starts: np.ndarray
     weights: np.ndarray
+    inputs: Sequence[Sequence[int]]
+    ahead: int
 
     @staticmethod
     def of(parts: Sequence[tuple[Pairs, Form]], backbone: Backbone, limit: int, most: int) -> Answers:
@@ -42,15 +46,17 @@ class Answers:
             limit: most tokens of a request.
             most: most tokens of an answer.
         """
-        tokenizer, rows, starts = backbone.tokenizer, [], []
+        rows, starts, inputs = [], [], []
         most = min(most, max(backbone.max_tokens // 2, 1))
         for pairs, form in parts:
-            room = backbone.max_tokens - most - len(form.prefix_ids(tokenizer))
-            requests = form.requests(tokenizer, pairs.texts, max(min(limit, room), 1))
-            answers = form.answers(tokenizer, pairs.answers, most)
+            room = backbone.max_tokens - most - len(form.prefix_ids(backbone.tokenizer))
+            requests = backbone.requests(form, pairs.texts, max(min(limit, room), 1))
+            answers = backbone.replies(form, pairs.answers, most)
             rows += [[*request, *answer] for request, answer in zip(requests, answers, strict=True)]
+            inputs += [backbone.inputs(request, answer) for request, answer in zip(requests, answers, strict=True)]
             starts += [len(request) for request in requests]
-        return Answers(rows, np.array(starts, dtype=np.int64), np.concatenate([pairs.weights for pairs, _ in parts]))
+        weights = np.concatenate([pairs.weights for pairs, _ in parts])
+        return Answers(rows, np.array(starts, dtype=np.int64), weights, inputs, 0 if backbone.crosses else 1)
 
     @property
     def counted(self) -> np.ndarray:
@@ -93,7 +99,7 @@ class Answers:
         for at, i in enumerate(chosen):
             start, row = int(self.starts[i]), self.tokens[i]
             rows += [at] * (len(row) - start)
-            places += range(start - 1, len(row) - 1)
+            places += range(start - self.ahead, len(row) - self.ahead)
             targets += row[start:]
             weights += [float(self.weights[i])] * (len(row) - start)
         return np.array([rows, places]), np.array(targets), np.array(weights)

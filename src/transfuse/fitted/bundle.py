@@ -50,6 +50,12 @@ def write(model: FittedModel | FittedWriter, folder: Path) -> Path:
         OutputError: the place cannot be written, or holds something that is no bundle.
     """
     path = model.path
+    if isinstance(path, HeadPath | WriterPath) and path.backbone.crosses:
+        raise ModelError(
+            "bundle: an encoder-decoder",
+            expected="a model on an encoder or a decoder",
+            remedy="Ship the model's own folder, which `transfuse.load` reads.",
+        )
     if not isinstance(path, HeadPath | PromptPath | WriterPath):
         raise ModelError(
             f"a bundle of method '{model.method}': "

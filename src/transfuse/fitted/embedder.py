@@ -11,7 +11,6 @@ from torch import nn
 from transfuse.backbones import loading, precision
 from transfuse.backbones.int8 import INT8, Int8
 from transfuse.backbones.pooling import POOLINGS
-from transfuse.backbones.tokens import States
 from transfuse.errors import UsageError
 from transfuse.fitted.head import unit
 from transfuse.fitted.parts import parts, refuse_what_is_no_text
@@ -84,7 +83,7 @@ class Embedder:
 
     def _encode(self, texts: Sequence[str]) -> np.ndarray:
         tokens = self.backbone.tokens(texts, self.template, self.max_tokens)
-        return self.backbone.pooled(self._segment(), States.of_ids(tokens), self.pooling, self.arithmetic)
+        return self.backbone.pooled(self._segment(), self.backbone.begun(tokens), self.pooling, self.arithmetic)
 
     def _segment(self) -> nn.Module:
         if self.arithmetic not in self._segments:

@@ -150,7 +150,9 @@ class HeadPath:
         """The head's logits [N, C] of N texts, by the whole path."""
         tokens = self.backbone.tokens(texts, self.template, self.limit)
         segment = self._int8 if precision == INT8 else self.whole(precision)
-        return self.head.logits(self.backbone.pooled(segment, States.of_ids(tokens), self.pooling, precision))
+        return self.head.logits(
+            self.backbone.pooled(segment, self.backbone.begun(tokens, precision), self.pooling, precision)
+        )
 
     def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Log-probabilities [N, C] of N texts, by the whole path."""

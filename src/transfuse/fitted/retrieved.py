@@ -10,7 +10,7 @@ import torch
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.scoring import LabelScorer
-from transfuse.backbones.tokens import States, fill, shortened
+from transfuse.backbones.tokens import fill, shortened
 from transfuse.fitted.head import unit
 from transfuse.fitted.paths import Loader, log_softmax
 
@@ -86,7 +86,7 @@ class RetrievedPath:
         backbone = self.backbone
         segment = backbone.segment(0, self.layer, precision=precision)
         tokens = backbone.tokens(texts, None, self.limit)
-        features = backbone.pooled(segment, States.of_ids(tokens), self.pooling, precision)
+        features = backbone.pooled(segment, backbone.begun(tokens, precision), self.pooling, precision)
         if precision not in self._scorers:
             self._scorers[precision] = LabelScorer(backbone, "", self.template, self.words, self.limit, precision)
         shown = [[self._shot(i) for i in rows] for rows in self.nearest(features)]
