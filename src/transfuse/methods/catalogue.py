@@ -63,6 +63,9 @@ WRITING = {
     "finetune": "transfuse.methods.parameter.answers:AnswerFinetune",
     "lora": "transfuse.methods.parameter.answers:AnswerLora",
     "dora": "transfuse.methods.parameter.answers:answer_dora",
+    "dsir": "transfuse.methods.instance.pairs:AnswerSelection",
+    "soup": "transfuse.methods.merging.pairs:soup",
+    "ties": "transfuse.methods.merging.pairs:ties",
     "span": "transfuse.methods.parameter.spans:AnswerSpans",
 }
 """The same for tasks whose answer is text."""
