@@ -66,6 +66,10 @@ def test_the_report_has_what_every_report_has(study):
     done = {c["id"]: c for c in report["candidates"] if c["status"] == "done"}
     assert [c["reason"] for c in report["candidates"]] == [""] * len(report["candidates"])
     assert {"lookup", "prompt@dec", "lora@dec", "lora@dec+other"} <= set(done)
+    asked, tuned = done["prompt@dec"]["tokens"], done["lora@dec"]["tokens"]
+    assert asked["read"] > tuned["read"] > 0  # demonstrations are read with every request
+    assert min(asked["written"], tuned["written"]) > 0
+    assert done["lookup"]["tokens"] is None
     kinds = {t["kind"] for t in done["lora@dec+other"]["transfer"]}
     assert {"no transfer", "without source", "simpler method"} <= kinds
     assert set(report["test"]) >= {"chrf", "bleu", "rouge_l", "placeholders", "repetition"}

@@ -61,11 +61,13 @@ class Written:
         texts: N answers.
         looped: bool [N], answers that were stopped because they went round in circles.
         tokens: int [N], tokens written.
+        read: int [N], tokens of the prompts, what they share included.
     """
 
     texts: list[str]
     looped: np.ndarray
     tokens: np.ndarray
+    read: np.ndarray
 
 
 class Speech(NamedTuple):

@@ -86,7 +86,7 @@ class Writer:
             )
         rows = self._rows(texts, room, shots)
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        out = Written([""] * len(rows), np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=np.int64))
+        out = Written([""] * len(rows), np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=np.int64), lengths)
         for chosen in batches(lengths, BATCH_TOKENS, MOST_ROWS):
             self._batch([rows[i] for i in chosen], chosen, decoding, out)
         return out

@@ -38,6 +38,7 @@ class WriterPath:
 
     Attributes:
         looped: how many answers so far were stopped because they went in circles.
+        tokens: answers so far, tokens of their prompts, and tokens written.
     """
 
     kind = "writer"
@@ -62,6 +63,7 @@ class WriterPath:
         self.cut, self.trained, self.adapter = cut, trained, adapter
         self.memory, self.shots, self.spread = memory, shots, spread
         self.looped = 0
+        self.tokens = np.zeros(3, dtype=np.int64)
 
     @property
     def backbone(self) -> Backbone:
@@ -92,13 +94,14 @@ class WriterPath:
     def with_decoding(self, decoding: Decoding) -> WriterPath:
         """The same decoder, searching in another way."""
         other = copy.copy(self)
-        other.decoding = decoding
+        other.decoding, other.tokens = decoding, self.tokens.copy()
         return other
 
     def answers(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Answers to N requests, object [N]."""
         written = self.write(texts, precision)
         self.looped += int(written.looped.sum())
+        self.tokens += np.array([len(texts), written.read.sum(), written.tokens.sum()], dtype=np.int64)
         return as_answers(written.texts)
 
     def describe(self) -> dict[str, Any]:

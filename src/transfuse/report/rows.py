@@ -65,6 +65,7 @@ class Row:
     difference: str
     fit: str
     predict: str
+    tokens: str
     parameters: str
     memory: str
     status: str
@@ -141,6 +142,7 @@ def _row(
         verdict_words=speak.name("verdict", entry.get("verdict")),
         difference=amounts.with_interval(speak, reading.interval(entry.get("difference")), difference=True),
         fit=amounts.duration(speak, seconds["fit"]),
+        tokens=_tokens(candidate),
         predict=amounts.duration(speak, seconds["predict_per_1000"]),
         parameters=amounts.large(reading.number(candidate.get("trainable_parameters"))),
         memory=amounts.memory(reading.number(candidate.get("peak_memory_mib"))),
@@ -148,6 +150,12 @@ def _row(
         status_words=speak.name("status", status),
         reason=sentences.why_not(candidate, speak),
     )
+
+
+def _tokens(candidate: Mapping[str, Any]) -> str:
+    """Tokens read and written for one answer; empty where none is written."""
+    read, written = (reading.number(reading.at(candidate, "tokens", key)) for key in ("read", "written"))
+    return "" if read is None or written is None else f"{amounts.count(round(read))} + {amounts.count(round(written))}"
 
 
 def comparisons(report: Report, kind: str, speak: Speaker) -> list[Worth]:

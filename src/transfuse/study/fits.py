@@ -100,6 +100,7 @@ def _record(status: str, reason: str, outcome: Outcome | None = None) -> dict[st
             "seconds": None,
             "peak_memory_mib": None,
             "trainable_parameters": None,
+            "tokens": None,
         }
     return {
         "status": status,
@@ -107,6 +108,7 @@ def _record(status: str, reason: str, outcome: Outcome | None = None) -> dict[st
         "seconds": {"fit": round(outcome.fit, 3), "predict_per_1000": round(outcome.predict_per_1000, 3)},
         "peak_memory_mib": round(outcome.peak_memory),
         "trainable_parameters": outcome.trainable_parameters,
+        "tokens": outcome.tokens,
     }
 
 

@@ -19,6 +19,7 @@ from transfuse.engine.store import activations
 from transfuse.engine.trunk import Trunk
 from transfuse.engine.watch import MemoryWatch
 from transfuse.errors import RecipeError
+from transfuse.fitted.writer import WriterPath
 from transfuse.methods.catalogue import method
 from transfuse.study.prepare import StudyData
 from transfuse.study.recipe import Recipe
@@ -39,6 +40,7 @@ class Outcome:
         predict_per_1000: seconds to predict 1,000 texts that were never seen, in float32.
         peak_memory: MiB.
         trainable_parameters: of the last fit.
+        tokens: what an answer costs where one is written: tokens ``read`` of its prompt, and ``written``.
     """
 
     answers: np.ndarray
@@ -46,6 +48,7 @@ class Outcome:
     predict_per_1000: float
     peak_memory: float
     trainable_parameters: int
+    tokens: dict[str, float] | None = None
 
 
 class Workshop:
@@ -165,7 +168,7 @@ class Workshop:
             start = time.perf_counter()
             self.answers(path, sample)
             speed = (time.perf_counter() - start) / len(sample) * 1000
-        return Outcome(out, seconds, speed, watch.peak, path.trainable_parameters)
+        return Outcome(out, seconds, speed, watch.peak, path.trainable_parameters, _tokens(path))
 
     @staticmethod
     def answers(path: Any, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
@@ -194,3 +197,13 @@ def shuffled(examples: Examples, seed: int) -> Examples:
 def validation_rows(data: StudyData) -> np.ndarray:
     """Positions of the validated rows in the target's training rows, in the order of all predictions."""
     return np.unique(np.concatenate([left_out for _, _, left_out in data.splits.fits]))
+
+
+def _tokens(path: Any) -> dict[str, float] | None:
+    """Tokens that a path has read and written for an answer, in the mean; None where it writes nothing."""
+    if not isinstance(path, WriterPath) or not path.tokens[0]:
+        return None
+    return {
+        name: round(float(count / path.tokens[0]), 1)
+        for name, count in zip(("read", "written"), path.tokens[1:], strict=True)
+    }
