@@ -1,4 +1,4 @@
-"""Adapters through peft (LoRA, DoRA, (IA)³), on a segment's linear layers."""
+"""Adapters through peft (LoRA, DoRA, (IA)³), on a segment's linear layers, and soft prompts before its texts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from transfuse.backbones.anatomy import Segment
+from transfuse.backbones.anatomy import SOFT, Segment
 
 NAME = "transfuse"
-PARTS = ("lora_", "ia3_")
-"""What peft calls an adapter's parameters."""
+PARTS = ("lora_", "ia3_", SOFT)
+"""What an adapter's parameters are called, by peft and here."""
 
 
 def add(segment: Segment, settings: Mapping[str, Any], *, seed: int) -> None:
@@ -25,13 +25,17 @@ def add(segment: Segment, settings: Mapping[str, Any], *, seed: int) -> None:
     Args:
         segment: with layers of its own (``own=True``).
         settings: ``kind``: ``lora`` (Hu et al. 2021, W + (alpha / r) B A), ``dora`` (Liu et al. 2024) or ``ia3``
-            (Liu et al. 2022); for the first two ``rank``, ``alpha``, ``dropout``.
-        seed: of A's initial values.
+            (Liu et al. 2022); for the first two ``rank``, ``alpha``, ``dropout``; or ``soft``: ``tokens`` vectors
+            before every text, and nothing else (Lester et al. 2021), which begin as the embeddings of random words.
+        seed: of A's initial values, and of these words.
     """
     import peft
 
     segment.requires_grad_(False)
     kind = settings.get("kind", "lora")
+    if kind == "soft":
+        _add_soft(segment, settings["tokens"], seed)
+        return
     common: dict[str, Any] = {
         "target_modules": _linear_names(segment.layers),
         "fan_in_fan_out": any(type(m).__name__ == "Conv1D" for m in segment.layers.modules()),
@@ -50,6 +54,17 @@ def add(segment: Segment, settings: Mapping[str, Any], *, seed: int) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         peft.inject_adapter_in_model(config, segment.layers, adapter_name=NAME)
+
+
+def _add_soft(segment: Segment, count: int, seed: int) -> None:
+    """A prompt of vectors, where peft would wrap the whole model: the segment is one that begins with its layer 0."""
+    model: Any = segment.model
+    words = model.get_input_embeddings()
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(words.weight.shape[0], (count,), generator=generator)
+    with torch.no_grad():
+        vectors = words(ids.to(words.weight.device)).float().clone()
+    segment.model._parameters = {**segment.model._parameters, SOFT: nn.Parameter(vectors)}
 
 
 def _linear_names(layers: nn.Module) -> list[str]:

@@ -61,6 +61,10 @@ ANATOMIES: dict[str, Anatomy] = {
 }
 
 
+SOFT = "soft_prompt"
+"""The parameter of a segment's model that is one."""
+
+
 class _GivenStates(nn.Module):
     """Stands where the embeddings were and returns the states that were given instead."""
 
@@ -167,9 +171,18 @@ class Segment(nn.Module):
         if len(self.layers) == 0 and self.takes_states:
             return inputs
         given = {"inputs_embeds": inputs} if self.takes_states else {"input_ids": inputs}
+        if self.soft is not None:
+            before = self.soft.to(inputs.dtype).expand(len(inputs), -1, -1)
+            given = {"inputs_embeds": torch.cat([before, inputs], 1)}
+            mask = torch.cat([mask.new_ones(before.shape[:2]), mask], 1)
         output = self.model(attention_mask=mask, use_cache=False, **given)
         hidden: torch.Tensor = output.last_hidden_state
-        return hidden
+        return hidden if self.soft is None else hidden[:, len(self.soft) :]
+
+    @property
+    def soft(self) -> torch.Tensor | None:
+        """A soft prompt [tokens, D] before every text (see `adapters.add`), or None."""
+        return self.model._parameters.get(SOFT)
 
     def standalone(self, base: nn.Module, anatomy: Anatomy, plain: Callable[[nn.Module], nn.Module]) -> Any:
         """A model of the family with these layers, the base model's final norm and its own ``save_pretrained``.

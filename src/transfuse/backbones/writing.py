@@ -58,9 +58,12 @@ class Writer:
         refuse_encoder(backbone)
         self.backbone, self.form, self.limit = backbone, form, limit
         self.tokenizer = backbone.tokenizer
-        layers = [] if trained is None else [_alone(layer, precision) for layer in trained.layers]
+        self._soft = None if trained is None else trained.soft
+        layers = [] if trained is None or self._soft is not None else [_alone(x, precision) for x in trained.layers]
         self.network = assembled(backbone.network(precision), backbone.stack, backbone.anatomy, cut, layers)
         self._prefix = form.prefix_ids(self.tokenizer)
+        if self._soft is not None:  # stands in the cache, before all that a request is made of
+            self._prefix = [self._filler] * len(self._soft)
         self._cache: Any = None
 
     def write(
@@ -84,10 +87,12 @@ class Writer:
                 expected=f"at most {self.backbone.max_tokens} tokens in all",
                 remedy="Use fewer shots, shorter texts, or a smaller max_new_tokens.",
             )
+        if self._soft is not None and decoding.beams > 1:
+            raise BackboneError("a soft prompt with several beams", expected="beams: 1", remedy="Leave `beams` out.")
         rows = self._rows(texts, room, shots)
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         out = Written([""] * len(rows), np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=np.int64), lengths)
-        for chosen in batches(lengths, BATCH_TOKENS, MOST_ROWS):
+        for chosen in batches(lengths, BATCH_TOKENS, MOST_ROWS, equal=self._soft is not None):
             self._batch([rows[i] for i in chosen], chosen, decoding, out)
         return out
 
@@ -127,17 +132,24 @@ class Writer:
             logits = self.network(input_ids=ids, attention_mask=mask, decoder_input_ids=given.to(device)).logits
             yield from (logits[row, : len(tail)].float() for row, tail in enumerate(tails))
             return
-        both = [[*head, *tail] for head, tail in zip(heads, tails, strict=True)]
+        count = 0 if self._soft is None else len(self._soft)
+        both = [[*head[count:], *tail] for head, tail in zip(heads, tails, strict=True)]
         ids, mask = (x.to(device) for x in pad(both, self._filler))
-        hidden = self.network.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        past: dict[str, Any] = {"use_cache": False}
+        if count:
+            past = {"past_key_values": rows_of(self._prefix_cache(), [0] * len(ids))}
+            mask = torch.cat([mask.new_ones(len(ids), count), mask], 1)
+        hidden = self.network.base_model(input_ids=ids, attention_mask=mask, **past).last_hidden_state
         for row, (head, tail) in enumerate(zip(heads, tails, strict=True)):
-            yield logits_of(self.network, hidden[row, len(head) - 1 : len(head) - 1 + len(tail)])
+            first = len(head) - count - 1
+            yield logits_of(self.network, hidden[row, first : first + len(tail)])
 
     def _rows(
         self, texts: Sequence[str], room: int, shots: Sequence[Sequence[tuple[str, str]]] | None
     ) -> list[list[int]]:
         if shots is None:
-            return self.backbone.requests(self.form, texts, min(self.limit, room))
+            before = [] if self._soft is None else self._prefix
+            return [[*before, *row] for row in self.backbone.requests(self.form, texts, min(self.limit, room))]
         out = []
         for text, own in zip(texts, shots, strict=True):
             row = self.backbone.requests(self.form.after(self.tokenizer, own), [text], self.limit)[0]
@@ -155,6 +167,7 @@ class Writer:
         pieces = make(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         (row,) = self._rows([text], self.backbone.max_tokens - decoding.max_new_tokens - len(self._prefix), None)
         ids, mask = self._padded([row], 0)
+        past = {} if self._soft is None else {"past_key_values": rows_of(self._prefix_cache(), [0])}
         watch = Watch(self._speech.first(ids), self._speech, decoding.stop)
         form = decoding.constraint
         asked = {
@@ -166,6 +179,7 @@ class Writer:
             "stopping_criteria": [watch],
             "logits_processor": [Constraint(self.tokenizer, form, self._speech.first(ids), self.ends)] if form else [],
             "streamer": pieces,
+            **past,
         }
 
         def work() -> None:
@@ -256,8 +270,10 @@ class Writer:
             from transformers import DynamicCache
 
             self._cache = DynamicCache(config=self.network.config)
-            ids = torch.tensor([self._prefix], device=self.backbone.device)
-            self.network.base_model(input_ids=ids, past_key_values=self._cache, use_cache=True)
+            given: dict[str, torch.Tensor] = {"input_ids": torch.tensor([self._prefix], device=self.backbone.device)}
+            if self._soft is not None:
+                given = {"inputs_embeds": self._soft.detach()[None].to(self.network.dtype)}
+            self.network.base_model(**given, past_key_values=self._cache, use_cache=True)
         return self._cache
 
 

@@ -56,6 +56,12 @@ def write(model: FittedModel | FittedWriter, folder: Path) -> Path:
             expected="a model on an encoder or a decoder",
             remedy="Ship the model's own folder, which `transfuse.load` reads.",
         )
+    if isinstance(path, WriterPath) and path.trained is not None and path.trained.soft is not None:
+        raise ModelError(
+            "bundle: a soft prompt",
+            expected="a model whose difference is in its layers",
+            remedy="Ship the model's own folder, which `transfuse.load` reads.",
+        )
     if not isinstance(path, HeadPath | PromptPath | WriterPath):
         raise ModelError(
             f"a bundle of method '{model.method}': "

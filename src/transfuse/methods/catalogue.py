@@ -63,6 +63,7 @@ WRITING = {
     "finetune": "transfuse.methods.parameter.answers:AnswerFinetune",
     "lora": "transfuse.methods.parameter.answers:AnswerLora",
     "dora": "transfuse.methods.parameter.answers:answer_dora",
+    "soft_prompt": "transfuse.methods.parameter.soft:SoftPrompt",
     "dsir": "transfuse.methods.instance.pairs:AnswerSelection",
     "soup": "transfuse.methods.merging.pairs:soup",
     "ties": "transfuse.methods.merging.pairs:ties",
