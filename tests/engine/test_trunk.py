@@ -183,3 +183,29 @@ def test_layers_over_cached_states_equal_the_whole_model():
         whole = trunk.features(TEXTS, None, [3])[:, 0, backbone.poolings.index("mean")]
         pooled = (through * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         np.testing.assert_allclose(pooled.numpy(), whole, atol=2e-5)
+
+
+def test_states_that_would_need_too_much_room_are_computed_for_each_batch(passes):
+    """The same numbers; nothing is held, and what did not fit is told."""
+    backbone = tiny.load("bert")
+    rows = backbone.tokens(TEXTS, None, 64)
+    size = sum(map(len, rows)) * backbone.width * 4
+    held, passing = Trunk(backbone, "fp32", 64), Trunk(backbone, "fp32", 64, most=size - 1)
+    one, other = held.states_of(rows, 2), passing.states_of(rows, 2)
+    assert held.anew == []
+    assert passing.anew == [(sum(map(len, rows)), size)]
+    np.testing.assert_array_equal(one.lengths, other.lengths)
+    for (a, mask), (b, other_mask) in zip((one.batch([2, 0, 1]),), (other.batch([2, 0, 1]),), strict=True):
+        torch.testing.assert_close(a, b)
+        assert torch.equal(mask, other_mask)
+
+
+def test_of_several_sets_of_rows_the_oldest_goes_first():
+    backbone = tiny.load("bert")
+    rows = [backbone.tokens([text] * 3, None, 64) for text in ("a", "go", "the")]
+    size = max(sum(map(len, some)) for some in rows) * backbone.width * 4
+    trunk = Trunk(backbone, "fp32", 64, most=2 * size)
+    for some in rows:
+        trunk.states_of(some, 1)
+    assert sum(a.nbytes for a in trunk._rows.values()) <= 2 * size
+    assert len(trunk._rows) == 2

@@ -18,6 +18,9 @@ from transfuse.engine.store import Store
 CHUNK = 512
 """Texts that are encoded together; a chunk is computed whole or not at all."""
 
+MOST = 2 << 30
+"""Bytes of the states of rows that are held at once."""
+
 Key = tuple[str | None, int | tuple[int, ...], int]
 """Template, the freezing point or the layers that are pooled, chunk."""
 
@@ -36,6 +39,11 @@ class Trunk:
         note: told of each chunk that is encoded: texts done.
         store: keeps activations on disk, for a resume and for other studies; None keeps them in memory.
         keep: whether anything is kept at all; without it every request computes anew (to measure what keeping gains).
+        most: bytes of the states of rows that are held at once; a set of rows that needs more is computed anew batch
+            by batch, in every pass.
+
+    Attributes:
+        anew: of each such set, its tokens and the bytes that it would have needed.
     """
 
     backbone: Backbone
@@ -44,6 +52,7 @@ class Trunk:
     note: Callable[[int], None] = lambda _: None
     store: Store | None = None
     keep: bool = True
+    most: int = MOST
 
     def __post_init__(self) -> None:
         self._chunks: list[tuple[str, ...]] = []
@@ -51,6 +60,7 @@ class Trunk:
         self._tokens: dict[tuple[str | None, int], tuple[np.ndarray, np.ndarray]] = {}
         self._kept: dict[Key, np.ndarray] = {}
         self._rows: dict[tuple[str, int], np.ndarray] = {}
+        self.anew: list[tuple[int, int]] = []
 
     def register(self, texts: Sequence[str]) -> None:
         """Make texts known, in this order; those known already keep their places."""
@@ -143,11 +153,16 @@ class Trunk:
 
         The rows are kept as a whole: the same rows in the same order are computed once.
 
-        Cost: one pass up to ``cut``.
+        Cost: one pass up to ``cut``; one in every pass over the rows where their states would need too much room.
         """
         if ids or not tokens:
             return States.of_ids(tokens)
         rows = [list(row) for row in tokens]
+        count = sum(map(len, rows))
+        size = count * self.backbone.width * (2 if self.precision == "bf16" else 4)
+        if size > self.most:
+            self.anew.append((count, size))
+            return Passing.through(self.backbone, rows, cut, self.precision)
         key = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
         def compute() -> np.ndarray:
@@ -161,7 +176,10 @@ class Trunk:
                 self.note(len(rows))
                 if self.store and self.keep:
                     found = self.store.put(name, found)
-            self._rows = {(key, cut): found} if not self.keep else {**self._rows, (key, cut): found}
+            held = self._rows if self.keep else {}
+            while held and sum(a.nbytes for a in held.values() if not isinstance(a, np.memmap)) + size > self.most:
+                held.pop(next(iter(held)))  # the oldest
+            self._rows = {**held, (key, cut): found}
         return States.of(_tensor(self._rows[key, cut]), rows)
 
     def _states(self, template: str | None, cut: int, chunk: int) -> States:
@@ -173,6 +191,31 @@ class Trunk:
             return _plain(self.backbone.states(tokens, cut, self.precision))
 
         return States.of(_tensor(self._once((template, cut, chunk), compute)), tokens)
+
+
+@dataclasses.dataclass
+class Passing(States):
+    """States that are computed when a batch asks for them, for rows whose states would not fit.
+
+    Args:
+        parts, where, borders: as of `States`, of the rows' token ids.
+        backbone, cut, precision: of the pass.
+    """
+
+    backbone: Backbone | None = None
+    cut: int = 0
+    precision: str = "fp32"
+
+    @staticmethod
+    def through(backbone: Backbone, rows: Sequence[Sequence[int]], cut: int, precision: str) -> Passing:
+        """The states of rows of token ids after ``cut`` layers."""
+        ids = States.of_ids(rows)
+        return Passing(ids.parts, ids.where, ids.borders, backbone, cut, precision)
+
+    def row(self, index: int) -> torch.Tensor:
+        """The states [T, D] of one row; costs a pass."""
+        assert self.backbone is not None
+        return self.backbone.states([super().row(index).tolist()], self.cut, self.precision)
 
 
 def _plain(values: torch.Tensor) -> np.ndarray:

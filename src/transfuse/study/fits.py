@@ -65,6 +65,8 @@ class Fits:
         self.tried.add(identifier)
         record = _attempt(one.candidate, self.data, self.workshop, ledger)
         progress.done(identifier, ": ".join(filter(None, (self.say[record["status"]], record["reason"]))))
+        for tokens, size in self.workshop.computed_anew(one.candidate.backbone):
+            progress.note(self.say["anew"].format(tokens=tokens, gib=size / 2**30))
         return record
 
 

@@ -18,6 +18,7 @@ NOTES = {
         "final fit": "final fit",
         "done": "done",
         "failed": "failed",
+        "anew": "states of {tokens:,} tokens would need {gib:.1f} GiB, so they are computed anew in every pass",
     },
     "zh": {
         "finished": "{folder}：此前已完成；--fresh 可重新开始",
@@ -31,6 +32,7 @@ NOTES = {
         "final fit": "最终训练",
         "done": "完成",
         "failed": "失败",
+        "anew": "{tokens:,} 个词元的状态需要 {gib:.1f} GiB，因此每一遍都重新计算",
     },
 }
 """What a study says while it runs, by language."""

@@ -117,6 +117,14 @@ class Workshop:
             self._engines[reference] = Engine(trunk, len(self.data.task.labels), share=self._keep)
         return self._engines[reference]
 
+    def computed_anew(self, reference: str) -> list[tuple[int, int]]:
+        """Tokens and bytes of what did not fit into the memory of states, since this was asked last."""
+        trunk = self._engines[reference].trunk if reference in self._engines else None
+        found = [] if trunk is None else list(dict.fromkeys(trunk.anew))
+        if trunk is not None:
+            trunk.anew.clear()
+        return found
+
     def job(self, candidate: Candidate, positions: np.ndarray) -> Job:
         """The job of a candidate on some of the target's rows.
 
