@@ -12,9 +12,10 @@ from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.pooling import pool
 from transfuse.backbones.tokens import States
 from transfuse.engine import training
+from transfuse.engine.epochs import epochs
 from transfuse.engine.jobs import Rows, Schedule
 from transfuse.engine.losses import cross_entropy
-from transfuse.engine.training import Average, Pupil, epochs, train
+from transfuse.engine.training import Average, Pupil, train
 from transfuse.fitted.head import Head
 
 PLAIN = Schedule(
@@ -190,9 +191,9 @@ def test_l2_sp_is_the_gradient_of_its_penalty(bench, monkeypatch):
     alpha, rate = 0.7, 0.05
     schedule = dataclasses.replace(PLAIN, anchor=alpha, epochs=1, batch_size=10, warmup=0.0)
 
-    def descent(segment, live, *_):
+    def descent(segment, _schedule, heads):
         layers = [p for p in segment.parameters() if p.requires_grad]
-        return torch.optim.SGD([*layers, *live.parameters()], lr=rate), layers
+        return torch.optim.SGD([*layers, *heads[0].parameters()], lr=rate), layers
 
     monkeypatch.setattr(training, "_optimizer", descent)
     monkeypatch.setattr(training, "_factor", lambda *_: 1.0)
@@ -255,7 +256,7 @@ def test_each_layer_learns_less_than_the_one_above():
     head = training.LiveHead(Head(*(np.zeros(s, dtype=np.float32) for s in (16, 16, (2, 16), 2))), torch.device("cpu"))
     for embeddings in (False, True):
         segment = backbone.segment(0, 3, own=True, states=not embeddings)
-        optimizer, layers = training._optimizer(segment, head, schedule, None)
+        optimizer, layers = training._optimizer(segment, schedule, (head, None))
         rates = [group["lr"] for group in optimizer.param_groups]
         decays = [group["weight_decay"] for group in optimizer.param_groups]
         assert rates == pytest.approx([1e-3, 5e-4, 2.5e-4, *([1.25e-4] if embeddings else []), 7e-3])

@@ -10,9 +10,9 @@ import pytest
 
 from transfuse.errors import RecipeError
 from transfuse.evaluation.metrics import metric_of
+from transfuse.study.asked import DECIDING, LABEL_METRICS
 from transfuse.study.problems import nested
 from transfuse.study.recipe import Method, Recipe, Split, Task, check_methods
-from transfuse.study.sections import DECIDING, LABEL_METRICS
 from transfuse.study.settings import known_methods, place, wanted
 
 ROOT = Path(__file__).parents[2]

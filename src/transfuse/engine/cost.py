@@ -11,6 +11,7 @@ import numpy as np
 from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
 from transfuse.backbones.tokens import States, batches
 from transfuse.engine.answers import Ask, Write
+from transfuse.engine.epochs import epochs
 from transfuse.engine.jobs import (
     ChooseReadout,
     FitHead,
@@ -30,7 +31,7 @@ from transfuse.engine.logistic import fit_head, ridge_loo
 from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.terms import Align, Episodes, Names, Relate
 from transfuse.engine.threads import one_blas_thread
-from transfuse.engine.training import Pupil, epochs, train
+from transfuse.engine.training import Pupil, train
 from transfuse.engine.trunk import Trunk
 from transfuse.fitted.head import Head
 

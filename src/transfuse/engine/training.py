@@ -15,6 +15,7 @@ from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.pooling import pool
 from transfuse.backbones.tokens import States
+from transfuse.engine.epochs import epochs, steps
 from transfuse.engine.jobs import Rows, Schedule
 from transfuse.engine.live import LiveHead, LiveTerm, Seen
 from transfuse.engine.losses import cross_entropy, supervised_contrastive
@@ -24,9 +25,6 @@ from transfuse.fitted.head import Head
 
 SURGICAL_BATCHES = 8
 """Batches from which the layers' relative gradient norms are taken."""
-
-WINDOW = 8
-"""Batches whose rows are sorted by length together."""
 
 Tick = Callable[[float], None]
 """Told of the share of the stage that is done."""
@@ -139,7 +137,7 @@ class _Learner:
         self.optimizer, self.layers = _optimizer(pupil.segment, schedule, (self.live, self.term, marks))
         self.anchors = [p.detach().clone() for p in self.layers] if schedule.anchor else []
         own_steps = self.term.steps() if self.term is not None else None
-        self.total = total = own_steps or schedule.epochs * _steps(len(pupil.rows), schedule.batch_size)
+        self.total = total = own_steps or schedule.epochs * steps(len(pupil.rows), schedule.batch_size)
         self.scheduler = self._scheduler()
         self.labels = torch.tensor(pupil.rows.labels, device=device)
         self.weights = torch.tensor(pupil.rows.weights, dtype=torch.float32, device=device)
@@ -251,7 +249,7 @@ class _Learner:
     def look(self, states: Callable[[tuple[torch.Tensor, ...]], torch.Tensor]) -> None:
         """After each epoch, the loss of what is held back; the layers with the lowest one are kept."""
         held = self.pupil.held
-        if held is None or (self.at + 1) % _steps(len(self.pupil.rows), self.pupil.schedule.batch_size):
+        if held is None or (self.at + 1) % steps(len(self.pupil.rows), self.pupil.schedule.batch_size):
             return
         total = 0.0
         self.pupil.segment.eval()
@@ -314,73 +312,12 @@ def _optimizer(
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True), everything
 
 
-def _steps(rows: int, batch_size: int) -> int:
-    return max(-(-rows // batch_size), 1)
-
-
 def _factor(step: int, total: int, warmup: float) -> float:
     """Linear warm-up to 1, then linear decay to 0."""
     rising = warmup * total
     if step < rising:
         return (step + 1) / (rising + 1)
     return max((total - step) / max(total - rising, 1.0), 0.02)
-
-
-def epochs(lengths: np.ndarray, labels: np.ndarray, schedule: Schedule, seed: int) -> Iterator[np.ndarray]:
-    """Batches of positions, epoch after epoch.
-
-    Rows of similar length share a batch (sorted within shuffled windows of eight batches), so that little is padding.
-    With a contrastive term rows stay in pairs of one class, so that most batches hold positives.
-    """
-    generator = np.random.default_rng(seed)
-    size = schedule.batch_size
-    if schedule.pace < 1:
-        yield from _paced(lengths, schedule, generator)
-        return
-    for _ in range(schedule.epochs):
-        if schedule.contrastive:
-            order, longest = _paired(lengths, labels, generator)
-        else:
-            order = generator.permutation(len(lengths))
-            longest = lengths[order]
-        found = []
-        for start in range(0, len(order), WINDOW * size):
-            part = slice(start, start + WINDOW * size)
-            found += _cut(order[part], longest[part], size)
-        generator.shuffle(found)
-        yield from found
-
-
-def _cut(rows: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]:
-    """Rows of similar length in one batch."""
-    window = rows[np.argsort(lengths, kind="stable")]
-    return [window[i : i + size] for i in range(0, len(window), size)]
-
-
-def _paced(lengths: np.ndarray, schedule: Schedule, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """As many steps as without a curriculum, drawn from the first rows, of which there are more and more.
-
-    After a share t of the steps it is sqrt(t (1 - pace²) + pace²) of the rows (Platanios et al. 2019, equation 8).
-    """
-    size, total = schedule.batch_size, schedule.epochs * _steps(len(lengths), schedule.batch_size)
-    for start in range(0, total, WINDOW):
-        share = np.sqrt(start / total * (1 - schedule.pace**2) + schedule.pace**2)
-        first, wanted = max(int(np.ceil(share * len(lengths))), 1), min(WINDOW, total - start) * size
-        drawn = generator.choice(first, wanted, replace=wanted > first)
-        found = _cut(drawn, lengths[drawn], size)
-        generator.shuffle(found)
-        yield from found
-
-
-def _paired(lengths: np.ndarray, labels: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Rows shuffled in pairs of one class, and for each the length of the longer one of its pair."""
-    pairs = []
-    for label in np.unique(labels):
-        rows = generator.permutation(np.flatnonzero(labels == label))
-        pairs += [rows[i : i + 2] for i in range(0, len(rows), 2)]
-    pairs = [pairs[i] for i in generator.permutation(len(pairs))]
-    longest = np.repeat([lengths[pair].max() for pair in pairs], [len(pair) for pair in pairs])
-    return np.concatenate(pairs), longest
 
 
 class Average:

@@ -25,25 +25,11 @@ from pydantic import (
 
 from transfuse.errors import RecipeError, nearest
 from transfuse.methods.catalogue import unsuited
+from transfuse.study.asked import Task, TaskOverrides
+from transfuse.study.fields import A_SEED, BackboneReference, Section, Seed, Switch, wrong
 from transfuse.study.located import KeyPath, Located, dump, parse, read_file
 from transfuse.study.problems import explain, shown
-from transfuse.study.sections import (
-    A_SEED,
-    BackboneReference,
-    Budget,
-    Method,
-    Methods,
-    Section,
-    Seed,
-    Source,
-    Split,
-    Switch,
-    Target,
-    Task,
-    TaskOverrides,
-    Validation,
-    wrong,
-)
+from transfuse.study.sections import Budget, Method, Methods, Source, Split, Target, Validation
 
 __all__ = [
     "VERSION",

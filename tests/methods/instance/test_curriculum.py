@@ -7,8 +7,8 @@ import pytest
 import toy
 
 from transfuse.data.examples import Examples
+from transfuse.engine.epochs import epochs
 from transfuse.engine.jobs import Train, TransferData
-from transfuse.engine.training import epochs
 from transfuse.errors import RecipeError
 from transfuse.methods.instance.curriculum import Curriculum
 from transfuse.methods.parameter.finetune import Finetune
