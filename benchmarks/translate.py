@@ -19,7 +19,7 @@ from transfuse.tasks.writing import Writing
 GEMMA = "catalog:gemma3-270m"
 DOMAIN = """
 task: {kind: translate, languages: [English, Chinese]}
-target: {data: "catalog:django-ui-zh_Hans", test: {rows: 200, seed: 0}}
+target: {data: "catalog:django-ui-zh_Hans", test: {rows: 150, seed: 0}}
 backbones: ["catalog:gemma3-270m"]
 methods: [copy]
 validation: {folds: 2}
@@ -31,7 +31,7 @@ ARMS = {
     "adapted": Arm("lora", {}),
 }
 ZH = ("chrf", "bleu_zh", "placeholders", "numbers", "repetition")
-OTHERS = 200
+OTHERS = 100
 """Rows of the tests of another product, and of plain sentences."""
 
 SCARCE = """

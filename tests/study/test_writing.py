@@ -323,3 +323,20 @@ def test_an_encoder_decoder_in_a_study(folder, tmp_path):
     report = transfuse.run(transfuse.Recipe.from_text(text, folder), out=tmp_path / "run").report
     assert [(c["status"], c["reason"]) for c in report["candidates"]] == [("done", "")] * 3
     assert {c["method"] for c in report["candidates"]} == {"lookup", "prompt", "lora"}
+
+
+def test_arithmetic_of_a_model_that_writes_is_tried(study, capsys, monkeypatch):
+    from transfuse.cli import predict
+    from transfuse.fitted import trial
+    from transfuse.fitted.trial import offered, trials
+
+    texts = list(glued(6, 3).texts)
+    monkeypatch.setattr(trial, "processor_has_bf16", lambda: True)
+    assert offered(study.model.path) == ["fp32", "bf16"]
+    exact, rough = trials(study.model.path, texts)
+    assert (exact.precision, exact.speedup, exact.agreement) == ("fp32", 1.0, 1.0)
+    assert 0 <= rough.agreement <= 1
+    assert predict._tried(study.model, texts) == "fp32"
+    assert "for 6 texts a trial would take longer than the answers; it is made from 256 on" in capsys.readouterr().err
+    monkeypatch.setattr(predict, "WORTH_WRITING", 1)
+    assert predict._tried(study.model, texts) in ("fp32", "bf16")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from transfuse.data import Table
-    from transfuse.fitted import FittedModel
+    from transfuse.fitted import FittedModel, FittedWriter
 
 PREDICTED = "predicted_label"
 PROBABILITY = "probability_"
@@ -26,6 +26,8 @@ TRIED = 128
 """Texts on which --fast tries."""
 WORTH = 2000
 """Texts from which on a trial costs less than it can gain."""
+TRIED_WRITING, WORTH_WRITING = 16, 256
+"""The same where answers are written."""
 PART = 8192
 """Rows that are read, predicted and written at a time."""
 
@@ -78,10 +80,10 @@ def predict(
             if not done:
                 column = _column(column, fit.manifest["task"].get("input") if input is not None else None, table)
             texts_of = data.to_examples(table, data.Columns(input=column)).texts
+            precision = _tried(fit, texts_of) if fast and not done else precision
             if isinstance(fit, fitted.FittedWriter):
-                write(table, texts_of, {ANSWER: fit.predict(texts_of, precision="bf16" if fast else "fp32")})
+                write(table, texts_of, {ANSWER: fit.predict(texts_of, precision=precision)})
             else:
-                precision = _tried(fit, texts_of) if fast and not done else precision
                 write(table, texts_of, answers(fit.labels, fit.predict_proba(texts_of, precision=precision)))
             done += len(table)
     if not done:
@@ -90,17 +92,19 @@ def predict(
         terminal.stderr().print(f"{done} rows: {output}", soft_wrap=True)
 
 
-def _tried(fit: FittedModel, texts: Sequence[str]) -> str:
+def _tried(fit: FittedModel | FittedWriter, texts: Sequence[str]) -> str:
     """The precision to answer in, by a trial on the first of many texts, and a line that says why."""
-    if len(texts) < WORTH:
-        told = f"fp32: for {len(texts)} texts a trial would take longer than the answers; it is made from {WORTH} on"
+    what = "label" if fit.labels else "answer"
+    worth, tried = (WORTH, TRIED) if fit.labels else (WORTH_WRITING, TRIED_WRITING)
+    if len(texts) < worth:
+        told = f"fp32: for {len(texts)} texts a trial would take longer than the answers; it is made from {worth} on"
         terminal.stderr().print(told, soft_wrap=True)
         return "fp32"
-    texts = texts[:TRIED]
+    texts = texts[:tried]
     found = fit.fastest(texts)
-    told = f"{found.precision}: no other arithmetic is faster and gives the same labels here"
+    told = f"{found.precision}: no other arithmetic is faster and gives the same {what}s here"
     if found.good:
-        told = f"{found.precision}: {found.speedup:.1f} times as fast as fp32, the same label for "
+        told = f"{found.precision}: {found.speedup:.1f} times as fast as fp32, the same {what} for "
         told += f"{found.agreement:.1%} of {len(texts)} texts"
     terminal.stderr().print(told, soft_wrap=True)
     return found.precision

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from transfuse.backbones import int8
 from transfuse.backbones.precision import processor_has_bf16
-from transfuse.fitted.paths import Path
+from transfuse.fitted.paths import Path, WrittenPath
 
 AGREEMENT = 0.98
-"""Least share of the texts that get the label that fp32 gives them."""
+"""Least share of the texts that get the label, or the answer, that fp32 gives them."""
 GAIN = 1.05
 """Least factor by which another arithmetic must be faster."""
 
@@ -23,7 +26,7 @@ class Trial:
     Args:
         precision: ``fp32``, ``bf16`` or ``int8``.
         speedup: seconds in fp32 over seconds in this one, the quicker of two passes each.
-        agreement: share of the texts that get the same label.
+        agreement: share of the texts that get the same label or answer.
     """
 
     precision: str
@@ -36,33 +39,38 @@ class Trial:
         return self.speedup >= GAIN and self.agreement >= AGREEMENT
 
 
-def offered(path: Path) -> list[str]:
+def offered(path: Path | WrittenPath) -> list[str]:
     """The arithmetic that this machine and this kind of path have, fp32 first."""
     out = ["fp32"]
-    if path.kind in ("head", "prompt", "retrieved") and processor_has_bf16():
+    if path.kind in ("head", "prompt", "retrieved", "writer", "span") and processor_has_bf16():
         out.append("bf16")
     if path.kind == "head" and int8.usable():
         out.append(int8.INT8)
     return out
 
 
-def trials(path: Path, texts: Sequence[str]) -> list[Trial]:
+def trials(path: Path | WrittenPath, texts: Sequence[str]) -> list[Trial]:
     """Try every arithmetic on some texts, in turn, so that a busy machine slows all alike.
 
     Cost: three passes over the texts in each, and the making of the int8 graph once.
     """
     names = offered(path)
     seconds = dict.fromkeys(names, float("inf"))
-    labels = {}
+    told: dict[str, np.ndarray] = {}
     for number in range(3):  # the first pass warms up
         for name in names:
             start = time.perf_counter()
-            labels[name] = path.logits(texts, name).argmax(1)
+            told[name] = _answers(path, texts, name)
             if number:
                 seconds[name] = min(seconds[name], time.perf_counter() - start)
-    return [
-        Trial(name, seconds["fp32"] / seconds[name], float((labels[name] == labels["fp32"]).mean())) for name in names
-    ]
+    return [Trial(name, seconds["fp32"] / seconds[name], float((told[name] == told["fp32"]).mean())) for name in names]
+
+
+def _answers(path: Any, texts: Sequence[str], precision: str) -> np.ndarray:
+    """What a path says of each text: a label's position, or an answer."""
+    if hasattr(path, "answers"):
+        return np.asarray(path.answers(texts, precision))
+    return np.asarray(path.logits(texts, precision).argmax(1))
 
 
 def fastest(found: Sequence[Trial]) -> Trial:
