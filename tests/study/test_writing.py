@@ -340,3 +340,33 @@ def test_arithmetic_of_a_model_that_writes_is_tried(study, capsys, monkeypatch):
     assert "for 6 texts a trial would take longer than the answers; it is made from 256 on" in capsys.readouterr().err
     monkeypatch.setattr(predict, "WORTH_WRITING", 1)
     assert predict._tried(study.model, texts) in ("fp32", "bf16")
+
+
+def test_killed_while_it_learns_and_run_again(folder, tmp_path):
+    """kill -9 after the prompt has been judged; the same command gives the figures of a run that nothing disturbed."""
+    import os
+    import shutil
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    path = folder / "killed.yaml"
+    path.write_text(recipe(folder).text, encoding="utf-8")
+    command = [sys.executable, "-W", "ignore", "-m", "transfuse", "run", str(path), "--out"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, str(whole)], check=True, **quiet)
+    killed.mkdir()
+    shutil.copy(whole / "plan.json", killed)
+    process = subprocess.Popen([*command, str(killed)], **quiet)
+    while not (killed / "ledger" / "prompt@dec.json").exists() and process.poll() is None:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (killed / "report.json").exists()
+    subprocess.run([*command, str(killed)], check=True, **quiet)
+    a, b = (json.loads((out / "report.json").read_text(encoding="utf-8")) for out in (whole, killed))
+    for key in ("chosen", "test", "no_transfer", "examples"):
+        assert a[key] == b[key]
+    assert [c["validation"] for c in a["candidates"]] == [c["validation"] for c in b["candidates"]]
