@@ -156,3 +156,28 @@ def test_rows_of_both_kinds_of_tokens():
     states = States.of(torch.arange(6.0)[:, None], [[5, inner(0)], [1, 2, inner(3), inner(4)]])
     _, mask = states.batch([1, 0])
     assert mask.tolist() == [[1, 1, INNER, INNER], [1, INNER, 0, 0]]
+
+
+def test_what_its_makers_set_for_a_task_of_theirs_is_undone():
+    backbone = tiny.load("bart")
+    plain = Writer(backbone, FORM, 64).write(TEXTS, Decoding(10)).texts
+    settings = backbone.network().generation_config
+    before = (settings.min_length, settings.no_repeat_ngram_size)
+    settings.min_length, settings.no_repeat_ngram_size = 9, 2
+    try:
+        assert Writer(backbone, FORM, 64).write(TEXTS, Decoding(10)).texts == plain
+    finally:
+        settings.min_length, settings.no_repeat_ngram_size = before
+
+
+def test_a_forced_first_token_stands_before_every_answer_and_outside_every_form():
+    backbone = tiny.load("mbart")
+    settings = backbone.network().generation_config
+    settings.forced_bos_token_id = 7
+    try:
+        assert backbone.replies(FORM, ["go"], 9)[0][0] == 7
+        writer = Writer(backbone, FORM, 64)
+        found = writer.write(TEXTS, Decoding(12, constraint={"choices": ["red", "blue"]}))
+        assert set(found.texts) <= {"red", "blue"}
+    finally:
+        settings.forced_bos_token_id = None

@@ -6,7 +6,7 @@ import tiny
 import torch
 
 from transfuse.backbones.huggingface import BATCH_TOKENS
-from transfuse.backbones.tokens import States, batches, fill, pad, tokenize
+from transfuse.backbones.tokens import States, batches, fill, pad, shortened, tokenize
 from transfuse.engine.trunk import CHUNK
 
 LONG = {"words": "the good and the bad " * 30, "three bytes a character": "好的东西" * 30}
@@ -102,3 +102,15 @@ def test_padded_states_keep_their_width():
     values, mask = states.batch([0, 1])
     assert values.tolist() == [[[0.0, 1.0], [2.0, 3.0]], [[4.0, 5.0], [0.0, 0.0]]]
     assert mask.tolist() == [[1, 1], [1, 0]]
+
+
+def test_a_tokenizer_in_python_shortens_too():
+    class Slow:
+        is_fast = False
+
+        def __call__(self, text, add_special_tokens=True):
+            return {"input_ids": text.split()}
+
+    assert shortened(Slow(), "one two three four", 2).split() == ["one", "two"]
+    assert shortened(Slow(), "one", 2) == "one"
+    assert shortened(Slow(), "", 2) == ""

@@ -236,3 +236,30 @@ def test_rows_that_are_done_leave_their_batch(monkeypatch):
     assert 0 < sum(stop in text for text in whole) < len(whole)
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < sizes[0]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "qwen2", "gpt2"])
+@pytest.mark.parametrize("count", [24, 60])
+def test_rows_that_were_done_long_ago_stay_done(family, count):
+    """Behind the answers that end first stand many padding tokens, which are neither an answer nor a loop."""
+    backbone = tiny.load(family)
+    form = Form.plain("Q: {text}\nA:")
+    writer = Writer(backbone, form, 64)
+    texts = [f"{text} {i}" for i in range(2) for text in TEXTS]
+    alone = [writer.write([text], Decoding(count)) for text in texts]
+    for stop in ((), ("the",), ("o",)):
+        each = [writer.write([text], Decoding(count, stop=stop)) for text in texts] if stop else alone
+        found = writer.write(texts, Decoding(count, stop=stop))
+        assert found.texts == [one.texts[0] for one in each]
+        assert found.tokens.tolist() == [int(one.tokens[0]) for one in each]
+        assert found.looped.tolist() == [bool(one.looped[0]) for one in each]
+
+
+def test_bits_of_a_long_answer_behind_long_demonstrations():
+    """What the context holds is scored, and its bytes alone are counted."""
+    backbone = tiny.load("llama")
+    form = Form.plain("{text}:", [("x" * 40, "y" * 20)])
+    (bits, count), (plain, whole) = Writer(backbone, form, 64).bits(["go", "go"], ["a" * 200, "ab"])
+    assert 0 < count < 200
+    assert bits > plain > 0
+    assert whole == 2

@@ -13,12 +13,12 @@ import toy
 
 import transfuse
 from transfuse.errors import DataError, RecipeError, TransfuseError
-from transfuse.evaluation import sandbox, texts
+from transfuse.evaluation import as_answers, as_expected, sandbox, texts
 from transfuse.fitted import load
 from transfuse.report.html import page_of
 from transfuse.study.prepare import prepare
 from transfuse.study.settings import known_methods
-from transfuse.study.wrote import script
+from transfuse.study.wrote import nearness, script
 
 QUICK = "{learning_rate: 0.005, epochs: 8, train_layers: all}"
 
@@ -370,3 +370,20 @@ def test_killed_while_it_learns_and_run_again(folder, tmp_path):
     for key in ("chosen", "test", "no_transfer", "examples"):
         assert a[key] == b[key]
     assert [c["validation"] for c in a["candidates"]] == [c["validation"] for c in b["candidates"]]
+
+
+def test_nearness_to_the_nearest_accepted_answer_and_to_none():
+    known = {"a": [1.0, 0.0], "b": [0.0, 2.0], "c": [1.0, 1.0], " ": [1.0, 0.0]}
+
+    def vectors(asked):
+        return np.array([known[text] for text in asked])
+
+    expected = as_expected(["q"] * 5, [("a", "b"), "a", "", "", "a"])
+    found = nearness(expected, as_answers(["b", "c", "", "a", ""]), vectors)
+    np.testing.assert_allclose(found[:, 0], [1, np.sqrt(0.5), 1, 0, 0])
+
+
+def test_an_encoder_of_meaning_that_cannot_be_had_is_told_before_anything_is_fitted(folder, tmp_path):
+    with pytest.raises(TransfuseError, match="missing"):
+        transfuse.run(recipe(folder, "[lookup]", task="similarity: missing"), out=tmp_path / "run")
+    assert not list((tmp_path / "run").glob("ledger/*lookup*"))

@@ -72,6 +72,8 @@ class Constraint:
 
     def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores [B, V] of what may come next after ids [B, T]."""
+        if ids.shape[1] < self._start:  # a first token that the model's makers force
+            return scores
         allowed = np.stack([self._allowed(tuple(row), scores.shape[1]) for row in ids[:, self._start :].tolist()])
         masked: torch.Tensor = scores.masked_fill(~torch.from_numpy(allowed).to(scores.device), -torch.inf)
         return masked

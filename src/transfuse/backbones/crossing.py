@@ -19,7 +19,7 @@ from torch import nn
 from transfuse.backbones.anatomy import Anatomy, Segment, at
 from transfuse.backbones.form import Form
 from transfuse.backbones.huggingface import BATCH_TOKENS, Backbone
-from transfuse.backbones.tokens import INNER, States, batches, closing, inner, opening, outer, pad
+from transfuse.backbones.tokens import INNER, Passing, States, batches, closing, inner, opening, outer, pad
 from transfuse.errors import BackboneError
 
 
@@ -153,7 +153,7 @@ class EncoderDecoder(Backbone):
 
     def begun(self, tokens: list[list[int]], precision: str = "fp32") -> States:
         """The encoder's states and the decoder's embeddings."""
-        return States.of(self.states(tokens, 0, precision), tokens)
+        return Passing.through(lambda rows: self.states(rows, 0, precision), tokens)
 
     @torch.inference_mode()
     def features(self, tokens: list[list[int]], layers: Sequence[int], precision: str = "fp32") -> np.ndarray:

@@ -70,6 +70,17 @@ class Written:
     read: np.ndarray
 
 
+PLAIN = {
+    "min_length": 0,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "length_penalty": 1.0,
+    "repetition_penalty": 1.0,
+    "early_stopping": False,
+}
+"""What an encoder-decoder's makers may have set for a task of theirs (summaries of 56 words), undone."""
+
+
 class Speech(NamedTuple):
     """What ends an answer, and what fills a row.
 
@@ -85,9 +96,16 @@ class Speech(NamedTuple):
     filler: int
     begins: Mapping[str, Any] | None = None
 
+    @property
+    def over(self) -> list[int]:
+        """Tokens behind which no answer goes on: those that end one, and the padding of rows that are done."""
+        return [*self.ends, self.filler]
+
     def first(self, ids: torch.Tensor) -> int:
         """Where answers to the prompts [B, T] begin in what is generated."""
-        return ids.shape[1] if self.begins is None else 1
+        if self.begins is None:
+            return ids.shape[1]
+        return 1 if self.begins.get("forced_bos_token_id") is None else 2
 
 
 @torch.inference_mode()
@@ -130,7 +148,7 @@ def decode(
             full = not alone or found.shape[1] - width >= decoding.max_new_tokens
             done = np.ones(len(rows), dtype=bool) if full else watch.done(found)
             for row in np.flatnonzero(done):
-                written[rows[row]] = until(found[row, width:].tolist(), speech.ends)
+                written[rows[row]] = until(found[row, width:].tolist(), speech.over)
             left = np.flatnonzero(~done)
             mask = torch.nn.functional.pad(mask[left], (0, found.shape[1] - mask.shape[1]), value=1)
             ids, rows, done_before = found[left], rows[left], found.shape[1] - width
@@ -149,7 +167,7 @@ def configuration(decoding: Decoding, speech: Speech, most: int) -> Any:
         num_beams=decoding.beams,
         eos_token_id=list(speech.ends),
         pad_token_id=speech.filler,
-        **(speech.begins or {}),
+        **({} if speech.begins is None else {**PLAIN, **speech.begins}),
         **(sampled if decoding.temperature > 0 else {"do_sample": False}),
     )
 
@@ -189,9 +207,10 @@ class Watch:
 
     def done(self, ids: torch.Tensor) -> np.ndarray:
         """Whether each row has its answer, bool [B]."""
-        written = ids[:, self._start :].tolist()
-        ends = set(self._speech.ends)
-        done = [not ends.isdisjoint(row) or loops(row) for row in written]
+        over = set(self._speech.over)  # what stands behind an answer that has been ended is no part of it
+        whole = ids[:, self._start :].tolist()
+        written = [until(row, self._speech.over) for row in whole]
+        done = [not over.isdisjoint(row) or loops(part) for row, part in zip(whole, written, strict=True)]
         if self._stop:
             tails = self._speech.tokenizer.batch_decode([row[-self._tail :] for row in written])
             done = [d or any(s in tail for s in self._stop) for d, tail in zip(done, tails, strict=True)]

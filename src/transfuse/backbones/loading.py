@@ -14,11 +14,14 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.data import catalog
 from transfuse.errors import AssetError, BackboneError, nearest
 
-_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
+_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "README.md"]
 _UNSAFE = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
 _OTHER_FOLDERS = ["[!1]*/*"]
 """All folders of a repository but sentence-transformers' 1_Pooling: they hold the same model in other formats."""
-_HASHED = ("config.json", "tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model")
+_HASHED = (
+    *("config.json", "tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model"),
+    *("source.spm", "target.spm", "sentencepiece.bpe.model"),
+)
 
 Pull = Callable[[str, int, int | None], None]
 

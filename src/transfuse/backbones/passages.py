@@ -53,17 +53,18 @@ def windows(tokenizer: Any, questions: Sequence[str], passages: Sequence[str], l
         overlap: most tokens of a passage that two windows share.
 
     Raises:
-        BackboneError: ``limit`` leaves no room for a passage.
+        BackboneError: ``limit`` leaves no room for a passage beside the longest question.
     """
-    asked = [shortened(tokenizer, question, limit // 2) for question in questions]
-    longest = max((len(tokenizer(a, "")["input_ids"]) for a in asked), default=0)
-    room = limit - longest
+    room = limit - limit // 2 - tokenizer.num_special_tokens_to_add(pair=True)
     if room < LEAST_PASSAGE:
         raise BackboneError(
-            f"questions of {longest} tokens leave {max(room, 0)} of {limit} for a passage",
+            f"a question leaves {max(room, 0)} of {limit} tokens for a passage",
             expected=f"at least {LEAST_PASSAGE}",
             remedy="Use a larger task.max_tokens.",
         )
+    if not questions:
+        return Windows([], np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), [])
+    asked = [shortened(tokenizer, question, limit // 2) for question in questions]
     found = tokenizer(
         asked,
         list(passages),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,14 @@ def tokenize(
 
 def shortened(tokenizer: Any, text: str, limit: int) -> str:
     """The text without what stands behind its first ``limit`` tokens."""
+    if not tokenizer.is_fast:  # a tokenizer in Python knows no offsets: the longest beginning that fits
+        return text[: bisect.bisect_right(range(len(text) + 1), limit, key=lambda n: _count(tokenizer, text[:n])) - 1]
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     return text if len(offsets) <= limit else text[: offsets[limit - 1][1]]
+
+
+def _count(tokenizer: Any, text: str) -> int:
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def any_token(tokenizer: Any) -> int:
@@ -69,10 +76,9 @@ def any_token(tokenizer: Any) -> int:
 def _truncated(
     tokenizer: Any, text: str, template: str | None, limit: int, length: int, special: bool, before: str
 ) -> list[int]:
-    alone = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    keep = max(len(alone) - (length - limit), 1)
+    keep = max(_count(tokenizer, text) - (length - limit), 1)
     while True:
-        cut = text[: alone[keep - 1][1]] if alone else ""
+        cut = shortened(tokenizer, text, keep)
         ids: list[int] = tokenizer(before + fill(template, cut), add_special_tokens=special)["input_ids"]
         if len(ids) <= limit or keep <= 1:
             return ids[:limit]
@@ -205,3 +211,27 @@ class States:
         """Some texts of several: ``where`` int64 [N, 2] names the part and the text in it."""
         assert all(len(one.parts) == 1 for one in parts)
         return States([one.parts[0] for one in parts], where, [border for one in parts for border in one.borders])
+
+
+@dataclasses.dataclass
+class Passing(States):
+    """States that are computed when a batch asks for them, for rows whose states would not fit.
+
+    Args:
+        parts, where, borders: as of `States`, of the rows' token ids.
+        compute: gives the states [tokens, D] of some rows of token ids, one after another.
+    """
+
+    compute: Callable[[list[list[int]]], torch.Tensor] | None = None
+
+    @staticmethod
+    def through(compute: Callable[[list[list[int]]], torch.Tensor], rows: Sequence[Sequence[int]]) -> Passing:
+        """The states of N rows of token ids."""
+        ids = States.of_ids(rows)
+        return Passing(ids.parts, ids.where, ids.borders, compute)
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """As of `States`; costs a pass over the chosen rows."""
+        assert self.compute is not None
+        rows = [[int(token) for token in self.row(int(i))] for i in indices]
+        return States.of(self.compute(rows), rows).batch(range(len(rows)))

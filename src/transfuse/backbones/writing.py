@@ -110,10 +110,15 @@ class Writer:
 
         Cost: one pass over requests and answers.
         """
-        half = self.backbone.max_tokens // 2
-        tails = self.backbone.replies(self.form, answers, half)
-        heads = self._rows(texts, max(half - len(self._prefix), 1), shots)
+        context = self.backbone.max_tokens
+        most = max(context if self.backbone.crosses else context - len(self._prefix) - LEAST_ROOM, 1)
+        tails = self.backbone.replies(self.form, answers, most)
+        taken = 0 if self.backbone.crosses else max(map(len, tails), default=0)
+        heads = self._rows(texts, max(context - len(self._prefix) - taken, 1), shots)
         out = np.array([(0.0, len(answer.encode())) for answer in answers]).reshape(-1, 2)
+        for i, tail in enumerate(tails):
+            if len(tail) == most:  # the rest of the answer is not scored
+                out[i, 1] = len(self.tokenizer.decode(tail, skip_special_tokens=True).encode())
         lengths = np.array([len(a) + len(b) for a, b in zip(heads, tails, strict=True)], dtype=np.int64)
         for chosen in batches(lengths, BATCH_TOKENS // 4, MOST_ROWS):
             found = self._foretold([heads[i] for i in chosen], [tails[i] for i in chosen])

@@ -32,7 +32,7 @@ from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.terms import Align, Episodes, Names, Relate
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Pupil, train
-from transfuse.engine.trunk import Trunk
+from transfuse.engine.trunk import MOST, Trunk
 from transfuse.fitted.head import Head
 
 SCORING = 1.6
@@ -239,15 +239,24 @@ class _Pricer:
         pairs = sum(len(pairs) for pairs, _ in stage.parts)
         tokens = self.prices.tokens + self.prices.answer
         below = self.backbone.layers - layers
-        self.trunk["written", layers, pairs] = pairs * tokens * below * self.prices.forward
-        return stage.schedule.epochs * pairs * tokens * layers * self.prices.training * WRITING
+        frozen = pairs * tokens * below * self.prices.forward
+        learnt = stage.schedule.epochs * pairs * tokens * layers * self.prices.training * WRITING
+        return learnt + self._frozen(("written", layers, pairs), frozen, pairs * tokens, stage.schedule.epochs)
 
     def _mark(self, stage: Mark) -> float:
         """Passes through the trained layers; the states below are computed once."""
         layers, pairs = stage.layers or self.backbone.layers, len(stage.pairs)
         below = self.backbone.layers - layers
-        self.trunk["marked", layers, pairs] = self._pass(pairs, below)
-        return stage.schedule.epochs * pairs * self.prices.tokens * layers * self.prices.training
+        learnt = stage.schedule.epochs * pairs * self.prices.tokens * layers * self.prices.training
+        tokens = pairs * self.prices.tokens
+        return learnt + self._frozen(("marked", layers, pairs), self._pass(pairs, below), tokens, stage.schedule.epochs)
+
+    def _frozen(self, key: tuple[object, ...], seconds: float, tokens: float, epochs: int) -> float:
+        """Seconds of frozen layers that a fit pays itself: none where states are kept, else all epochs."""
+        if tokens * self.backbone.width * 4 > MOST:
+            return seconds * epochs
+        self.trunk[key] = seconds
+        return 0.0
 
     def _ask(self, stage: Ask) -> float:
         """A pass over the prompts, and a step for each token up to the longest answer of a batch."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from transfuse.backbones.huggingface import Backbone
-from transfuse.backbones.tokens import States
+from transfuse.backbones.tokens import Passing, States
 from transfuse.engine.store import Store
 
 CHUNK = 512
@@ -162,7 +162,7 @@ class Trunk:
         size = count * self.backbone.width * (2 if self.precision == "bf16" else 4)
         if size > self.most:
             self.anew.append((count, size))
-            return Passing.through(self.backbone, rows, cut, self.precision)
+            return Passing.through(lambda some: self.backbone.states(some, cut, self.precision), rows)
         key = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
         def compute() -> np.ndarray:
@@ -191,31 +191,6 @@ class Trunk:
             return _plain(self.backbone.states(tokens, cut, self.precision))
 
         return States.of(_tensor(self._once((template, cut, chunk), compute)), tokens)
-
-
-@dataclasses.dataclass
-class Passing(States):
-    """States that are computed when a batch asks for them, for rows whose states would not fit.
-
-    Args:
-        parts, where, borders: as of `States`, of the rows' token ids.
-        backbone, cut, precision: of the pass.
-    """
-
-    backbone: Backbone | None = None
-    cut: int = 0
-    precision: str = "fp32"
-
-    @staticmethod
-    def through(backbone: Backbone, rows: Sequence[Sequence[int]], cut: int, precision: str) -> Passing:
-        """The states of rows of token ids after ``cut`` layers."""
-        ids = States.of_ids(rows)
-        return Passing(ids.parts, ids.where, ids.borders, backbone, cut, precision)
-
-    def row(self, index: int) -> torch.Tensor:
-        """The states [T, D] of one row; costs a pass."""
-        assert self.backbone is not None
-        return self.backbone.states([super().row(index).tolist()], self.cut, self.precision)
 
 
 def _plain(values: torch.Tensor) -> np.ndarray:

@@ -95,16 +95,16 @@ class SpanPath:
         rows = [list(row) for row in found.tokens]
         if not rows:
             return [], []
-        ids = not self.trained.takes_states
-        states = States.of_ids(rows) if ids else States.of(backbone.states(rows, self.cut, precision), rows)
         at, scores = [], []
-        for chosen in batches(states.lengths, BATCH_TOKENS):
-            values, mask = (x.to(backbone.device) for x in states.batch(chosen))
+        for chosen in batches(np.array([len(row) for row in rows]), BATCH_TOKENS):
+            some = [rows[i] for i in chosen]
+            states = States.of(backbone.states(some, self.cut, precision), some)
+            values, mask = (x.to(backbone.device) for x in states.batch(range(len(some))))
             with torch.autocast(backbone.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                hidden = self.trained(values if ids else values.float(), mask)
+                hidden = self.trained(values.float(), mask)
             marked = torch.nn.functional.linear(backbone.normed(hidden), self.weight, self.bias).cpu().numpy()
             at += chosen.tolist()
-            scores += [row[: states.lengths[i]] for row, i in zip(marked, chosen, strict=True)]
+            scores += [row[: len(tokens)] for row, tokens in zip(marked, some, strict=True)]
         return at, scores
 
     def describe(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from transfuse.backbones import int8
 from transfuse.backbones.precision import processor_has_bf16
+from transfuse.fitted.head import HeadPath
 from transfuse.fitted.paths import Path, WrittenPath
 
 AGREEMENT = 0.98
@@ -44,7 +45,7 @@ def offered(path: Path | WrittenPath) -> list[str]:
     out = ["fp32"]
     if path.kind in ("head", "prompt", "retrieved", "writer", "span") and processor_has_bf16():
         out.append("bf16")
-    if path.kind == "head" and int8.usable():
+    if isinstance(path, HeadPath) and not path.backbone.crosses and int8.usable():
         out.append(int8.INT8)
     return out
 

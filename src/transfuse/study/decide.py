@@ -40,11 +40,15 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
     import torch
 
     loaded = {reference: workshop.backbone(reference) for reference in recipe.backbones}
+    judge = workshop.backbone(recipe.task.similarity or "")  # what cannot be loaded is told now, and not after the fits
+    if judge is not None:
+        judge.segment(0, 1)
+    writes = isinstance(data.task, Writing)
     candidates = expand(
         wanted(recipe),
         recipe.backbones,
         [s.name for s in recipe.sources],
-        is_decoder=lambda reference: bool((b := loaded[reference]) and b.decoder),
+        is_decoder=lambda reference: bool((b := loaded[reference]) and b.decoder and (writes or not b.crosses)),
         parameters=lambda reference: b.parameters if (b := loaded[reference]) else 0,
         related=data.related,
         kind=data.task.kind,

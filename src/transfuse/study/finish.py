@@ -102,7 +102,7 @@ def finish(
         details["loops"] = path.looped
     figures, plain = (metric_intervals(expected, a, seed=seed, names=task.metrics) for a in (own, other))
     if isinstance(task, Writing):
-        further, further_plain = _by_models(path, own, other, test, workshop, chosen.candidate.backbone)
+        further, further_plain = _by_models(path, expected, own, other, test, workshop, chosen.candidate.backbone)
         figures, plain = {**figures, **further}, {**plain, **further_plain}
     ending = Ending(
         {k: v.to_dict() for k, v in figures.items()},
@@ -118,10 +118,16 @@ def finish(
 
 
 def _by_models(
-    path: Any, answers: np.ndarray, others: np.ndarray, test: Examples, workshop: Workshop, backbone: str
+    path: Any,
+    expected: np.ndarray,
+    answers: np.ndarray,
+    others: np.ndarray,
+    test: Examples,
+    workshop: Workshop,
+    backbone: str,
 ) -> tuple[dict[str, Interval], dict[str, Interval]]:
     """What only models can tell of written answers: nearness in meaning, and bits a byte of the references."""
-    seed, encoder, references = workshop.recipe.seed, workshop.recipe.task.similarity, test.labels or ()
+    seed, encoder = workshop.recipe.seed, workshop.recipe.task.similarity
     own, other = {}, {}
     if encoder:
         readout = workshop.backbone(encoder)
@@ -132,10 +138,10 @@ def _by_models(
             return readout.features(tokens, [readout.layers])[:, 0, 0]
 
         own["similarity"], other["similarity"] = (
-            ratio_interval(wrote.nearness(references, a, vectors), seed=seed) for a in (answers, others)
+            ratio_interval(wrote.nearness(expected, a, vectors), seed=seed) for a in (answers, others)
         )
     if isinstance(path, WriterPath):
-        bits = path.bits(test.texts, references, workshop.precision(backbone))
+        bits = path.bits(test.texts, test.labels or (), workshop.precision(backbone))
         own["bits_per_byte"] = ratio_interval(bits, seed=seed)
     return own, other
 

@@ -60,19 +60,28 @@ def details(
     }
 
 
-def nearness(references: Sequence[str], answers: np.ndarray, vectors: Callable[[list[str]], np.ndarray]) -> np.ndarray:
-    """How near each answer is to its reference in meaning: float64 [N, 2], the cosine of their vectors, and 1.
+def nearness(expected: np.ndarray, answers: np.ndarray, vectors: Callable[[list[str]], np.ndarray]) -> np.ndarray:
+    """How near each answer is in meaning to the nearest that is accepted: float64 [N, 2], the cosine, and 1.
+
+    Nothing is as near to nothing as can be, 1, and as far from anything else, 0.
 
     Args:
-        references: N texts.
-        answers: object [N]; an empty one is as far as can be, 0.
+        expected: what was expected, object [N].
+        answers: object [N].
         vectors: gives the vectors [M, D] of M texts.
     """
-    one, other = vectors(list(references)), vectors([str(a) or " " for a in answers])
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    cosine = (one * other).sum(1) / np.maximum(lengths, 1e-12)
-    said = np.array([bool(str(a).strip()) for a in answers])
-    return np.stack([np.where(said, cosine, 0.0), np.ones(len(cosine))], axis=1).astype(np.float64)
+    texts = list(dict.fromkeys([str(a) for a in answers] + [text for one in expected for text in one.answers]))
+    found = vectors([text or " " for text in texts]).astype(np.float64)
+    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    place = dict(zip(texts, found, strict=True))
+
+    def cosine(answer: str, accepted: str) -> float:
+        if not answer.strip() or not accepted.strip():
+            return float(answer.strip() == accepted.strip())
+        return float(place[answer] @ place[accepted])
+
+    best = [max(cosine(str(a), text) for text in one.answers) for a, one in zip(answers, expected, strict=True)]
+    return np.stack([np.array(best), np.ones(len(best))], axis=1)
 
 
 def each(expected: np.ndarray, answers: np.ndarray, metric: str) -> np.ndarray:

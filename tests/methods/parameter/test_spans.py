@@ -165,3 +165,20 @@ def test_what_it_cannot_learn_from_is_refused_with_a_remedy():
 def test_which_answers_stand_in_their_passages():
     texts = [about("q", "The Dog is good"), about("q", "the dog"), about("q", "x"), "no passage"]
     assert held_in(texts, ["dog is", "cat", "", "passage"]).tolist() == [True, False, False, False]
+
+
+def test_a_source_without_passages_is_no_source():
+    rows = questions(8, 1)
+    other = Examples(("who?", "what?"), ("he", "it"))
+    a, b = (fitted(rows, extra, epochs=2).answers(rows.texts) for extra in ({}, {"other": other}))
+    assert list(a) == list(b)
+
+
+def test_windows_do_not_depend_on_the_other_questions():
+    tokenizer = toy.backbone("encoder").tokenizer
+    passage = " ".join(["bad"] * 90)
+    alone, together = (
+        windows(tokenizer, asked, [passage] * len(asked), 48, 32) for asked in (["go?"], ["go?", "the " * 60])
+    )
+    assert list(alone.tokens) == list(together.tokens)[: len(alone)]
+    assert len(windows(tokenizer, [], [], 48, 8)) == 0

@@ -93,7 +93,8 @@ class AnswerSpans:
         if sources:
             first = Pairs.join(*sources)
             told = _known(first, held_in(first.texts, first.answers))
-            stages.insert(0, Mark(told, marking, layers, dataclasses.replace(schedule, epochs=source_epochs)))
+            if len(told):
+                stages.insert(0, Mark(told, marking, layers, dataclasses.replace(schedule, epochs=source_epochs)))
         return Job((*stages, Answer(marking)), len(stages) - 1, seed)
 
 
