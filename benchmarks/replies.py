@@ -23,7 +23,7 @@ backbones: ["catalog:smollm2-135m-instruct"]
 methods: [lookup]
 validation: {{folds: 2}}
 """
-FEW = MANY + "sources: [{{name: questions, data: {questions}}}]\n"
+FEW = MANY + "sources: [{{name: questions, data: {questions}, task: {{input: null, output: null}}}}]\n"
 SOURCE_LIMIT = 400
 METRICS = ("chrf", "rouge_l", "placeholders", "numbers", "repetition")
 
