@@ -47,11 +47,10 @@ def run() -> None:
         FEW,
         50,
         {
-            "few-shot": Arm("prompt", {"shots": 8}),
             "alone": Arm("lora", {}),
             "after questions": Arm("lora", {"source_limit": SOURCE_LIMIT}, True),
         },
-        {"alone": "few-shot", "after questions": "alone"},
+        {"after questions": "alone"},
     )
     keep("replies", "python -m benchmarks replies", started, many=many, few={**few, "source_rows": SOURCE_LIMIT})
 
