@@ -141,7 +141,7 @@ CHINESE: dict[str, str] = {
     "reference": "参照",
     "fit": "训练用时",
     "predict": "每千条用时",
-    "tokens": "每条词元（读 + 写）",
+    "tokens": "词元 入 + 出",
     "parameters": "训练参数量",
     "memory": "峰值内存",
     "no_candidates": "本次研究没有候选。",

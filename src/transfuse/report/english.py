@@ -154,7 +154,7 @@ ENGLISH: dict[str, str] = {
     "reference": "the reference",
     "fit": "Training",
     "predict": "1,000 texts",
-    "tokens": "Tokens, read + written",
+    "tokens": "tokens in + out",
     "parameters": "Trained parameters",
     "memory": "Peak memory",
     "no_candidates": "This study has no candidates.",
