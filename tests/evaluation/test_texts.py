@@ -149,3 +149,12 @@ def test_programs_are_judged_by_their_tests(monkeypatch):
 @dataclasses.dataclass
 class Ended:
     passed: bool
+
+
+@pytest.mark.parametrize("answer", ["right", "wrong"])
+def test_a_share_without_spread_has_the_exact_bound(answer):
+    """Of 20 answers that are all right, or all wrong, the share in the population can still be otherwise."""
+    expected = as_expected(["q"] * 20, ["right"] * 20)
+    found = metric_intervals(expected, as_answers([answer] * 20), seed=0, names=["exact_match"])["exact_match"]
+    bound = 0.025 ** (1 / 20)
+    assert (found.low, found.high) == pytest.approx((bound, 1.0) if answer == "right" else (0.0, 1 - bound))

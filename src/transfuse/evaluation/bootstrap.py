@@ -132,7 +132,8 @@ def metric_intervals(
     out = {}
     for name, metric, value, figures in zip(chosen, metrics, values, resampled, strict=True):
         interval = percentile(value, figures, confidence)
-        out[name] = _without_spread(interval, units, confidence) if metric in SHARES else interval
+        share = metric in SHARES or name in WRITTEN_SHARES
+        out[name] = _without_spread(interval, units, confidence) if share else interval
     return out
 
 
@@ -156,6 +157,8 @@ def ratio_interval(sums: np.ndarray, *, seed: int, rounds: int = 1000, confidenc
 
 SHARES = (accuracy, micro_f1, micro_precision, micro_recall)
 """The metrics that are a share of the examples, for which an exact bound is known at 0 and 1."""
+WRITTEN_SHARES = ("exact_match", "pass_1")
+"""The same of written answers, by name."""
 
 
 def _without_spread(interval: Interval, units: int, confidence: float) -> Interval:
