@@ -80,10 +80,11 @@ def shared(*parts: str) -> Path:
 
 
 def made(record: Mapping[str, Any]) -> str:
-    """Command, date, commit, duration, machine and versions of a result."""
+    """Command, date, commit, duration, machine and versions of a result, and what else must be known of its making."""
     m = record["machine"]
     return (
         f"`{record['command']}`, {record['date']}, commit {record['commit']}, {record['seconds']:.0f} s: "
         f"{m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['device']}; Python {m['python']}, "
         f"torch {m['torch']}, transformers {m['transformers']}, transfuse {m['transfuse']}."
+        f"{' ' + record['note'] if record.get('note') else ''}"
     )
