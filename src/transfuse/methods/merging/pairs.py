@@ -62,7 +62,7 @@ class AnswerMerging:
         branches: list[Stage] = []
         for name, source in data.sources.items():
             first, *rest = tuned(dataclasses.replace(data, sources={name: source})).stages
-            if sum(isinstance(stage, Write) for stage in rest):  # a source that counts has a stage of its own
+            if any(isinstance(stage, Write) for stage in rest):  # a source that counts has a stage of its own
                 branches += [first, Aside()]
         if not branches:
             return alone
