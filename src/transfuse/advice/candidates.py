@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from transfuse.methods.catalogue import LABELS, method, no_transfer, of_kind, suits
+from transfuse.methods.catalogue import LABELS, TAUGHT, method, no_transfer, of_kind, suits
 
 AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("majority", {}, ""),
@@ -15,6 +16,7 @@ AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("prompt", {"shots": 8}, ""),
     ("prompt", {"shots": 0}, ""),
     ("matching", {}, "related"),
+    ("distill", {}, "teacher"),
     ("finetune", {}, ""),
     ("cotuning", {}, "related"),
     ("soup", {}, "source"),
@@ -26,7 +28,8 @@ AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("prototypical", {}, "related"),
 )
 """What ``methods: auto`` means, the most promising for their cost first: method, settings, and what there must be:
-``source``, a source with the target's labels, or ``related``, one with labels of its own."""
+``source``, a source with the target's labels, ``related``, one with labels of its own, or ``teacher``, one that
+teaches."""
 
 AUTO_WRITING: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("copy", {}, ""),
@@ -39,6 +42,9 @@ AUTO_WRITING: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("finetune", {}, ""),
 )
 """The same for tasks that write."""
+
+TRAINED = ("parameter", "distillation")
+"""Families whose methods train layers: dear, and planned again when what is cheap has run."""
 
 PROBE = "probe"
 """What training a backbone's parameters must beat."""
@@ -89,6 +95,7 @@ def expand(
     parameters: Callable[[str], int],
     related: Collection[str] = (),
     kind: str = LABELS,
+    teachers: Mapping[str, str] = types.MappingProxyType({}),
 ) -> list[Candidate]:
     """All candidates: each method with each backbone that suits it, without sources, with each, and with all.
 
@@ -102,8 +109,10 @@ def expand(
         is_decoder: whether a backbone is a decoder.
         parameters: the size of a backbone: of those that are trained, the larger one promises more and comes first.
         kind: of the task.
+        teachers: the backbones of those sources that teach, by name; each stands among the candidates itself.
     """
-    have = {"", *("related" if source in related else "source" for source in sources)}
+    data = [source for source in sources if source not in teachers]
+    have = {"", *("related" if source in related else "source" for source in data), *(["teacher"] if teachers else [])}
     automatic = [(name, settings) for name, settings, needs in automatic_of(kind) if needs in have]
     wanted = list(automatic if methods is None else methods)
     if not any(name == no_transfer(kind) and not settings for name, settings in wanted):
@@ -114,9 +123,11 @@ def expand(
         fitting: Sequence[str] = [""]
         if about.reads != "nothing":
             fitting = [b for b in backbones if suits(about.reads, is_decoder(b))]
-        if about.family == "parameter":
+        if about.family in TRAINED:
             fitting = sorted(fitting, key=parameters, reverse=True)
-        usable = [s for s in sources if (about.uses_related if s in related else about.uses_sources)]
+        usable = [s for s in data if (about.uses_related if s in related else about.uses_sources)]
+        if name in TAUGHT:
+            usable = list(teachers)
         mixes: list[tuple[str, ...]] = [(), *((s,) for s in usable), *((tuple(usable),) if len(usable) > 1 else ())]
         if usable and not settings and (about.alone, {}) in wanted:
             mixes = mixes[1:]  # that candidate is there already
@@ -124,6 +135,11 @@ def expand(
             for mix in _order(mixes, about.family):
                 label = name + (f"@{short(backbone, backbones)}" if backbone else "") + "".join(f"+{s}" for s in mix)
                 found.append(Candidate(label, about.family, name, backbone, mix, dict(settings), kind=kind))
+    first = 1 + max((i for i, c in enumerate(found) if c.family == "baseline"), default=-1)
+    found[first:first] = [
+        Candidate(f"teacher+{name}", "distillation", "teacher", backbone, (name,), {}, kind=kind)
+        for name, backbone in teachers.items()
+    ]
     return _with_unique_ids(found)
 
 
@@ -134,7 +150,7 @@ def automatic_of(kind: str) -> tuple[tuple[str, Mapping[str, Any], str], ...]:
 
 def _order(mixes: list[tuple[str, ...]], family: str) -> list[tuple[str, ...]]:
     """What is trained is tried with its sources first, if the budget has room for both; the other then comes along."""
-    return [*mixes[1:], mixes[0]] if family == "parameter" else mixes
+    return [*mixes[1:], mixes[0]] if family in TRAINED and len(mixes) > 1 else mixes
 
 
 def short(reference: str, others: Sequence[str] = ()) -> str:
@@ -179,7 +195,8 @@ def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[
     ``no transfer``: what the target's rows alone can do; ``without source``: the same candidate without its sources, or
     what it is then;
     ``frozen probe`` or ``simpler method``: what its method must beat, of the same backbone with the same sources;
-    ``zero-shot``: the same backbone asked without an example.
+    ``zero-shot``: the same backbone asked without an example;
+    ``teacher``: the teacher of a student.
     """
     pairs = []
     about = method(candidate.method, candidate.kind)
@@ -196,10 +213,12 @@ def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[
         if (
             other.method == about.counterpart
             and other.backbone == candidate.backbone
-            and (other.sources == candidate.sources or asks)
+            and (other.sources == candidate.sources or asks or (candidate.method in TAUGHT and not other.sources))
             and not _asks_alone(other)
         ):
             pairs.append(("frozen probe" if other.method == PROBE else "simpler method", other.id))
+        if other.method == "teacher" and other.sources == candidate.sources and not candidate.shuffled:
+            pairs.append(("teacher", other.id))
         if _asks_alone(other) and other.backbone == candidate.backbone and not candidate.shuffled:
             pairs.append(("zero-shot", other.id))
     return list({kind: (kind, identifier) for kind, identifier in reversed(pairs)}.values())[::-1]

@@ -18,6 +18,7 @@ from transfuse.engine.jobs import (
     ChooseReadout,
     Evidence,
     FitHead,
+    Given,
     Job,
     Merge,
     Prompt,
@@ -96,6 +97,8 @@ class Engine:
 
     def _closed(self, stage: Stage) -> Path | WrittenPath | None:
         """The path of a job that is one closed form or one prompt."""
+        if isinstance(stage, Given):
+            return stage.path
         if isinstance(stage, Solve):
             return stage.solve(stage.rows, self.classes)
         if isinstance(stage, Recall):

@@ -14,9 +14,10 @@ import numpy as np
 from transfuse.data.examples import Examples
 from transfuse.engine.answers import Ask, Recall, Write
 from transfuse.engine.spans import Answer, Mark
+from transfuse.engine.taught import Taught
 from transfuse.engine.terms import Term
 from transfuse.fitted.head import Head
-from transfuse.fitted.paths import Path
+from transfuse.fitted.paths import Path, WrittenPath
 from transfuse.tasks.writing import Writing
 
 
@@ -30,6 +31,7 @@ class TransferData:
         related: labelled rows of sources that have labels of their own, by name.
         unlabelled: target texts without labels, or None.
         tasks: of sources whose task differs from the target's, where answers are written, by name.
+        teachers: what models say of the target's texts, by name.
     """
 
     target: Examples
@@ -37,6 +39,7 @@ class TransferData:
     related: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
     unlabelled: Examples | None = None
     tasks: Mapping[str, Writing] = dataclasses.field(default_factory=dict)
+    teachers: Mapping[str, Taught] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +81,13 @@ class Solve:
 
     rows: Rows
     solve: Callable[[Rows, int], Path]
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """A path that is there already: nothing is fitted."""
+
+    path: Path | WrittenPath
 
 
 @dataclasses.dataclass(frozen=True)
@@ -323,6 +333,7 @@ class Retrieve:
 
 Stage = (
     Solve
+    | Given
     | Prompt
     | Retrieve
     | ChooseReadout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from transfuse.backbones.huggingface import Backbone
-from transfuse.engine import losses, relations
+from transfuse.engine import divergences, losses, relations
 from transfuse.engine.jobs import Rows
-from transfuse.engine.terms import Align, CoTune, Episodes, Names, Relate, Term
+from transfuse.engine.terms import Align, CoTune, Episodes, Names, Relate, Soft, Term
 from transfuse.fitted.head import Head
 
 BESIDE = 16
@@ -57,6 +57,7 @@ class Seen:
         rows: positions of the rows, int [B].
         others: positions of the texts beside, int [M].
         progress: share of the steps that are done.
+        head: logits [B, C] of features [B, D], where there is a head.
     """
 
     features: torch.Tensor
@@ -67,6 +68,7 @@ class Seen:
     rows: np.ndarray
     others: np.ndarray
     progress: float
+    head: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
 class LiveTerm(nn.Module):
@@ -203,6 +205,31 @@ class EpisodesLive(LiveTerm):
         return losses.prototypical(shown, asked) if not term.inner else losses.anil(shown, asked, term.inner)
 
 
+class SoftLive(LiveTerm):
+    """See `terms.Soft`."""
+
+    beside, alone = 0, True
+
+    def __init__(self, term: Soft, device: torch.device) -> None:
+        super().__init__()
+        self.term = term
+        taught = ~np.isnan(term.says[:, 0])
+        self.says = torch.from_numpy(np.nan_to_num(term.says)).to(device)
+        own = np.where(term.labelled, np.where(taught, 1 - term.alpha, 1.0), 0.0)
+        theirs = np.where(taught, np.where(term.labelled, term.alpha, 1.0), 0.0)
+        self.own, self.theirs = (torch.from_numpy(x).float().to(device) for x in (own, theirs))
+
+    def forward(self, seen: Seen) -> torch.Tensor:
+        """Σ w_i ((1-α) CE_i + α T² D_i) / Σ w_i; a row that lacks one of the two has the other alone."""
+        assert seen.head is not None
+        logits, term = seen.head(seen.features), self.term
+        at = torch.from_numpy(seen.rows).to(logits.device)
+        hard = functional.cross_entropy(logits, seen.labels, reduction="none")
+        student, teacher = (divergences.log_shares(z, term.temperature) for z in (logits, self.says[at]))
+        soft = term.temperature**2 * divergences.divergence(student, teacher, term.beta)
+        return divergences.weighted_mean(self.own[at] * hard + self.theirs[at] * soft, seen.weights)
+
+
 def _split(rows: np.ndarray, shots: int, queries: int, generator: np.random.Generator) -> np.ndarray:
     """Examples and queries of one class, never a row on both sides."""
     order = generator.permutation(rows)
@@ -234,6 +261,8 @@ def live(term: Term, before: Before, rows: Rows, classes: int, backbone: Backbon
         return AlignLive(term, backbone.width, backbone.device, seed)
     if isinstance(term, Episodes):
         return EpisodesLive(term)
+    if isinstance(term, Soft):
+        return SoftLive(term, backbone.device)
     assert before.rows is not None
     if isinstance(term, Relate):
         assert before.texts is not None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 
 @dataclasses.dataclass(frozen=True)
 class Names:
@@ -82,4 +84,24 @@ class Episodes:
     texts: tuple[str, ...] = ()
 
 
-Term = Names | Align | Relate | CoTune | Episodes
+@dataclasses.dataclass(frozen=True)
+class Soft:
+    """What a teacher says of each row is learnt beside the row's label (Hinton, Vinyals and Dean 2015).
+
+    Args:
+        says: the teacher's log-probabilities, float32 [N, C]; not a number where it says nothing of a row.
+        labelled: bool [N], whether a row has a label of its own.
+        alpha: share of the teacher in the loss of a row that has both.
+        temperature: that both sides' logits are divided by.
+        beta: which divergence, see `divergences.divergence`.
+    """
+
+    says: np.ndarray
+    labelled: np.ndarray
+    alpha: float
+    temperature: float
+    beta: float
+    texts: tuple[str, ...] = ()
+
+
+Term = Names | Align | Relate | CoTune | Episodes | Soft

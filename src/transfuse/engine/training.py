@@ -228,7 +228,7 @@ class _Learner:
         loss = rows.sum() * 0.0
         if self.term is not None:
             target, progress = self.target[self.chosen], max(self.at, 0) / self.total
-            loss = self.term(Seen(rows, beside, labels, weights, target, self.chosen, self.others, progress))
+            loss = self.term(Seen(rows, beside, labels, weights, target, self.chosen, self.others, progress, self.live))
         if self.term is None or not self.term.alone:
             assert self.live is not None
             loss = loss + cross_entropy(self.live(rows), labels, weights)

@@ -53,6 +53,7 @@ METHODS = {
     "anil": "transfuse.methods.meta.episodes:anil",
     "reptile": "transfuse.methods.meta.episodes:reptile",
     "retrieve": "transfuse.methods.meta.retrieve:Retrieval",
+    "distill": "transfuse.methods.distillation.soft:Distillation",
 }
 """Name in a recipe -> where the method is, for tasks whose answer is a label."""
 
@@ -70,6 +71,12 @@ WRITING = {
     "span": "transfuse.methods.parameter.spans:AnswerSpans",
 }
 """The same for tasks whose answer is text."""
+
+ADDED = {"teacher": "transfuse.methods.distillation.teacher:Teacher"}
+"""What a study adds itself, for each of a recipe's teachers."""
+
+TAUGHT = ("distill",)
+"""The methods that learn from teachers."""
 
 ONLY = {"span": ("answer",)}
 """The kinds that a method serves, where it is not for all whose answer is text."""
@@ -125,11 +132,11 @@ def method(name: str, kind: str = LABELS) -> Method:
     Raises:
         RecipeError: no such method, or none for this kind; the message says why, or names the nearest one.
     """
-    known = of_kind(kind)
+    known = of_kind(kind) | ADDED
     if name not in known:
         raise RecipeError(
-            unsuited(name, kind) or f"method '{name}' does not exist.{nearest(name, tuple(known))}",
-            expected=f"one of {', '.join(known)}",
+            unsuited(name, kind) or f"method '{name}' does not exist.{nearest(name, tuple(of_kind(kind)))}",
+            expected=f"one of {', '.join(of_kind(kind))}",
             remedy="Correct the name; docs/methods.md says when to choose which.",
         )
     module, _, attribute = known[name].partition(":")

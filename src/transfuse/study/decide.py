@@ -24,6 +24,7 @@ from transfuse.study.prepare import StudyData
 from transfuse.study.ranked import by_evidence
 from transfuse.study.recipe import Recipe
 from transfuse.study.settings import place, wanted
+from transfuse.study.teaching import RECORD
 from transfuse.study.workshop import Workshop
 from transfuse.tasks.writing import Writing
 
@@ -52,6 +53,7 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
         parameters=lambda reference: b.parameters if (b := loaded[reference]) else 0,
         related=data.related,
         kind=data.task.kind,
+        teachers={name: told["backbone"] for name, told in (ledger.read(RECORD) or {}).items()},
     )
     _refuse_unused(recipe, candidates)
     prices = _time(candidates, data, workshop)

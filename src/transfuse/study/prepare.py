@@ -71,6 +71,7 @@ class StudyData:
         sources: labelled source rows by name, shuffled by the seed.
         related: the names of those sources that have labels of their own.
         source_tasks: of each source, where answers are written, its own task.
+        demonstrations: of each source that is a prompted teacher, the examples that it is shown, or None.
         findings: what was left out and why, and what is wrong with the data.
         parts: each part with its origin, its rows and its labels, for the report.
         fingerprint: of all of it.
@@ -84,6 +85,7 @@ class StudyData:
     sources: Mapping[str, Examples]
     related: frozenset[str]
     source_tasks: Mapping[str, Writing]
+    demonstrations: Mapping[str, Examples | None]
     findings: tuple[Finding, ...]
     parts: tuple[dict[str, object], ...]
     fingerprint: str
@@ -110,20 +112,23 @@ def prepare(recipe: Recipe) -> StudyData:
     if not writes(recipe.task):
         require_classes(train)
     task = _task(recipe.task, train, validation, test)
-    read_sources = {s.name: _source(recipe, i, task, dropped) for i, s in enumerate(recipe.sources)}
+    with_data = [(i, s) for i, s in enumerate(recipe.sources) if s.data is not None]
+    read_sources = {s.name: _source(recipe, i, task, dropped) for i, s in with_data}
     own_file = {} if isinstance(recipe.target.test, Split) else {"train": whole}
     share_error(test, {**own_file, **_alike(recipe, read_sources)}, allow_overlap=recipe.allow_overlap)
-    sources = {
+    every = {
         name: _without_copies(recipe.seed, i, name, examples, test, dropped)
         for i, (name, examples) in enumerate(read_sources.items())
     }
+    teaching = {s.name for s in recipe.sources if s.teaches}
+    sources = {name: examples for name, examples in every.items() if name not in teaching}
     if recipe.target.unlabelled:
         columns = Columns(input=recipe.task.input)
         extra = read(recipe.target.unlabelled, columns=columns, base=recipe.base)
         unlabelled, found = drop_copies(extra.unlabelled(), test, "unlabelled")
         dropped += [found] if found else []
     splits, train = splits_of(recipe, task, train, validation)
-    parts = [("target train", train), ("test", test), ("unlabelled", unlabelled), *sources.items()]
+    parts = [("target train", train), ("test", test), ("unlabelled", unlabelled), *every.items()]
     checked = _check(task, train, test, sources, splits)
     prints = [examples.fingerprint() for _, examples in parts if examples is not None]
     return StudyData(
@@ -139,6 +144,7 @@ def prepare(recipe: Recipe) -> StudyData:
             if not writes(recipe.task) and not set(examples.classes()) & set(task.labels)
         ),
         {s.name: _writing(recipe.task_of(s)) for s in recipe.sources} if writes(recipe.task) else {},
+        {s.name: every.get(s.name) for s in recipe.sources if s.teacher},
         (*dropped, *checked),
         tuple(_part(task, name, examples) for name, examples in parts if examples is not None),
         "-".join(p[:16] for p in prints),
@@ -271,11 +277,12 @@ def _refuse_unknown(part: Examples | None, section: Task) -> None:
 def _source(recipe: Recipe, index: int, task: Classify | Writing, dropped: list[Finding]) -> Examples:
     """A source's rows with labels of the target; all rows where it has none of them and a method learns from others."""
     source = recipe.sources[index]
+    assert source.data is not None
     examples = read(source.data, columns=_columns(recipe.task_of(source)), base=recipe.base)
     if isinstance(task, Writing):
         return examples
     shared = [i for i, label in enumerate(examples.labels or ()) if label in task.labels]
-    if not shared and learns_from_others(recipe):
+    if not shared and learns_from_others(recipe) and not source.teaches:
         return examples
     if not shared:
         raise RecipeError(
@@ -307,7 +314,7 @@ def learns_from_others(recipe: Recipe) -> bool:
 def _alike(recipe: Recipe, sources: Mapping[str, Examples]) -> dict[str, Examples]:
     """The sources in which a text of the test would give its answer away: not those in another language."""
     own = recipe.task.languages
-    return {s.name: sources[s.name] for s in recipe.sources if recipe.task_of(s).languages == own}
+    return {s.name: sources[s.name] for s in recipe.sources if s.data and recipe.task_of(s).languages == own}
 
 
 def _without_copies(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from transfuse.advice.candidates import TRAINED
 from transfuse.advice.planner import Planned
 from transfuse.engine.ledger import LEDGER, PLAN, Ledger, read_json
 from transfuse.errors import OutputError
@@ -22,6 +23,7 @@ from transfuse.study.progress import NOTES, Progress, Silent
 from transfuse.study.recipe import Recipe
 from transfuse.study.record import REPORT, report_of
 from transfuse.study.settings import known_methods
+from transfuse.study.teaching import teach
 from transfuse.study.workshop import Workshop, validation_rows
 
 if TYPE_CHECKING:
@@ -133,6 +135,11 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
         progress.update(say["download"].format(name=name), done / total if total else None)
 
     workshop = Workshop(recipe, data, say, pulled, keep=keep)
+    if decided is not None:
+        obey(decided, workshop)
+    workshop.taught = teach(
+        recipe, data, workshop, ledger, lambda name, share: progress.update(say["teacher"].format(name=name), share)
+    )
     if decided is None:
         progress.note(say["timing"])
         decided = decide(recipe, data, workshop, ledger)
@@ -163,8 +170,8 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
 
 def _cheap(planned: list[Planned]) -> list[Planned]:
     """What stands before the first candidate that is trained, or, where that stands first, all that are not."""
-    before = list(itertools.takewhile(lambda p: p.candidate.family != "parameter", planned))
-    return before or [p for p in planned if p.candidate.family != "parameter"]
+    before = list(itertools.takewhile(lambda p: p.candidate.family not in TRAINED, planned))
+    return before or [p for p in planned if p.candidate.family not in TRAINED]
 
 
 def _judge(data: StudyData, labels: np.ndarray, seed: int) -> Judge:

@@ -24,9 +24,12 @@ from transfuse.study.fields import (
     A_REFERENCE,
     A_SEED,
     A_SPLIT,
+    BackboneReference,
     Column,
     Count,
+    Demonstrations,
     Minutes,
+    ModelFolder,
     Reference,
     Rows,
     Section,
@@ -113,19 +116,34 @@ class _Choice:
 
 
 class Source(Section):
-    """Other data, from another task or domain, that may help."""
+    """Other data, from another task or domain, that may help; or a model that teaches."""
 
     name: str = Field(pattern=r"^[\w.-]+$", description="a name of letters, digits, '.', '_' and '-'")
-    data: Reference = Field(description=A_REFERENCE)
+    data: Reference | None = Field(None, description=A_REFERENCE)
     task: TaskOverrides | None = Field(None, description="where the source's task differs: input, label, bins, weight")
-    model: Any = Field(None, description="a fitted model (a later version)")
-    teacher: Any = Field(None, description="a backbone that teaches (a later version)")
+    model: ModelFolder | None = Field(None, description="a fitted model's folder, relative to the recipe: it teaches")
+    teacher: BackboneReference | None = Field(None, description="a backbone that is asked, and so teaches")
+    shots: Demonstrations | None = Field(
+        None, description="examples from the source's data that its teacher is shown, a whole number from 0"
+    )
 
-    @field_validator("model", "teacher")
-    @classmethod
-    def _later(cls, value: Any, info: ValidationInfo) -> None:
-        if value is not None:
-            raise wrong(f"a source's {info.field_name} comes in a later version. Expected for now: data.")
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Source:
+        if (self.data is None) + (self.teacher is None) + (self.model is None) == 3:
+            raise wrong("found no data. Expected: data, a teacher (a backbone) or a model (a fitted model's folder).")
+        if self.model is not None and (self.data or self.teacher):
+            beside = "data" if self.data else "teacher"
+            raise wrong(f"'model' stands beside '{beside}'. Expected: one of them; a fitted model needs no data.")
+        if self.shots is not None and self.teacher is None:
+            raise wrong("'shots' stands without 'teacher'. Expected: a backbone that is shown so many examples.")
+        if self.shots and self.data is None:
+            raise wrong("'shots' stands without 'data'. Expected: data that examples for the teacher are drawn from.")
+        return self
+
+    @property
+    def teaches(self) -> bool:
+        """Whether this is a teacher rather than data."""
+        return self.model is not None or self.teacher is not None
 
 
 class Method(Section):

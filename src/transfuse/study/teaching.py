@@ -1,0 +1,224 @@
+"""Teachers: models that are asked about the target's texts once, before anything is planned; what they say is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from transfuse.backbones import precision
+from transfuse.data.examples import Examples
+from transfuse.engine.jobs import TransferData
+from transfuse.engine.ledger import Ledger
+from transfuse.engine.store import Store
+from transfuse.engine.taught import Taught
+from transfuse.errors import RecipeError
+from transfuse.fitted import FittedModel, load
+from transfuse.methods.catalogue import method
+from transfuse.study.prepare import StudyData
+from transfuse.study.recipe import Recipe, Source
+from transfuse.study.workshop import Workshop
+from transfuse.tasks.classify import Classify
+
+PART = 256
+"""Texts of a part, which is kept as a whole."""
+SHARE = 1 / 3
+"""Of a study's budget, the most that its teachers may take."""
+MOST = 8192
+"""Unlabelled texts that a teacher is asked about, at most."""
+SHOTS = 8
+"""Examples that a prompted teacher is shown, where it has data."""
+TRIED = 12
+"""Texts by which a teacher is timed."""
+RECORD = "teachers"
+KEPT = 2**40
+"""Bytes of lessons in a study's folder, as good as without a limit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """A teacher, ready to answer.
+
+    Args:
+        name: of its source.
+        backbone: the reference of what it reads.
+        path: how it answers.
+        order: positions of the target's labels among its own, or None where they are the same.
+        fingerprint: of everything that decides its answers.
+    """
+
+    name: str
+    backbone: str
+    path: Any
+    order: np.ndarray | None
+    fingerprint: str
+
+    def says(self, texts: Sequence[str], arithmetic: str) -> np.ndarray:
+        """Log-probabilities of the target's labels, float32 [N, C], or written answers, object [N]."""
+        if hasattr(self.path, "answers"):
+            answers: np.ndarray = self.path.answers(texts, arithmetic)
+            return answers
+        found = np.asarray(self.path.log_probabilities(texts, arithmetic))
+        if self.order is not None:
+            found = found[:, self.order]
+            found = found - np.logaddexp.reduce(found, axis=1, keepdims=True)
+        return found.astype(np.float32)
+
+
+def teach(
+    recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger, note: Callable[[str, float], None]
+) -> dict[str, Taught]:
+    """Ask every teacher of a recipe, unless its answers are kept already.
+
+    How many texts each is asked about is decided once, by timing a few, and obeyed by every resume.
+
+    Args:
+        recipe, data, workshop, ledger: of the study.
+        note: told the name of the teacher that is asked, and the share of its texts that is done.
+
+    Raises:
+        RecipeError: a fitted model that does not know the target's labels.
+        ModelError, BackboneError: a teacher that cannot be loaded.
+    """
+    named = [(i, source) for i, source in enumerate(recipe.sources) if source.teaches]
+    if not named:
+        return {}
+    teachers = [_teacher(recipe, i, source, data, workshop) for i, source in named]
+    decided = ledger.read(RECORD) or _decided(teachers, recipe, data, len(named))
+    ledger.write(RECORD, decided)
+    store = Store(ledger.folder / RECORD, KEPT)
+    taught = {}
+    for teacher in teachers:
+        texts = _texts(data, decided[teacher.name]["texts"])
+        says = _asked(teacher, texts, decided[teacher.name]["precision"], store, note)
+        taught[teacher.name] = Taught(texts, says, teacher.path)
+        ledger.tick()
+    return taught
+
+
+def _texts(data: StudyData, most: int) -> tuple[str, ...]:
+    """The labelled texts and some of the unlabelled ones, each once; those of the labelled first."""
+    unlabelled = data.unlabelled.texts if data.unlabelled else ()
+    order = np.random.default_rng(0).permutation(len(unlabelled))[:MOST]
+    every = dict.fromkeys((*data.train.texts, *(unlabelled[i] for i in order)))
+    return tuple(every)[:most]
+
+
+def _decided(teachers: Sequence[Teacher], recipe: Recipe, data: StudyData, count: int) -> dict[str, Any]:
+    """Of each teacher, the arithmetic and the number of texts that its share of the budget has room for."""
+    out: dict[str, Any] = {}
+    for teacher in teachers:
+        texts = _texts(data, len(data.train) + MOST)
+        sample = list(texts[:TRIED])
+        arithmetic = "fp32"
+        if getattr(teacher.path, "backbone", None) is not None:
+            limit = getattr(teacher.path, "limit", data.task.max_tokens)
+            arithmetic = str(precision.choose(teacher.path.backbone, sample, limit)["precision"])
+        teacher.says(sample[:2], arithmetic)  # loads, and reads what all prompts share
+        start = time.perf_counter()
+        teacher.says(sample, arithmetic)
+        each = (time.perf_counter() - start) / len(sample)
+        room = int(recipe.budget.minutes * 60 * SHARE / count / max(each, 1e-9))
+        out[teacher.name] = {
+            "precision": arithmetic,
+            "seconds": float(f"{each:.3g}"),
+            "texts": min(len(texts), max(room, len(data.train))),
+            "offered": len(texts),
+            "backbone": teacher.backbone,
+        }
+    return out
+
+
+def _asked(
+    teacher: Teacher, texts: Sequence[str], arithmetic: str, store: Store, note: Callable[[str, float], None]
+) -> np.ndarray:
+    """What a teacher says of all texts, in parts that are kept."""
+    parts = []
+    for start in range(0, len(texts), PART):
+        part = texts[start : start + PART]
+        key = "\0".join((teacher.fingerprint, arithmetic, *part))
+        kept = store.get(key)
+        if kept is None:
+            note(teacher.name, start / len(texts))
+            kept = _as_array(teacher.says(part, arithmetic))
+            store.put(key, kept)
+        parts.append(_from_array(kept))
+    return np.concatenate(parts)
+
+
+def _as_array(says: np.ndarray) -> np.ndarray:
+    """Answers as the store takes them: numbers, or texts as bytes, each ended by a zero."""
+    if says.dtype != object:
+        return says
+    return np.frombuffer(b"".join(str(s).replace("\0", "").encode() + b"\0" for s in says), dtype=np.uint8)
+
+
+def _from_array(kept: np.ndarray) -> np.ndarray:
+    if kept.dtype != np.uint8:
+        return np.asarray(kept)
+    answers = bytes(kept).decode().split("\0")[:-1]
+    out = np.empty(len(answers), dtype=object)
+    out[:] = answers
+    return out
+
+
+def _teacher(recipe: Recipe, index: int, source: Source, data: StudyData, workshop: Workshop) -> Teacher:
+    if source.model is not None:
+        return _fitted(recipe, index, source, data)
+    assert source.teacher is not None
+    examples = data.demonstrations[source.name]
+    shots = SHOTS if source.shots is None and examples is not None else source.shots or 0
+    rows = examples if examples is not None else Examples((), ())
+    backbone = workshop.backbone(source.teacher)
+    if backbone is not None and not backbone.decoder:
+        raise RecipeError(
+            f"{recipe.at('sources', index, 'teacher')}: {source.teacher} is an encoder, and cannot be asked",
+            expected="a decoder; or a fitted model: {name: ..., model: FOLDER}",
+            remedy="Train it on the source first (`transfuse run`), then name its folder as `model`.",
+        )
+    job = method("prompt", data.task.kind).plan(data.task, backbone, TransferData(rows), recipe.seed, shots=shots)
+    path = workshop.engine(source.teacher).fit(job)
+    about = repr((path.describe(), backbone.revision if backbone is not None else source.teacher))
+    return Teacher(source.name, source.teacher, path, None, _hashed(about))
+
+
+def _fitted(recipe: Recipe, index: int, source: Source, data: StudyData) -> Teacher:
+    """A fitted model as a teacher; its labels are found by their names."""
+    folder = recipe.base / str(source.model)
+    model = load(folder)
+    reference = str(model.backbone.get("resolved", ""))
+    about = _hashed(repr(model.manifest) + _content(model.path.tensors()))
+    if not isinstance(model, FittedModel) or not isinstance(data.task, Classify):
+        if isinstance(model, FittedModel) or isinstance(data.task, Classify) or model.task.kind != data.task.kind:
+            raise RecipeError(
+                f"{recipe.at('sources', index, 'model')}: {folder} answers tasks of kind {model.task.kind}",
+                expected=f"a fitted model of kind {data.task.kind}",
+                remedy="Name another model.",
+            )
+        return Teacher(source.name, reference, model.path, None, about)
+    unknown = [label for label in data.task.labels if label not in model.labels]
+    if unknown:
+        raise RecipeError(
+            f"{recipe.at('sources', index, 'model')}: {folder} does not know the label '{unknown[0]}'; "
+            f"it knows {', '.join(model.labels[:8])}",
+            expected=f"a model of all labels of the target: {', '.join(data.task.labels[:8])}",
+            remedy="Rename the labels (`bins` or a column of the same names), or name another model.",
+        )
+    order = np.array([model.labels.index(label) for label in data.task.labels])
+    same = model.labels == data.task.labels
+    return Teacher(source.name, reference, model.path, None if same else order, about)
+
+
+def _content(tensors: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + np.ascontiguousarray(tensors[name].float().numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
