@@ -1,7 +1,8 @@
-"""The loss of foretold words through a frozen head over all of them, in bounded memory."""
+"""Losses of foretold words through a frozen head over all of them, in bounded memory."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +20,12 @@ def logits_of(network: Any, hidden: torch.Tensor) -> torch.Tensor:
     return torch.tanh(logits / cap) * cap if cap else logits
 
 
+Part = Callable[[torch.Tensor, slice], tuple[torch.Tensor, torch.Tensor]]
+"""From float32 logits [m, V] and the positions that they are of: a sum over these, and its gradient [m, V]."""
+PART = 512
+"""Positions whose logits are held at once."""
+
+
 def head_loss(
     backbone: Backbone, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, low: bool
 ) -> torch.Tensor:
@@ -31,23 +38,50 @@ def head_loss(
         weights: float [T].
         low: whether products run in bf16.
     """
+
+    def part(logits: torch.Tensor, at: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        return cross_entropy_of(logits, targets[at], weights[at])
+
+    return through_head(backbone, hidden, part, low) / weights.sum()
+
+
+def cross_entropy_of(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Σ w_i (-log p(target_i)) of logits [m, V], and its gradient [m, V]."""
+    shares = torch.log_softmax(logits, 1)
+    total = -(weights * shares.gather(1, targets[:, None])[:, 0]).sum()
+    shares = shares.exp_()
+    shares.scatter_add_(1, targets[:, None], torch.full_like(shares[:, :1], -1.0))
+    return total, shares.mul_(weights[:, None])
+
+
+def through_head(backbone: Backbone, hidden: torch.Tensor, part: Part, low: bool) -> torch.Tensor:
+    """A sum over positions of any loss of their logits, through the frozen head of the model; gradients reach states.
+
+    The gradient is made with the loss, so that the logits of `PART` positions are held at once and none is kept.
+
+    Args:
+        backbone: a decoder.
+        hidden: float [T, D], normed states.
+        part: the loss of some positions' logits, with its gradient.
+        low: whether products run in bf16.
+
+    Cost: two products of [T, D] with [D, V]; [PART, V] floats, and what ``part`` makes of them.
+    """
     network = backbone.network("fp32")
     head: nn.Module = network.get_output_embeddings()
     cap = getattr(network.config, "final_logit_softcapping", None)
     weight = backbone.network("bf16" if low else "fp32").get_output_embeddings().weight
-    apply: Any = _HeadLoss.apply
+    apply: Any = _ThroughHead.apply
     extra = getattr(network, "final_logits_bias", None)
     bias = getattr(head, "bias", None) if extra is None else extra[0]
-    total: torch.Tensor = apply(hidden, weight, bias, targets, weights, cap)
-    return total / weights.sum()
+    total: torch.Tensor = apply(hidden, weight, bias, cap, part)
+    return total
 
 
-PART = 512
-"""Positions whose logits are held at once."""
-
-
-class _HeadLoss(torch.autograd.Function):
-    """Cross-entropy through a frozen matrix; the gradient is made with the loss, so that no logits are kept."""
+class _ThroughHead(torch.autograd.Function):
+    """A loss of the logits of a frozen matrix, with the gradient of the states before it."""
 
     @staticmethod
     def forward(
@@ -55,30 +89,26 @@ class _HeadLoss(torch.autograd.Function):
         hidden: torch.Tensor,
         weight: torch.Tensor,
         bias: torch.Tensor | None,
-        targets: torch.Tensor,
-        weights: torch.Tensor,
         cap: float | None,
+        part: Part,
     ) -> torch.Tensor:
-        """The weighted sum over positions."""
+        """The sum over positions."""
         gradient = torch.empty_like(hidden)
         total = torch.zeros((), device=hidden.device)
         for start in range(0, len(hidden), PART):
-            part = slice(start, start + PART)
-            logits = nn.functional.linear(hidden[part].to(weight.dtype), weight).float()
+            at = slice(start, start + PART)
+            logits = nn.functional.linear(hidden[at].to(weight.dtype), weight).float()
             if bias is not None:
                 logits = logits + bias
             slope = None
             if cap:
                 bent = torch.tanh(logits / cap)
                 logits, slope = bent * cap, 1 - bent.square()
-            shares = torch.log_softmax(logits, 1)
-            total = total - (weights[part] * shares.gather(1, targets[part, None])[:, 0]).sum()
-            shares = shares.exp_()
-            shares.scatter_add_(1, targets[part, None], torch.full_like(shares[:, :1], -1.0))
-            shares.mul_(weights[part, None])
+            sum_here, slopes = part(logits, at)
+            total = total + sum_here
             if slope is not None:
-                shares.mul_(slope)
-            gradient[part] = (shares.to(weight.dtype) @ weight).to(hidden.dtype)
+                slopes.mul_(slope)
+            gradient[at] = (slopes.to(weight.dtype) @ weight).to(hidden.dtype)
         context.save_for_backward(gradient)
         return total
 
@@ -86,4 +116,4 @@ class _HeadLoss(torch.autograd.Function):
     def backward(context: Any, *outer: torch.Tensor) -> Any:
         """The kept gradient, scaled."""
         (gradient,) = context.saved_tensors
-        return gradient * outer[0], None, None, None, None, None
+        return gradient * outer[0], None, None, None, None
