@@ -177,4 +177,4 @@ def test_a_method_of_labels_is_refused_with_a_reason():
         method("probe", "translate")
     with pytest.raises(RecipeError, match="gives text and does not suit tasks of kind 'classify'"):
         method("lookup")
-    assert set(METHODS) & set(WRITING) == {"prompt", "finetune", "lora", "dora", "dsir", "soup", "ties"}
+    assert set(METHODS) & set(WRITING) == {"prompt", "finetune", "lora", "dora", "dsir", "soup", "ties", "distill"}

@@ -38,6 +38,7 @@ AUTO_WRITING: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("prompt", {"shots": 8}, ""),
     ("prompt", {"shots": 8, "choose": "similar"}, ""),
     ("span", {}, ""),
+    ("distill", {}, "teacher"),
     ("lora", {}, ""),
     ("finetune", {}, ""),
 )

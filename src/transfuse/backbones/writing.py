@@ -121,15 +121,21 @@ class Writer:
                 out[i, 1] = len(self.tokenizer.decode(tail, skip_special_tokens=True).encode())
         lengths = np.array([len(a) + len(b) for a, b in zip(heads, tails, strict=True)], dtype=np.int64)
         for chosen in batches(lengths, BATCH_TOKENS // 4, MOST_ROWS):
-            found = self._foretold([heads[i] for i in chosen], [tails[i] for i in chosen])
+            found = self.foretold([heads[i] for i in chosen], [tails[i] for i in chosen])
             for i, logits in zip(chosen, found, strict=True):
                 shares = torch.log_softmax(logits, -1)
                 targets = torch.tensor(tails[i], device=shares.device)
                 out[i, 0] = -float(shares.gather(1, targets[:, None]).double().sum()) / np.log(2)
         return out
 
-    def _foretold(self, heads: Sequence[list[int]], tails: Sequence[list[int]]) -> Iterator[torch.Tensor]:
-        """For each request and answer the logits [tokens, V] of the answer's tokens, each from those before it."""
+    @torch.no_grad()
+    def foretold(self, heads: Sequence[list[int]], tails: Sequence[list[int]]) -> Iterator[torch.Tensor]:
+        """For each request and answer the logits [tokens, V] of the answer's tokens, each from those before it.
+
+        Args:
+            heads: token ids of the requests.
+            tails: of the answers, not empty.
+        """
         device = self.backbone.device
         if isinstance(self.backbone, EncoderDecoder):
             ids, mask = (x.to(device) for x in pad(heads, self._filler))

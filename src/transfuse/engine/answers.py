@@ -79,6 +79,33 @@ class Ask:
 
 
 @dataclasses.dataclass(frozen=True)
+class Lessons:
+    """A teacher that is read token by token at known answers.
+
+    Args:
+        path: how it answers (a `WriterPath`).
+        about: what decides its answers.
+        pairs: all that anyone may learn from.
+        folder: where what it says is kept.
+        precision: that it is read in.
+        alpha: its share in the loss of each token.
+        temperature: that both sides' logits are divided by.
+        beta: which divergence, see `divergences.divergence`.
+        k: likeliest tokens that are kept, with the sum of the others.
+    """
+
+    path: Any
+    about: str
+    pairs: Pairs
+    folder: str
+    precision: str
+    alpha: float
+    temperature: float
+    beta: float
+    k: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Write:
     """Gradient steps on the upper layers, over the cached prefix, by the loss of the answers alone.
 
@@ -91,6 +118,7 @@ class Write:
         blend: how far the layers go from where the stage began (0) to where it ended (1).
         held: rows that are not learnt from, whose loss says when to stop, or None.
         patience: epochs without a lower loss of these that are borne.
+        lessons: a teacher that is learnt from beside the answers, or None.
     """
 
     parts: tuple[tuple[Pairs, Form], ...]
@@ -101,3 +129,21 @@ class Write:
     blend: float = 1.0
     held: tuple[Pairs, Form] | None = None
     patience: int = 0
+    lessons: Lessons | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Explore:
+    """The student writes, and its teacher says of each token what it would have foretold (on-policy distillation).
+
+    Args:
+        requests: that it writes answers to.
+        decoding: how it draws them.
+        write: how it learns in each round; its parts are what was written.
+        rounds: each writes anew.
+    """
+
+    requests: tuple[str, ...]
+    decoding: Decoding
+    write: Write
+    rounds: int

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.backbones.tokens import States
-from transfuse.engine.answers import Ask, Recall, Write
+from transfuse.engine.answers import Ask, Explore, Recall, Write
 from transfuse.engine.branch import Branch, blended, go_back, grow, merge, put_aside, weights
 from transfuse.engine.jobs import (
     Aside,
@@ -31,7 +31,7 @@ from transfuse.engine.jobs import (
     Stage,
     Train,
 )
-from transfuse.engine.learners import asked, marked, marking, writing
+from transfuse.engine.learners import asked, marked, marking, writing, written
 from transfuse.engine.live import Before, live
 from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo
 from transfuse.engine.meta import reptile
@@ -133,6 +133,9 @@ class Engine:
                     branch.weighed = stage.source, counted
             elif isinstance(stage, Repeat):
                 self._repeat(stage, branch, seed)
+            elif isinstance(stage, Explore):
+                for turn in range(stage.rounds):
+                    self._run([(written(stage, branch, self._trunk, seed + turn), branch, seed + turn)])
             elif isinstance(stage, Retrieve):
                 branch.path = self._retrieve(stage, branch)
             elif isinstance(stage, Ask):

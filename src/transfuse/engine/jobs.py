@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.data.examples import Examples
-from transfuse.engine.answers import Ask, Recall, Write
+from transfuse.engine.answers import Ask, Explore, Recall, Write
 from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.taught import Taught
 from transfuse.engine.terms import Term
@@ -346,6 +346,7 @@ Stage = (
     | Recall
     | Ask
     | Write
+    | Explore
     | Mark
     | Answer
 )

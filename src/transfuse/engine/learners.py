@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
-from transfuse.engine.answers import Ask, Pairs, Write
+from transfuse.engine.answers import Ask, Explore, Pairs, Write
 from transfuse.engine.branch import Branch, grow
 from transfuse.engine.jobs import Rows
+from transfuse.engine.lessons import foretold
 from transfuse.engine.spans import Answer, Mark, Spans
 from transfuse.engine.training import Pupil
 from transfuse.engine.trunk import Trunk
@@ -23,6 +26,10 @@ def writing(stage: Write, branch: Branch, trunk: Trunk, seed: int) -> Pupil:
     branch.layer = trunk.backbone.layers
     segment = grow(branch, trunk.backbone, stage.layers, stage.adapter, seed, states=True)
     answers = Answers.of(stage.parts, trunk.backbone, trunk.limit, stage.limit)
+    if stage.lessons is not None:
+        ((_, form),) = stage.parts
+        taught = foretold(stage.lessons, answers, form, trunk.backbone, trunk.limit, stage.limit)
+        answers = dataclasses.replace(answers, taught=taught)
     states = trunk.states_of(answers.inputs, branch.cut)
     held = None
     if stage.held is not None:
@@ -46,6 +53,20 @@ def asked(stage: Ask, branch: Branch, trunk: Trunk) -> WriterPath:
         shots=stage.shots,
         spread=stage.spread,
     )
+
+
+def written(stage: Explore, branch: Branch, trunk: Trunk, seed: int) -> Write:
+    """What a round of on-policy distillation learns: answers that the student has drawn, as its teacher sees them."""
+    ((_, form),) = stage.write.parts
+    decoding = dataclasses.replace(stage.decoding, seed=seed)
+    path = asked(Ask(form, decoding), branch, trunk)
+    answers = path.write(stage.requests, trunk.precision).texts
+    kept = [i for i, answer in enumerate(answers) if answer.strip()]
+    own = tuple(stage.requests[i] for i in kept), tuple(answers[i] for i in kept)
+    pairs = Pairs(*own, np.ones(len(kept)), np.zeros(len(kept), dtype=bool))
+    assert stage.write.lessons is not None
+    lessons = dataclasses.replace(stage.write.lessons, pairs=pairs)
+    return dataclasses.replace(stage.write, parts=((pairs, form),), lessons=lessons)
 
 
 def marking(stage: Mark, branch: Branch, trunk: Trunk, seed: int) -> Pupil:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from transfuse.data.examples import Examples
+
 
 @dataclasses.dataclass(frozen=True)
 class Taught:
@@ -18,11 +20,19 @@ class Taught:
         texts: N texts, each once.
         says: log-probabilities of the task's labels, float32 [N, C]; or written answers, object [N].
         path: how the teacher itself answers; None where several speak as one.
+        known: all labelled rows that anyone may learn from, where the teacher can be read token by token.
+        about: what decides its answers.
+        folder: where what it says is kept.
+        precision: that it is read in.
     """
 
     texts: tuple[str, ...]
     says: np.ndarray
     path: Any = None
+    known: Examples | None = None
+    about: str = ""
+    folder: str = ""
+    precision: str = "fp32"
 
     @functools.cached_property
     def _place(self) -> dict[str, int]:

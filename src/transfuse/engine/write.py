@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,10 @@ from transfuse.backbones.head_loss import head_loss
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.tokens import States, batches
 from transfuse.engine.answers import Pairs
+from transfuse.engine.soft_head import soft_head_loss
+
+if TYPE_CHECKING:
+    from transfuse.engine.lessons import Foretold
 
 MICRO_TOKENS = 4096
 """Padded tokens of which a step computes gradients at once; a larger batch is accumulated."""
@@ -28,6 +33,7 @@ class Answers:
         weights: float64 [N].
         inputs: N rows, what the backbone reads to foretell them.
         ahead: how many places before a token the state stands that foretells it.
+        taught: what a teacher foretells at every token of the answers, or None.
     """
 
     tokens: Sequence[Sequence[int]]
@@ -35,6 +41,7 @@ class Answers:
     weights: np.ndarray
     inputs: Sequence[Sequence[int]]
     ahead: int
+    taught: Foretold | None = None
 
     @staticmethod
     def of(parts: Sequence[tuple[Pairs, Form]], backbone: Backbone, limit: int, most: int) -> Answers:
@@ -88,7 +95,21 @@ class Answers:
             hidden.flatten(0, 1)[torch.from_numpy(where[0] * hidden.shape[1] + where[1]).to(device)]
         )
         counted = torch.from_numpy(weights).float().to(device)
-        return head_loss(backbone, picked, torch.from_numpy(targets).to(device), counted, low)
+        aims = torch.from_numpy(targets).to(device)
+        if self.taught is None:
+            return head_loss(backbone, picked, aims, counted, low)
+        how = self.taught.lessons
+        return soft_head_loss(
+            backbone,
+            picked,
+            self.taught.of(chosen, device),
+            counted,
+            low,
+            temperature=how.temperature,
+            beta=how.beta,
+            targets=aims,
+            alpha=how.alpha,
+        )
 
     def _targets(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Places [2, M] of the states that foretell each answer token, these tokens [M], and their weights [M]."""

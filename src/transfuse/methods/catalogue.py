@@ -69,6 +69,7 @@ WRITING = {
     "soup": "transfuse.methods.merging.pairs:soup",
     "ties": "transfuse.methods.merging.pairs:ties",
     "span": "transfuse.methods.parameter.spans:AnswerSpans",
+    "distill": "transfuse.methods.distillation.answers:AnswerDistillation",
 }
 """The same for tasks whose answer is text."""
 

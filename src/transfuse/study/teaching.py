@@ -18,10 +18,11 @@ from transfuse.engine.store import Store
 from transfuse.engine.taught import Taught
 from transfuse.errors import RecipeError
 from transfuse.fitted import FittedModel, load
+from transfuse.fitted.writer import WriterPath
 from transfuse.methods.catalogue import method
 from transfuse.study.prepare import StudyData
 from transfuse.study.recipe import Recipe, Source
-from transfuse.study.workshop import Workshop
+from transfuse.study.workshop import Workshop, validation_rows
 from transfuse.tasks.classify import Classify
 
 PART = 256
@@ -93,19 +94,28 @@ def teach(
     store = Store(ledger.folder / RECORD, KEPT)
     taught = {}
     for teacher in teachers:
+        arithmetic = decided[teacher.name]["precision"]
         texts = _texts(data, decided[teacher.name]["texts"])
-        says = _asked(teacher, texts, decided[teacher.name]["precision"], store, note)
-        taught[teacher.name] = Taught(texts, says, teacher.path)
+        says = _asked(teacher, texts, arithmetic, store, note)
+        known = data.train if isinstance(teacher.path, WriterPath) else None
+        place = str(ledger.folder / RECORD)
+        taught[teacher.name] = Taught(texts, says, teacher.path, known, teacher.fingerprint, place, arithmetic)
         ledger.tick()
     return taught
 
 
+def _own(data: StudyData) -> tuple[str, ...]:
+    """What a teacher is asked about in any case: the labelled texts; where answers are written, those validated."""
+    if isinstance(data.task, Classify):
+        return tuple(dict.fromkeys(data.train.texts))
+    return tuple(dict.fromkeys(data.train.texts[i] for i in validation_rows(data)))
+
+
 def _texts(data: StudyData, most: int) -> tuple[str, ...]:
-    """The labelled texts and some of the unlabelled ones, each once; those of the labelled first."""
+    """These, and some of the unlabelled texts, each once."""
     unlabelled = data.unlabelled.texts if data.unlabelled else ()
     order = np.random.default_rng(0).permutation(len(unlabelled))[:MOST]
-    every = dict.fromkeys((*data.train.texts, *(unlabelled[i] for i in order)))
-    return tuple(every)[:most]
+    return tuple(dict.fromkeys((*_own(data), *(unlabelled[i] for i in order))))[:most]
 
 
 def _decided(teachers: Sequence[Teacher], recipe: Recipe, data: StudyData, count: int) -> dict[str, Any]:
@@ -126,7 +136,7 @@ def _decided(teachers: Sequence[Teacher], recipe: Recipe, data: StudyData, count
         out[teacher.name] = {
             "precision": arithmetic,
             "seconds": float(f"{each:.3g}"),
-            "texts": min(len(texts), max(room, len(data.train))),
+            "texts": min(len(texts), max(room, len(_own(data)))),
             "offered": len(texts),
             "backbone": teacher.backbone,
         }

@@ -66,7 +66,7 @@ class Distillation:
             finetune: as in `Finetune`.
         """
         assert backbone is not None
-        _refuse(temperature, alpha, beta)
+        refuse(temperature, alpha, beta)
         plain = dataclasses.replace(data, sources={}, related={}, teachers={})
         if not data.teachers:
             return Finetune().plan(task, backbone, plain, seed, **finetune)
@@ -86,7 +86,12 @@ class Distillation:
         return dataclasses.replace(job, stages=tuple(_softened(stage, taught, labelled, soft) for stage in job.stages))
 
 
-def _refuse(temperature: float, alpha: float, beta: float) -> None:
+def refuse(temperature: float, alpha: float, beta: float) -> None:
+    """Refuse settings that mean nothing.
+
+    Raises:
+        RecipeError: which one, and what it takes.
+    """
     if temperature <= 0:
         raise RecipeError(f"distill.temperature: {temperature}", expected="above 0", remedy="2 is a good start.")
     for name, value in (("alpha", alpha), ("beta", beta)):

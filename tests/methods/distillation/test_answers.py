@@ -1,0 +1,137 @@
+"""Students that write, of teachers that do."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import toy
+
+from transfuse.engine.answers import Explore, Write
+from transfuse.engine.fit import Engine
+from transfuse.engine.jobs import TransferData
+from transfuse.engine.learners import writing
+from transfuse.engine.lessons import same_tokens
+from transfuse.engine.taught import Taught
+from transfuse.engine.trunk import Trunk
+from transfuse.errors import RecipeError
+from transfuse.methods.catalogue import method
+from transfuse.tasks.writing import Writing
+
+TASK = Writing("generate", template="{text} =", max_new_tokens=12)
+MANY, FEW, TEST = toy.examples(60, seed=1), toy.examples(8, seed=3), toy.examples(30, seed=2)
+QUICK = {"learning_rate": 5e-3, "epochs": 8, "train_layers": "all"}
+
+
+def engine():
+    return Engine(Trunk(toy.backbone("taught"), "fp32", 64), 0)
+
+
+def fitted(name, target, **more):
+    data = TransferData(target, **more.pop("data", {}))
+    return engine().fit(method(name, "generate").plan(TASK, toy.backbone("taught"), data, 0, **{**QUICK, **more}))
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    """A model that has seen many answers."""
+    return fitted("finetune", MANY)
+
+
+def taught(path, known, folder, texts=(), answers=()):
+    says = np.empty(len(answers), dtype=object)
+    says[:] = list(answers)
+    return {"t": Taught(tuple(texts), says, path, known, "a teacher", str(folder))}
+
+
+def bits(path):
+    return path.bits(TEST.texts, TEST.labels)[:, 0].mean()
+
+
+def test_the_student_comes_to_say_what_its_teacher_says(tmp_path):
+    """Of a teacher that is in doubt: labels alone make a student surer of the same answers than its teacher is."""
+    doubting = fitted("finetune", MANY, epochs=1)
+    told = {"teachers": taught(doubting, MANY, tmp_path)}
+    alone = fitted("finetune", MANY)
+    soft = fitted("distill", MANY, alpha=1.0, temperature=1.0, data=told)
+    apart = [
+        np.abs(one.bits(MANY.texts, MANY.labels) - doubting.bits(MANY.texts, MANY.labels)).mean()
+        for one in (soft, alone)
+    ]
+    assert apart[0] < 0.5 * apart[1]
+
+
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn(tmp_path):
+    """The loss of the first step, at every temperature: the teacher's weights are the student's."""
+    own = (
+        fitted("prompt", FEW, shots=0, learning_rate=None)
+        if False
+        else engine().fit(
+            method("prompt", "generate").plan(TASK, toy.backbone("taught"), TransferData(FEW), 0, shots=0)
+        )
+    )
+    for temperature in (1.0, 2.0, 3.0):
+        data = TransferData(FEW, teachers=taught(own, FEW, tmp_path))
+        plan = method("distill", "generate").plan(
+            TASK, toy.backbone("taught"), data, 0, alpha=1.0, temperature=temperature, k=5, train_layers="all"
+        )
+        stage = next(s for s in plan.stages if isinstance(s, Write))
+        run = engine()
+        pupil = writing(stage, run._begun(dataclasses.replace(plan, shared=0)), run._trunk, 0)
+        rows = np.arange(len(FEW))
+        hidden = pupil.segment(*pupil.states.batch(rows))
+        loss = pupil.answers.loss(run._trunk.backbone, hidden, rows, False)
+        assert abs(loss.item()) < 1e-6
+
+
+def test_what_the_teacher_writes_teaches_requests_without_an_answer(teacher, tmp_path):
+    texts = MANY.texts
+    lessons = taught(teacher, FEW, tmp_path, texts, teacher.answers(texts))
+    alone = fitted("finetune", FEW, epochs=1)
+    found = fitted(
+        "distill",
+        FEW,
+        epochs=1,
+        source_epochs=6,
+        alpha=0.0,
+        data={"teachers": lessons, "unlabelled": MANY.unlabelled()},
+    )
+    right = [
+        np.mean([a == b for a, b in zip(one.answers(TEST.texts), TEST.labels, strict=True)]) for one in (found, alone)
+    ]
+    assert right[0] > right[1] + 0.2
+
+
+def test_the_student_learns_from_what_it_writes_itself(teacher, tmp_path):
+    data = {"teachers": taught(teacher, FEW, tmp_path), "unlabelled": MANY.unlabelled()}
+    plain, own = (fitted("distill", FEW, epochs=1, own_rounds=rounds, data=data) for rounds in (0, 4))
+    assert bits(own) < bits(plain)
+    plan = method("distill", "generate").plan(
+        TASK, toy.backbone("taught"), TransferData(FEW, **data), 0, own_rounds=2, own_requests=5
+    )
+    (explore,) = (s for s in plan.stages if isinstance(s, Explore))
+    assert len(explore.requests) == 5
+    assert (explore.write.lessons.beta, explore.write.lessons.alpha) == (1.0, 1.0)
+
+
+def test_a_teacher_is_asked_once_for_all_folds(teacher, tmp_path, monkeypatch):
+    from transfuse.engine import lessons
+
+    calls = []
+    real = lessons._asked
+    monkeypatch.setattr(lessons, "_asked", lambda *given: calls.append(1) or real(*given))
+    for fold in (MANY.take(range(30)), MANY.take(range(20, 60))):
+        fitted("distill", fold, epochs=1, data={"teachers": taught(teacher, MANY, tmp_path)})
+    assert len(calls) == 1
+
+
+def test_a_teacher_of_other_tokens_can_only_write():
+    known = SimpleNamespace(get_vocab=lambda: {"a": 0})
+    teacher = SimpleNamespace(backbone=SimpleNamespace(tokenizer=known, reference="big"))
+    with pytest.raises(RecipeError, match=r"and its teacher big have different tokens[\s\S]*Set `alpha: 0`"):
+        same_tokens(teacher, toy.backbone("taught"))
+
+
+def test_without_a_teacher_it_is_fine_tuning():
+    a, b = (fitted(name, FEW).bits(TEST.texts, TEST.labels) for name in ("distill", "finetune"))
+    np.testing.assert_array_equal(a, b)
