@@ -25,7 +25,7 @@ def modules_after(statement: str) -> set[str]:
 
 
 def test_the_exported_names_are_these():
-    names = ["Embedder", "Recipe", "TransferClassifier", "__version__", "errors", "load", "run"]
+    names = ["Embedder", "Recipe", "TransferClassifier", "__version__", "errors", "load", "run", "shrink"]
     assert sorted(transfuse.__all__) == names
     assert dir(transfuse) == sorted(transfuse.__all__)
     assert set(transfuse._PUBLIC) | {"__version__"} == set(transfuse.__all__)
@@ -37,7 +37,7 @@ def test_every_exported_name_exists(name):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(AttributeError, match=r"no attribute 'nonsense'; it has Embedder, Recipe, .*, run"):
+    with pytest.raises(AttributeError, match=r"no attribute 'nonsense'; it has Embedder, Recipe, .*, shrink"):
         _ = transfuse.nonsense
 
 

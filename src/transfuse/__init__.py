@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transfuse import errors as errors
     from transfuse.fitted import Embedder as Embedder
     from transfuse.fitted import load as load
+    from transfuse.fitted.shrinking import shrink as shrink
     from transfuse.study.estimator import TransferClassifier as TransferClassifier
     from transfuse.study.recipe import Recipe as Recipe
     from transfuse.study.run import run as run
@@ -32,7 +33,7 @@ os.environ.setdefault("LRU_CACHE_CAPACITY", "128")
 
 __version__ = "0.1.0"
 
-__all__ = ["Embedder", "Recipe", "TransferClassifier", "__version__", "errors", "load", "run"]
+__all__ = ["Embedder", "Recipe", "TransferClassifier", "__version__", "errors", "load", "run", "shrink"]
 
 # Public name -> where it lives: "module:attribute", or a module alone.
 _PUBLIC = {
@@ -42,6 +43,7 @@ _PUBLIC = {
     "errors": "transfuse.errors",
     "load": "transfuse.fitted:load",
     "run": "transfuse.study.run:run",
+    "shrink": "transfuse.fitted.shrinking:shrink",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import transfuse
-from transfuse.cli import assets, check, evaluate, predict, rank, run
+from transfuse.cli import assets, check, evaluate, predict, rank, run, shrink
 
 HELP = """Transfer learning with language models: compare, measure, choose, ship.
 
@@ -45,4 +45,5 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("check")(check.check)
 app.command("rank")(rank.rank)
+app.command("shrink")(shrink.shrink)
 app.add_typer(assets.app, name="assets")

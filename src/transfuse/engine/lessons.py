@@ -87,12 +87,12 @@ def _asked(
     lengths = np.array([len(every.tokens[i]) for i in rows], dtype=np.int64)
     for chosen in batches(lengths, ASKED_TOKENS):
         cut = [(list(every.tokens[rows[i]]), int(every.starts[rows[i]])) for i in chosen]
-        logits = writer.foretold([row[:start] for row, start in cut], [row[start:] for row, start in cut])
-        for i, one in zip(chosen, logits, strict=True):
+        said = writer.foretold([row[:start] for row, start in cut], [row[start:] for row, start in cut])
+        for i, one in zip(chosen, said, strict=True):
             found[int(i)] = TopK.of(one, lessons.k, temperatures).part(slice(None), torch.device("cpu"))
     ordered = [found[i] for i in range(len(rows))]
-    ids, logits = torch.cat([one.ids for one in ordered]), torch.cat([one.logits for one in ordered])
-    return dataclasses.replace(ordered[0], ids=ids, logits=logits, rest=torch.cat([one.rest for one in ordered]))
+    ids, likely = torch.cat([one.ids for one in ordered]), torch.cat([one.logits for one in ordered])
+    return dataclasses.replace(ordered[0], ids=ids, logits=likely, rest=torch.cat([one.rest for one in ordered]))
 
 
 def same_tokens(path: WriterPath, backbone: Backbone) -> None:
