@@ -56,7 +56,7 @@ def test_ends_grow_and_the_last_is_the_texts(kind, text):
 @pytest.mark.parametrize("text", SEEN)
 def test_offsets_agree_with_bytes_where_they_say_anything(kind, text, monkeypatch):
     exact = ends(kind, text)
-    monkeypatch.setattr(module, "_walked", lambda pieces, data: None)
+    monkeypatch.setattr(module, "_walked", lambda *_: None)
     if not text:
         return
     counted = ends(kind, text)
@@ -74,6 +74,14 @@ def test_a_row_that_was_cut_off_and_one_without_special_tokens(kind):
     ids = tokenizer(TEXTS[0])["input_ids"]
     assert byte_ends(tokenizer, TEXTS[0], ids[:5]).tolist() == whole[:5].tolist()
     assert byte_ends(tokenizer, TEXTS[0], ids[1:-1]).tolist() == whole[1:-1].tolist()
+
+
+@pytest.mark.parametrize("kind", ["bytes", "wordpiece"])
+def test_a_text_that_holds_the_name_of_a_special_token(kind):
+    """``<s> the </s> dog </s>``, of which the first and the last stand around the text."""
+    text = "The</s> dog" if kind == "wordpiece" else "the</s> dog"
+    assert ends(kind, text)[[0, 1, 2, -2, -1]].tolist() == [0, 3, 7, 11, 12]
+    assert ends(kind, f"</s>{text}")[[0, 1, 2, 3, -2, -1]].tolist() == [0, 4, 7, 11, 15, 16]
 
 
 @pytest.mark.parametrize("kind", KINDS)

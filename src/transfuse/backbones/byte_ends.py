@@ -38,12 +38,10 @@ def byte_ends(tokenizer: Any, text: str, ids: Sequence[int]) -> np.ndarray:
     """
     marks, pieces = _marks(tokenizer), token_bytes(tokenizer, ids)
     if all(piece is not None or token in marks for piece, token in zip(pieces, ids, strict=True)):
-        walked = _walked(pieces, text.encode())
+        names = [name.encode() for name in tokenizer.convert_ids_to_tokens(list(ids))]
+        walked = _walked(pieces, names, text.encode())
         if walked is not None:
             return walked
-    lead = next((at for at, token in enumerate(ids) if token not in marks), len(ids))
-    trail = next((at for at, token in enumerate(reversed(ids)) if token not in marks), 0)
-    inner = list(ids[lead : len(ids) - trail])
     if not tokenizer.is_fast:
         raise BackboneError(
             "a tokenizer written in Python, which knows no offsets, whose tokens are not the text's bytes",
@@ -51,16 +49,27 @@ def byte_ends(tokenizer: Any, text: str, ids: Sequence[int]) -> np.ndarray:
             remedy="Convert the tokenizer, or learn from a teacher with the student's own tokens.",
         )
     given = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    if list(given["input_ids"][: len(inner)]) != inner:
+    lead, stop = _stretch(list(ids), list(given["input_ids"]), marks, text)
+    middle = _by_offsets(given["offset_mapping"][: stop - lead], text)
+    behind = np.full(len(ids) - stop, len(text.encode()) + 1, dtype=np.int64)
+    found: np.ndarray = np.concatenate([np.zeros(lead, np.int64), middle, behind])
+    return found
+
+
+def _stretch(ids: list[int], own: list[int], marks: set[int], text: str) -> tuple[int, int]:
+    """Where in a row the text's own tokens begin and end; of a row that was cut off, those that are left of them."""
+    lead = next((at for at, token in enumerate(ids) if token not in marks), len(ids))
+    whole = [at for at in range(lead + 1) if ids[at : at + len(own)] == own]  # special tokens may be the text's own
+    if whole:
+        return whole[-1], whole[-1] + len(own)
+    stop = len(ids) - next((at for at, token in enumerate(reversed(ids)) if token not in marks), 0)
+    if own[: stop - lead] != ids[lead:stop]:
         raise BackboneError(
             f"tokens that are not those of the text '{text[:40]}'",
             expected="the text's own tokens, between special ones at most",
             remedy="Give the text of these tokens alone, without what stood before it.",
         )
-    middle = _by_offsets(given["offset_mapping"][: len(inner)], text)
-    behind = len(text.encode()) + 1
-    found: np.ndarray = np.concatenate([np.zeros(lead, np.int64), middle, np.full(trail, behind, np.int64)])
-    return found
+    return lead, stop
 
 
 def _marks(tokenizer: Any) -> set[int]:
@@ -70,10 +79,15 @@ def _marks(tokenizer: Any) -> set[int]:
     return set(tokenizer.all_special_ids) - (set() if unknown in others else {unknown})
 
 
-def _walked(pieces: Sequence[bytes | None], data: bytes) -> np.ndarray | None:
-    """The ends of pieces that are the text's bytes one after another; None where they are not."""
+def _walked(pieces: Sequence[bytes | None], names: Sequence[bytes], data: bytes) -> np.ndarray | None:
+    """The ends of pieces that are the text's bytes one after another; None where they are not.
+
+    A special token stands for no bytes, unless the text holds its name.
+    """
     ends, at = [], 0
     for place, piece in enumerate(pieces):
+        if piece is None and at < len(data) and data.startswith(names[place], at):
+            piece = names[place]
         if piece is None:
             behind = at == len(data) and (at > 0 or place == len(pieces) - 1)
             ends.append(at + 1 if behind else at)
