@@ -67,6 +67,10 @@ def test_offsets_agree_with_bytes_where_they_say_anything(kind, text, monkeypatc
     assert not set(inside.tolist()) & set(edges.tolist())  # what is not known is inside a character
 
 
+def test_a_token_of_no_characters_has_no_end_and_spoils_no_other():
+    assert module._by_offsets([(0, 2), (0, 0), (2, 3), (3, 4), (3, 4)], "ab今é").tolist() == [2, INSIDE, 5, INSIDE, 7]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_that_was_cut_off_and_one_without_special_tokens(kind):
     whole = ends(kind, TEXTS[0])

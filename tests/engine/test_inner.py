@@ -107,12 +107,13 @@ def test_relations_by_hand():
 
 
 def test_relations_need_neither_equal_heads_nor_widths_and_bear_a_turn():
-    teacher = vectors(0, heads=4, width=6)
+    teacher = vectors(0, heads=4, width=6).requires_grad_()
     turn = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64))[0]
     assert relation_loss(teacher @ turn, teacher, MASK, 4).item() == pytest.approx(0, abs=1e-12)
     student = vectors(1, heads=2, width=4).requires_grad_()
     loss = relation_loss(student, teacher, MASK, 8)
     loss.backward()
+    assert teacher.grad is None
     assert math.isfinite(loss.item())
     assert student.grad[1, :, 3:].abs().max() == 0
     assert torch.autograd.gradcheck(lambda s: relation_loss(s, teacher, MASK, 4), student)
@@ -151,7 +152,10 @@ def test_equal_attention_costs_nothing_and_other_attention_by_hand(causal):
 
 def test_attention_learns_and_does_not_see_padding():
     query, key = vectors(0).requires_grad_(), vectors(1).requires_grad_()
-    attention_loss((query, key), (vectors(2), vectors(3)), MASK, causal=True).backward()
+    teacher = (vectors(2).requires_grad_(), vectors(3).requires_grad_())
+    attention_loss((query, key), teacher, MASK, causal=True).backward()
+    assert teacher[0].grad is None
+    assert teacher[1].grad is None
     for one in (query, key):
         assert one.grad[1, :, 3:].abs().max() == 0
         assert one.grad[0].abs().max() > 0
