@@ -91,6 +91,12 @@ def test_other_settings_find_nothing(tmp_path):
     assert opened(tmp_path, key=fingerprint("teacher at 2", "form", ["a", "b"], 4)).missing()
 
 
+def test_parts_of_another_size_are_never_taken_for_each_other(tmp_path):
+    filled(tmp_path)
+    coarse = opened(tmp_path, part_tokens=100)
+    assert [list(part.rows) for part in coarse.missing()] == [list(range(6))]
+
+
 def test_a_fingerprint_depends_on_everything():
     given = ("teacher", "form", [[1, 2], [3]], 64, (1.0, 2.0))
     others = [

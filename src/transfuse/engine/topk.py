@@ -24,8 +24,8 @@ class TopK:
     what the teacher gives each kept token and the tail at T. One tail's mass from T = 1 would not do: flattening
     spreads it over the vocabulary, and at T = 2 a student equal to its teacher would be sent away from it.
 
-    The logits stay in float32: what equals its teacher then costs exactly 0. In float16 a token of logit 20 is off by
-    up to .008, and that is learnt.
+    The logits stay in float32: what equals its teacher then costs exactly 0. In float16 a student equal to its teacher
+    has 5e-6 nat to learn (smollm2-135m-instruct, T = 1), and half the bytes.
 
     Args:
         ids: int64 [M, k].
@@ -115,7 +115,8 @@ def topk_loss(
     that neither a tail near 0 nor one near 1 loses its digits.
 
     Never above `divergences.soft_loss` of all logits, since merging outcomes loses what tells them apart (data
-    processing): what the student says within the tail is free.
+    processing): what the student says within the tail is free. A high T makes most of everything tail: of k = 64 and
+    smollm2-135m-instruct it is .15 at T = 1, .77 at 2 and .97 at 4, where little is left to learn.
 
     Args:
         student: float [M, V], of at least the teacher's columns; those beyond are not looked at.
