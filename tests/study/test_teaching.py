@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
 import transfuse
 from transfuse.errors import RecipeError
+from transfuse.report.html import page_of
 from transfuse.study import teaching
 from transfuse.study.prepare import prepare
 from transfuse.study.recipe import Recipe
@@ -64,7 +67,7 @@ def test_a_decoder_is_asked_with_examples_of_its_own_data(recipe, tmp_path):
     found = {c["id"]: c for c in study.report["candidates"]}
     assert found["distill@enc+big"]["status"] == "done"
     assert found["teacher+big"]["backbone"] == "dec"
-    assert [p["name"] for p in study.report["data"]["parts"]] if "parts" in study.report["data"] else True
+    assert "big" in [part["name"] for part in study.report["data"]["parts"]]
 
 
 def test_an_encoder_cannot_be_asked(recipe, tmp_path):
@@ -117,3 +120,25 @@ def test_a_teacher_is_asked_about_what_a_third_of_the_budget_has_room_for(recipe
 
     decided = teaching._decided([Slow()], asked, data, 1)["old"]
     assert len(data.train) <= decided["texts"] <= 50 < decided["offered"]
+
+
+def test_the_report_shows_the_teacher_beside_its_student(recipe, knowing, tmp_path, monkeypatch):
+    run = importlib.import_module("transfuse.study.run")
+    real = run.choose
+
+    def student(assessed, metric, gate):
+        _, barred = real(assessed, metric, gate)
+        return next(a for a in assessed if a.candidate.method == "distill"), barred
+
+    monkeypatch.setattr(run, "choose", student)
+    asked = recipe("[distill]", f"[{{name: old, model: {knowing}}}]", backbones="[enc]")
+    study = transfuse.run(asked, out=tmp_path / "out")
+    (found,) = study.report["teachers"]
+    assert found["name"] == "old"
+    assert set(found["test"]) == set(study.report["test"])
+    assert 0 <= found["agreement"]["low"] <= found["agreement"]["value"] <= 1
+    assert found["student"]["parameters"] == found["teacher"]["parameters"] > 0
+    for text in found["differ"]:
+        assert text["student"] != text["teacher"]
+    for lang, words in (("en", "The student beside its teacher “old”"), ("zh", "学生与它的教师“old”")):
+        assert words in page_of(study.report, lang)

@@ -34,6 +34,7 @@ from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Pupil, train
 from transfuse.engine.trunk import MOST, Trunk
 from transfuse.fitted.head import Head
+from transfuse.fitted.prompted import CONTENT_FREE
 
 SCORING = 1.6
 """What scoring label words costs a token, as a multiple of a pass."""
@@ -230,7 +231,7 @@ class _Pricer:
     def _prompt(self, stage: Prompt) -> float:
         shown = sum(len(text.split()) * 1.6 + 8 for text, _ in stage.demonstrations)
         further = sum(len(word.split()) - 1 for word in stage.words)
-        queries = (self.validation + 3) * (self.prices.tokens + further)
+        queries = (self.validation + len(stage.near or CONTENT_FREE)) * (self.prices.tokens + further)
         return self.prices.scoring * (shown + queries)
 
     def _write(self, stage: Write) -> float:

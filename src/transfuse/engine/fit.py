@@ -43,7 +43,7 @@ from transfuse.engine.trunk import Trunk
 from transfuse.fitted.head import Head, HeadPath, unit
 from transfuse.fitted.model import remember
 from transfuse.fitted.paths import Path, WrittenPath
-from transfuse.fitted.prompted import PromptPath
+from transfuse.fitted.prompted import CONTENT_FREE, PromptPath
 from transfuse.fitted.retrieved import DEMONSTRATION_END, RetrievedPath
 
 FOLDS = 4
@@ -356,6 +356,7 @@ class Engine:
             limit=trunk.limit,
             bias=None if stage.calibrate else np.zeros(len(stage.words)),
             precision=trunk.precision,
+            free=stage.near or CONTENT_FREE,
         )
 
 

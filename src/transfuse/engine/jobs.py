@@ -99,12 +99,14 @@ class Prompt:
         template: how a text is shown.
         words: C label words.
         calibrate: whether the prompt's own bias is subtracted.
+        near: texts of the task that show it; without any, inputs without content do.
     """
 
     demonstrations: tuple[tuple[str, str], ...]
     template: str
     words: tuple[str, ...]
     calibrate: bool
+    near: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

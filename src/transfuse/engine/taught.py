@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class Taught:
         about: what decides its answers.
         folder: where what it says is kept.
         precision: that it is read in.
+        ask: asks the teacher about any texts; gives what ``says`` holds, or None.
     """
 
     texts: tuple[str, ...]
@@ -33,6 +34,7 @@ class Taught:
     about: str = ""
     folder: str = ""
     precision: str = "fp32"
+    ask: Callable[[Sequence[str]], np.ndarray] | None = None
 
     @functools.cached_property
     def _place(self) -> dict[str, int]:

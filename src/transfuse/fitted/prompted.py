@@ -29,6 +29,8 @@ class PromptPath:
         words: the label words, in the order of the task's labels.
         limit: most tokens of a query.
         bias: float64 [C], log p̄; zeros where not calibrated; None computes it now.
+        free: the texts that p̄ is the mean over, where it is computed: inputs without content, or texts of the task
+            (batch calibration, Zhou et al. 2024, equation 3).
         temperature: what scores are divided by.
     """
 
@@ -46,14 +48,15 @@ class PromptPath:
         bias: np.ndarray | None,
         precision: str = "fp32",
         temperature: float = 1.0,
+        free: Sequence[str] = CONTENT_FREE,
     ) -> None:
         self._loader = loader
         self._scorers: dict[str, LabelScorer] = {}
         self.prefix, self.template, self.words, self.limit = prefix, template, tuple(words), limit
         self.temperature = temperature
         if bias is None:
-            free = np.exp(log_softmax(self._scorer(precision).score(CONTENT_FREE)))
-            bias = np.log(np.maximum(free.mean(0), 1e-12))
+            shares = np.exp(log_softmax(self._scorer(precision).score(free)))
+            bias = np.log(np.maximum(shares.mean(0), 1e-12))
         self.bias = np.asarray(bias, dtype=np.float64)
 
     @property

@@ -111,6 +111,7 @@ ENGLISH: dict[str, str] = {
     "say.sources": "Over all {n} comparisons of a candidate with a source against the same without it: "
     "helps in {helps}, no evidence either way in {unclear}, hurts in {hurts}.",
     "say.probe": "Against a frozen probe of the same backbone it was worth {difference} on {split}: {verdict}.",
+    "say.teacher": "Against its teacher {against} it was worth {difference} on {split}: {verdict}.",
     "say.simpler": "Against {against}, a simpler method, it was worth {difference} on {split}: {verdict}.",
     "say.zero_shot": "Against the same backbone asked without an example it was worth {difference} on {split}: "
     "{verdict}.",
@@ -201,6 +202,16 @@ ENGLISH: dict[str, str] = {
     "mistake": "{label} taken for {predicted}",
     "probability": "Probability",
     "row": "row {n}",
+    "taught": "The student beside its teacher “{name}”",
+    "taught.note": "They agree on {agreement} of the test; the student's figure less the teacher's is {difference}.",
+    "taught.student": "Student",
+    "taught.teacher": "Teacher",
+    "taught.parameters": "Parameters",
+    "taught.memory_mib": "Memory of the weights",
+    "taught.texts_a_second": "Texts a second",
+    "taught.seconds_of_10000": "Time of 10,000 answers",
+    "taught.money_of_10000": "Money for 10,000 answers",
+    "taught.differ": "Where they differ",
     "source_rows": "Which source rows helped?",
     "source_rows_note": "What the chosen method let the source's {rows} rows count: the first and the last of "
     "them; {unused} count nothing. All of them are in source_rows.csv.",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfuse.errors import OutputError
-from transfuse.report import reading, rows, sections, sentences, written
+from transfuse.report import reading, rows, sections, sentences, taught, written
 from transfuse.report.words import Speaker
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def context_of(report: Mapping[str, Any], speak: Speaker) -> dict[str, Any]:
         "charts": sections.charts(report, speak),
         "curve": sections.curve(report),
         "source_rows": sections.source_rows(report),
+        "teachers": taught.teachers(report, speak),
         "classes": sections.classes(report, speak),
         "test": sections.test_figures(report, speak),
         "confusion": sections.confusion(report),

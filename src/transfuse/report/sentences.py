@@ -140,7 +140,12 @@ def _curve(report: Report, speak: Speaker) -> list[str]:
 
 
 def _probe(chosen: Candidate, speak: Speaker) -> list[str]:
-    kinds = {"frozen probe": "say.probe", "simpler method": "say.simpler", "zero-shot": "say.zero_shot"}
+    kinds = {
+        "frozen probe": "say.probe",
+        "simpler method": "say.simpler",
+        "zero-shot": "say.zero_shot",
+        "teacher": "say.teacher",
+    }
     return [
         sentence
         for kind, key in kinds.items()

@@ -26,6 +26,7 @@ from transfuse.fitted.writer import WriterPath
 from transfuse.methods.catalogue import no_transfer
 from transfuse.study import wrote
 from transfuse.study.assess import Assessed
+from transfuse.study.beside import beside
 from transfuse.study.card import card
 from transfuse.study.prepare import StudyData
 from transfuse.study.progress import Progress
@@ -53,6 +54,7 @@ class Ending:
         details: what else the report says of the chosen candidate on the test: of labels `_of_labels`, of written
             answers `wrote.details`.
         source_rows: what the source's rows counted, where its method weighs them; else None.
+        teachers: each teacher beside its student, where the chosen candidate is one.
     """
 
     test: dict[str, Any]
@@ -60,6 +62,7 @@ class Ending:
     comparison: dict[str, Any]
     details: dict[str, Any]
     source_rows: dict[str, Any] | None = None
+    teachers: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def finish(
@@ -110,11 +113,20 @@ def finish(
         compare(expected, own, other, metric=task.metric, seed=seed).to_dict(),
         details,
         weighed,
+        _beside_teachers(chosen.candidate, path, found, test, workshop),
     )
     model.card = card(workshop.recipe, data, model, chosen.record, ending.test, ending.no_transfer)
     model.made["test"] = ending.test
     model.save(folder)
     return ending
+
+
+def _beside_teachers(
+    candidate: Candidate, path: Any, answers: np.ndarray, test: Examples, workshop: Workshop
+) -> list[dict[str, Any]]:
+    """Each teacher of a student beside it; a teacher itself has none."""
+    names = [name for name in candidate.sources if name in workshop.taught and candidate.method != "teacher"]
+    return [beside(name, path, answers, test, workshop, workshop.precision(candidate.backbone)) for name in names]
 
 
 def _by_models(

@@ -63,6 +63,7 @@ def report_of(
         **ending.details,
         "assets": [_asset(reference, workshop) for reference in sorted(used)],
         "source_rows": ending.source_rows,
+        "teachers": ending.teachers,
         "seconds": round(ledger.seconds, 1),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -99,7 +100,8 @@ def teach(
         says = _asked(teacher, texts, arithmetic, store, note)
         known = data.train if isinstance(teacher.path, WriterPath) else None
         place = str(ledger.folder / RECORD)
-        taught[teacher.name] = Taught(texts, says, teacher.path, known, teacher.fingerprint, place, arithmetic)
+        asks = functools.partial(teacher.says, arithmetic=arithmetic)
+        taught[teacher.name] = Taught(texts, says, teacher.path, known, teacher.fingerprint, place, arithmetic, asks)
         ledger.tick()
     return taught
 
@@ -190,7 +192,9 @@ def _teacher(recipe: Recipe, index: int, source: Source, data: StudyData, worksh
             expected="a decoder; or a fitted model: {name: ..., model: FOLDER}",
             remedy="Train it on the source first (`transfuse run`), then name its folder as `model`.",
         )
-    job = method("prompt", data.task.kind).plan(data.task, backbone, TransferData(rows), recipe.seed, shots=shots)
+    near = {"calibrate": "texts"} if isinstance(data.task, Classify) and data.unlabelled else {}
+    asks = TransferData(rows, unlabelled=data.unlabelled)
+    job = method("prompt", data.task.kind).plan(data.task, backbone, asks, recipe.seed, shots=shots, **near)
     path = workshop.engine(source.teacher).fit(job)
     about = repr((path.describe(), backbone.revision if backbone is not None else source.teacher))
     return Teacher(source.name, source.teacher, path, None, _hashed(about))

@@ -11,6 +11,9 @@ from transfuse.engine.jobs import Job, Prompt, TransferData
 from transfuse.errors import RecipeError, nearest
 from transfuse.tasks.classify import Classify
 
+NEAR = 256
+"""Texts of the target that show a prompt's bias, at most."""
+
 
 class Prompting:
     """Scores label words after a prompt (Brown et al. 2020) and subtracts the prompt's own bias (Zhao et al. 2021).
@@ -29,7 +32,7 @@ class Prompting:
         seed: int,
         *,
         shots: int = 8,
-        calibrate: bool = True,
+        calibrate: bool | str = True,
         template: str | None = None,
         words: Mapping[str, str] | None = None,
     ) -> Job:
@@ -37,12 +40,18 @@ class Prompting:
 
         Args:
             shots: demonstrations in all, spread evenly over the classes and drawn by the seed; 0 asks without any.
-            calibrate: contextual calibration.
+            calibrate: ``true``, by inputs without content (contextual calibration, Zhao et al. 2021); ``texts``, by
+                unlabelled texts of the target, so that in their mean no class is preferred (batch calibration, Zhou et
+                al. 2024); or ``false``.
             template: how a text is shown; by default the task's (see `Classify.shown`).
             words: label -> word; by default the task's.
         """
         if shots < 0:
             raise RecipeError(f"prompt.shots: {shots}", expected="0 or more", remedy="Use 0 for a zero-shot prompt.")
+        if isinstance(calibrate, str) and calibrate != "texts":
+            raise RecipeError(
+                f"prompt.calibrate: '{calibrate}'", expected="true, false or texts", remedy="Correct the setting."
+            )
         shown = template or task.shown()
         if shown.count("{text}") != 1:
             raise RecipeError(
@@ -53,7 +62,8 @@ class Prompting:
         check_words(task, words or {})
         named = {label: (words or {}).get(label) or task.word(label) for label in task.labels}
         pairs = [(data.target.texts[i], named[(data.target.labels or ())[i]]) for i in _drawn(data, shots, seed)]
-        return Job((Prompt(tuple(pairs), shown, tuple(named.values()), calibrate),), 0, seed)
+        near = data.unlabelled.texts[:NEAR] if calibrate == "texts" and data.unlabelled else ()
+        return Job((Prompt(tuple(pairs), shown, tuple(named.values()), bool(calibrate), near),), 0, seed)
 
 
 def check_words(task: Classify, words: Mapping[str, str]) -> None:
