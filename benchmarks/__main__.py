@@ -20,6 +20,7 @@ NAMES = (
     "replies",
     "questions",
     "programs",
+    "distill",
     "speed",
     "growth",
     "profile",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import transfuse
-from benchmarks import clinc
+from benchmarks import clinc, distill_replies
 from benchmarks.common import keep
 from transfuse.data.examples import Examples
 from transfuse.engine.fit import Engine
@@ -46,12 +46,12 @@ LAYERS = (3, 2)
 NOBODY = Examples((), ())
 
 
-def run(parts: Sequence[str] = ("reviews", "intents")) -> None:
+def run() -> None:
     """The parts, each kept as soon as it is there."""
     started = time.perf_counter()
     told: dict[str, Any] = {}
-    for name in parts:
-        told[name] = {"reviews": _reviews, "intents": _intents}[name]()
+    for name, part in PARTS.items():
+        told[name] = part()
         keep("distill", "python -m benchmarks distill", started, **told)
 
 
@@ -213,3 +213,7 @@ SETTINGS: Mapping[str, Any] = {"epochs": 12, "alpha": 0.7}
 
 def _right(task: Classify, found: np.ndarray, examples: Examples) -> float:
     return float((found.argmax(1) == task.encode(examples.labels or ())).mean())
+
+
+PARTS = {"reviews": _reviews, "intents": _intents, "replies": distill_replies.run, "storage": distill_replies.storage}
+"""What is measured, by name."""

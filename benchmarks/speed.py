@@ -25,6 +25,7 @@ REPEATS = {
     "caches": 1,
     "replies": 2,
     "write": 2,
+    "distill": 2,
 }
 """Works and how often each of their sides runs; the dearest run less often."""
 
