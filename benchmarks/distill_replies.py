@@ -106,7 +106,7 @@ def _fewer(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
 
 @torch.no_grad()
 def storage() -> dict[str, Any]:
-    """The loss of a student equal to its teacher, and how far that of another is from the dense one, on real replies."""
+    """The loss of a student equal to its teacher, and how far another's is from the dense one, on real replies."""
     train, _ = _rows()
     pairs = (train.texts[:TEXTS], train.labels[:TEXTS] if train.labels else ())
     big = loading.load(SMOLLM)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import page_gallery
+from benchmarks import page_distill, page_gallery
 from benchmarks import page_transfer as transfer
 from benchmarks import page_writing as writing
 from benchmarks.common import RESULTS, ROOT, figure, made, spread_of
@@ -60,6 +60,7 @@ def pages() -> dict[Path, str]:
         "replies": writing.replies,
         "questions": writing.questions,
         "programs": writing.programs,
+        "distill": page_distill.distill,
         "speed": _speed,
         "growth": _growth,
         "profile": _profile,

@@ -30,9 +30,8 @@ def _arms(told: Mapping[str, Any]) -> list[str]:
         compared = [c for c in told["compared"] if c["arm"] == arm] or [None]
         for i, c in enumerate(compared):
             head = f"| {arm} | {figure(found)} |" if i == 0 else "| | |"
-            rows.append(
-                f"{head} {c['against']} | {_points(c['difference'])} | {c['verdict']} |" if c else f"{head} | | |"
-            )
+            beside = f"{c['against']} | {_points(c['difference'])} | {c['verdict']}" if c else "| |"
+            rows.append(f"{head} {beside} |")
     return rows
 
 
@@ -41,8 +40,8 @@ def _reviews(told: Mapping[str, Any]) -> list[str]:
     return [
         f"""### A prompted decoder teaches a sentence encoder
 
-smollm2-135m-instruct is asked with four examples of movie reviews (the draw that did best on 300 other movie sentences),
-calibrated by unlabelled Amazon sentences, about {told["taught"]} Amazon sentences; minilm-l6 learns what it says.
+smollm2-135m-instruct is asked with four examples of movie reviews (the draw that did best on 300 other movie
+sentences), calibrated by unlabelled Amazon sentences, about {told["taught"]} Amazon sentences; minilm-l6 learns what it says.
 {told["rows"]} test sentences, {told["draws"]} draws of 32 labels a class. Texts a second on this machine: teacher
 {speeds["teacher"]:.0f}, student {speeds["student"]:.0f}, {speeds["student"] / speeds["teacher"]:.0f} times as many.
 """,
@@ -56,9 +55,9 @@ def _intents(told: Mapping[str, Any]) -> list[str]:
     return [
         f"""### Six layers into three and two, CLINC150
 
-All layers of minilm-l6, fine-tuned on 50 rows of each of 150 intents, then some of its layers (`transfuse shrink`), which
-learn the same rows with the teacher beside them or alone; {told["rows"]} test rows. Of the teacher's accuracy they keep:
-{kept}. Texts a second: {speeds}.
+All layers of minilm-l6, fine-tuned on 50 rows of each of 150 intents, then some of its layers (`transfuse shrink`),
+which learn the same rows with the teacher beside them or alone; {told["rows"]} test rows. Of the teacher's accuracy they
+keep: {kept}. Texts a second: {speeds}.
 """,
         *_arms(told),
     ]
@@ -72,8 +71,8 @@ def _replies(told: Mapping[str, Any]) -> list[str]:
     return [
         f"""### A decoder into half of its layers
 
-smollm2-135m-instruct adapted to {told["learnt"]} support replies, then 15 of its 30 layers, which learn the same replies with
-the teacher's top 64 tokens beside them or alone; {told["rows"]} other replies. The teacher saves
+smollm2-135m-instruct adapted to {told["learnt"]} support replies, then 15 of its 30 layers, which learn the same replies
+with the teacher's top 64 tokens beside them or alone; {told["rows"]} other replies. The teacher saves
 {gained["value"]:.3f} bits a byte ({gained["low"]:.3f} to {gained["high"]:.3f}), and is worth
 {signed(better["difference"])} chrF++ ({better["verdict"]}). Seconds of training: {seconds}.
 
@@ -84,15 +83,16 @@ the teacher's top 64 tokens beside them or alone; {told["rows"]} other replies. 
 
 
 def _storage(told: Mapping[str, Any]) -> list[str]:
+    names = ("top_k", "dense", "drawn")
     rows = [
-        f"| {t} | {one['mass']:.3f} | {one['equal']:.1e} | {one['top_k']:.4f} | {one['dense']:.4f} | {one['drawn']:.4f} |"
+        f"| {t} | {one['mass']:.3f} | {one['equal']:.1e} | {' | '.join(f'{one[name]:.4f}' for name in names)} |"
         for t, one in told["at"].items()
     ]
     return [
         f"""### What the {told["k"]} likeliest tokens keep of a teacher
 
-smollm2-135m-instruct on {told["tokens"]} tokens of support requests and replies, {told["bytes_a_token"]} bytes a token on disk;
-a student equal to it, and one of 28 of its 30 layers. T²·KL in nats, mean a token.
+smollm2-135m-instruct on {told["tokens"]} tokens of support requests and replies, {told["bytes_a_token"]} bytes a token
+on disk; a student equal to it, and one of 28 of its 30 layers. T²·KL in nats, mean a token.
 
 | T | probability kept | equal student | other student, top {told["k"]} | dense | 64 drawn tokens (unbiased) |
 | --- | --- | --- | --- | --- | --- |""",
