@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.data.examples import Examples
-from transfuse.engine.answers import Ask, Recall, Write
+from transfuse.engine.answers import Ask, Consult, Recall, Write
 from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.terms import Term
 from transfuse.fitted.head import Head
@@ -334,6 +334,7 @@ Stage = (
     | Merge
     | Recall
     | Ask
+    | Consult
     | Write
     | Mark
     | Answer

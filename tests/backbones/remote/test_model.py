@@ -6,7 +6,7 @@ import concurrent.futures
 import time
 
 import pytest
-from backbones.remote.conftest import question, questions
+from remote_place import question, questions
 from remote_stand_in import RemoteStandIn
 
 from transfuse.backbones.remote.cache import Answers

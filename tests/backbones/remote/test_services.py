@@ -7,7 +7,7 @@ import math
 import time
 
 import pytest
-from backbones.remote.conftest import QUICK, question
+from remote_place import QUICK, question
 from remote_stand_in import KEY, RemoteStandIn
 
 from transfuse.backbones.remote.model import open_model

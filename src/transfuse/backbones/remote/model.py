@@ -48,6 +48,8 @@ class Settings:
         concurrency: calls under way at a time.
         requests_per_minute, tokens_per_minute: most of each, or None.
         timeout_seconds: for a connection, and for each silence of the service.
+        samples: answers drawn to a text where log-probabilities are not offered.
+        thinking_tokens: room before each answer, for models that think first.
         patience: how often and how late a call is tried again.
     """
 
@@ -55,6 +57,8 @@ class Settings:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     timeout_seconds: float = 60.0
+    samples: int = 5
+    thinking_tokens: int = 0
     patience: Patience = dataclasses.field(default_factory=Patience)
 
 

@@ -1,4 +1,4 @@
-"""One call of an OpenAI-compatible service, by the official SDK: OpenAI itself, vLLM, Ollama, DeepSeek, Qwen and others."""
+"""One call of an OpenAI-compatible service by the official SDK: OpenAI, vLLM, Ollama, DeepSeek, Qwen and others."""
 
 from __future__ import annotations
 
