@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from transfuse.methods.catalogue import LABELS, method, no_transfer, of_kind, suits
+from transfuse.backbones.remote import is_remote
+from transfuse.methods.catalogue import LABELS, asks, method, no_transfer, of_kind, suits
 
 AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("majority", {}, ""),
@@ -113,7 +114,7 @@ def expand(
         about = method(name, kind)
         fitting: Sequence[str] = [""]
         if about.reads != "nothing":
-            fitting = [b for b in backbones if suits(about.reads, is_decoder(b))]
+            fitting = [b for b in backbones if (asks(about) if is_remote(b) else suits(about.reads, is_decoder(b)))]
         if about.family == "parameter":
             fitting = sorted(fitting, key=parameters, reverse=True)
         usable = [s for s in sources if (about.uses_related if s in related else about.uses_sources)]

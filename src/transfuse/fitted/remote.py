@@ -12,6 +12,7 @@ import torch
 from transfuse.backbones.decoding import Decoding
 from transfuse.backbones.remote.conversation import Conversation
 from transfuse.backbones.remote.model import RemoteModel, Settings, Tick, open_model
+from transfuse.backbones.remote.requests import Request
 from transfuse.backbones.remote.scoring import RemoteScorer
 from transfuse.backbones.remote.writing import RemoteWriter
 from transfuse.errors import ModelError
@@ -92,6 +93,10 @@ class RemoteLabelsPath:
     def tokens(self) -> np.ndarray:
         """Texts so far, tokens of their prompts, and tokens written."""
         return self.scorer.tokens
+
+    def requests(self, texts: Sequence[str]) -> list[Request]:
+        """What is asked for N texts, at worst."""
+        return self.scorer.requests_at_worst(texts)
 
     def logits(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Log-probabilities of the label words, [N, C], before the temperature."""
@@ -176,6 +181,10 @@ class RemoteWriterPath:
     def shown(self, texts: Sequence[str]) -> list[list[tuple[str, str]]] | None:
         """The examples before each of N requests, where they differ from request to request."""
         return None if self.memory is None else self.memory.nearest(texts, self.shots, self.spread)
+
+    def requests(self, texts: Sequence[str]) -> list[Request]:
+        """What is asked for N requests."""
+        return self.writer.requests(texts, self.shown(texts))
 
     def answers(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Answers to N requests, object [N]."""

@@ -95,6 +95,7 @@ class RemoteModel:
 
     Attributes:
         unoffered: parts of requests that the service has been found not to offer, see `Unoffered`.
+        offered: parts that it has been found to offer.
 
     Raises:
         BackboneError: money is limited, and no price is known.
@@ -115,6 +116,7 @@ class RemoteModel:
         self.answers = answers or Answers()
         self.price = _known_price(reference, service, purse)
         self.unoffered: set[str] = set()
+        self.offered: set[str] = set()
         self._limits = Limits(self.settings.requests_per_minute, self.settings.tokens_per_minute, window=window)
         self._chance = random.Random()
 
@@ -154,8 +156,7 @@ class RemoteModel:
         open_ones = [request for key, request in questions.items() if self.answers.get(key) is None]
         likely = [(request.likely_input_tokens, request.max_tokens // 2) for request in open_ones]
         most = [(request.most_input_tokens, request.max_tokens) for request in open_ones]
-        seconds = self.answers.seconds(self.service.name, self.service.model)
-        seconds = (USUAL_SECONDS if seconds is None else seconds) * len(open_ones) / self.settings.concurrency
+        seconds = self.seconds_each * len(open_ones)
         if self.settings.requests_per_minute is not None:
             seconds = max(seconds, 60 * (len(open_ones) / self.settings.requests_per_minute - 1))
         if self.settings.tokens_per_minute is not None:
@@ -164,6 +165,16 @@ class RemoteModel:
         return Forecast(
             len(open_ones), len(questions) - len(open_ones), self._amount(likely), self._amount(most), seconds, price
         )
+
+    def worst(self, request: Request) -> Amount:
+        """The most that one question takes."""
+        return self._amount([(request.most_input_tokens, request.max_tokens)])
+
+    @property
+    def seconds_each(self) -> float:
+        """Seconds of a call where others are under way, as calls took so far; a guess before the first."""
+        seconds = self.answers.seconds(self.service.name, self.service.model)
+        return (USUAL_SECONDS if seconds is None else seconds) / self.settings.concurrency
 
     @property
     def spent(self) -> Spent:

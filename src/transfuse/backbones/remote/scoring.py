@@ -38,7 +38,6 @@ class RemoteScorer:
         self.model, self.conversation, self.words = model, conversation, tuple(words)
         self.refused, self.unreadable = 0, 0
         self.tokens = np.zeros(3, dtype=np.int64)
-        self._known = False
 
     def requests(self, texts: Sequence[str]) -> list[Request]:
         """What is asked for N texts, as far as it is known what the service offers: one question each, or several."""
@@ -46,6 +45,14 @@ class RemoteScorer:
             return [self._request(text, 0.0, 0) for text in texts]
         drawn = range(self.model.settings.samples)
         return [self._request(text, 1.0, number) for text in texts for number in drawn]
+
+    def requests_at_worst(self, texts: Sequence[str]) -> list[Request]:
+        """The same, but several questions each, and the first one, where it is not known yet what is offered."""
+        if not self._by_logprobs or "logprobs" in self.model.offered:
+            return self.requests(texts)
+        drawn = range(self.model.settings.samples)
+        asked = [self._request(text, 1.0, number) for text in texts for number in drawn]
+        return [*(self._request(text, 0.0, 0) for text in texts[:1]), *asked]
 
     def score(self, texts: Sequence[str], tick: Tick = lambda share: None) -> np.ndarray:
         """Log-probabilities of the words, float64 [N, C] of N texts.
@@ -72,12 +79,11 @@ class RemoteScorer:
     def _learn(self, texts: Sequence[str]) -> None:
         """Find out by the first answer whether log-probabilities are offered."""
         for text in texts:
-            if self._known or not self._by_logprobs:
+            if "logprobs" in self.model.offered or not self._by_logprobs:
                 return
             (reply,) = self.model.complete([self._request(text, 0.0, 0)])
-            self._known = reply.finish != "refused"
-            if self._known and not reply.tokens:
-                self.model.unoffered.add("logprobs")
+            if reply.finish != "refused":
+                (self.model.offered if reply.tokens else self.model.unoffered).add("logprobs")
 
     def _request(self, text: str, temperature: float, sample: int) -> Request:
         longest = max(len(word.encode("utf-8", errors="replace")) for word in self.words)
