@@ -37,7 +37,7 @@ class RemoteStandIn:
         kinds: of these faults.
         answer: to a question, by the text of its last message.
         chances: probabilities of the choices, by the same.
-        logprobs: ``yes``, ``ignored`` or ``refused``.
+        logprobs: ``yes``, ``ignored``, ``refused`` (400) or ``forbidden`` (403).
         structure: whether forms of answers are offered.
         unknown: parameters that are refused.
         delay: seconds of an answer.
@@ -106,6 +106,13 @@ class RemoteStandIn:
             self._at_once += change
             self.most_at_once = max(self.most_at_once, self._at_once)
 
+    def wait_idle(self) -> None:
+        """Return when what had begun has left, for a client that may be gone."""
+        quiet = 0
+        while quiet < 5:
+            time.sleep(0.01)
+            quiet = quiet + 1 if self._at_once == 0 else 0
+
     def pieces(self, text: str, choices: list[str] | None, heat: float) -> list[tuple[str, dict[str, float]]]:
         """An answer piece by piece, with the probabilities of the pieces that could stand there."""
         if not choices:
@@ -159,7 +166,7 @@ def _handler(service: RemoteStandIn) -> type[BaseHTTPRequestHandler]:
             service.calls.append(body)
             service.paths.append(self.path)
             google = ":generateContent" in self.path
-            key = self.headers.get("x-goog-api-key") if google else self.headers.get("Authorization", "")[7:]
+            key = self.headers.get("x-goog-api-key") or self.headers.get("Authorization", "")[7:]
             if key != KEY:
                 self._error(401, f"Incorrect API key provided: {key}", google)
                 return
@@ -174,7 +181,7 @@ def _handler(service: RemoteStandIn) -> type[BaseHTTPRequestHandler]:
         def _answer(self, body: dict[str, Any], google: bool, fault: str | None) -> None:
             text, reply, counts = (_google if google else _openai)(service, body, fault or "")
             if isinstance(reply, str):  # a parameter that is not offered
-                self._error(400, reply, google)
+                self._error(403 if service.logprobs == "forbidden" else 400, reply, google)
             elif not self._fault(fault, google, reply):
                 if service.delay:
                     service.ended.wait(service.delay)
@@ -239,7 +246,7 @@ def _openai(service: RemoteStandIn, body: dict[str, Any], fault: str) -> tuple[s
     text = body["messages"][-1]["content"]
     form = body.get("response_format")
     refused = [p for p in service.unknown if p in body]
-    if body.get("logprobs") and service.logprobs == "refused":
+    if body.get("logprobs") and service.logprobs in ("refused", "forbidden"):
         refused.append("logprobs")
     if form and not service.structure:
         refused.append("response_format")

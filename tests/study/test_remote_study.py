@@ -176,7 +176,7 @@ def test_killed_and_run_again(place):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        time.sleep(0.05)
+        service.wait_idle()
         ended = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
         report = json.loads((place / "o" / "report.json").read_text())

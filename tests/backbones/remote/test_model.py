@@ -140,7 +140,7 @@ def test_no_minute_has_more_requests_than_it_may(opened):
         slow = RemoteModel("openai:m", model.service, model.purse, settings, answers=model.answers, window=0.2)
         start = time.monotonic()
         slow.complete(questions(12))
-        assert 0.4 <= time.monotonic() - start < 3
+        assert time.monotonic() - start >= 0.4
 
 
 def test_no_minute_has_more_tokens_than_it_may(opened):
@@ -151,7 +151,7 @@ def test_no_minute_has_more_tokens_than_it_may(opened):
         slow = RemoteModel("openai:m", model.service, model.purse, settings, answers=model.answers, window=0.2)
         start = time.monotonic()
         slow.complete(questions(9))
-        assert 0.4 <= time.monotonic() - start < 3
+        assert time.monotonic() - start >= 0.4
 
 
 def test_the_first_error_ends_the_rest_and_keeps_what_was_paid(opened):

@@ -111,6 +111,7 @@ def test_nothing_secret_is_told():
     address = "https://me:pass-word@h.example:8/v1/?key=query-secret"
     assert plain_url(address) == "https://h.example:8/v1"
     assert secrets_of(address) == ["pass-word", "query-secret"]
+    assert scrubbed(f"Bearer abc ya29.{'x' * 30} sk-{'y' * 20}.", ()) == "Bearer [key] [key] [key]"
     assert scrubbed("a sk-12\n b sk-1", ("sk-1", "sk-12", "")) == "a [key] b [key]"
 
 

@@ -35,7 +35,7 @@ def test_killed_in_the_middle(own, seed):
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        time.sleep(0.05)  # what is under way leaves the service, for nobody
+        service.wait_idle()
         before, answers = list(service.bills), Answers()
         spent = answers.spent("killed")
         assert COUNT // 2 - CONCURRENCY <= spent.calls < COUNT

@@ -17,7 +17,7 @@ from transfuse.errors import BackboneError
 KINDS = pytest.mark.parametrize("reference", ["openai:m", "google:m"])
 SURE = {"429 0.01": 2, "500": 2, "503": 2}
 """Faults after which nothing was billed, and the calls that an answer takes."""
-DOUBTFUL = ("reset", "cut", "malformed", "html", "empty", "timeout 0.4")
+DOUBTFUL = ("reset", "cut", "malformed", "html", "empty", "timeout 1.5")
 """Faults after which an answer may have been written and billed."""
 
 
@@ -44,7 +44,7 @@ def test_what_was_not_billed_is_asked_again(opened, reference, fault):
 def test_what_may_have_been_billed_counts_at_its_worst(opened, reference, fault):
     asked = question("hello")
     with RemoteStandIn([fault]) as service:
-        model = opened(service, reference, timeout_seconds=0.2)
+        model = opened(service, reference, timeout_seconds=0.5 if fault.startswith("timeout") else 5.0)
         assert model.complete([asked])[0].text == "answer to hello"
     assert (model.spent.calls, model.spent.doubtful) == (1, 1)
     assert model.spent.doubtful_tokens == asked.most_input_tokens + asked.max_tokens
@@ -56,7 +56,7 @@ def test_the_service_says_how_long_to_wait(opened, reference):
         model = opened(service, reference, patience=Patience(first=0.001))
         start = time.monotonic()
         model.complete([question("hello")])
-    assert 0.3 <= time.monotonic() - start < 1
+    assert time.monotonic() - start >= 0.3
 
 
 def test_the_service_says_until_when_to_wait(opened):
@@ -144,6 +144,13 @@ def test_what_a_service_does_not_offer_is_left_out(opened, reference, lacking):
         assert model.unoffered == ({"logprobs"} if "logprobs" in lacking else {"structure"})
 
 
+def test_log_probabilities_that_a_key_may_not_ask_for_are_left_out(opened):
+    with RemoteStandIn(chances=lambda text: {"good": 0.9, "bad": 0.1}, logprobs="forbidden") as service:
+        model = opened(service)
+        assert model.complete([question("a", choices=("good", "bad"), logprobs=5)])[0].tokens is None
+        assert model.unoffered == {"logprobs"}
+
+
 def test_newer_names_of_settings_are_found(opened):
     with RemoteStandIn(unknown=("max_tokens", "temperature")) as service:
         assert opened(service).complete([question("hello")])[0].text == "answer to hello"
@@ -209,6 +216,26 @@ def test_vertex_needs_a_project(monkeypatch):
     monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
     with pytest.raises(BackboneError, match="GOOGLE_CLOUD_PROJECT"):
         open_model("google:m")
+
+
+def test_vertex(own, monkeypatch):
+    """With the login that Google's libraries find; a token in the place of a key."""
+    import google.auth
+    from google.oauth2.credentials import Credentials
+
+    with RemoteStandIn() as service:
+        service.use(monkeypatch)
+        monkeypatch.setattr(google.auth, "default", lambda **settings: (Credentials(token=KEY), "project"))
+        monkeypatch.delenv("GEMINI_API_KEY")
+        for name, value in (("USE_VERTEXAI", "true"), ("PROJECT", "my-project"), ("LOCATION", "europe-west4")):
+            monkeypatch.setenv(f"GOOGLE_{'GENAI' if name == 'USE_VERTEXAI' else 'CLOUD'}_{name}", value)
+        model = open_model("google:m")
+        assert model.complete([question("hello")])[0].text == "answer to hello"
+        assert model.service.name == f"{service.url}/my-project/europe-west4"
+        assert service.paths[0].endswith(
+            "projects/my-project/locations/europe-west4/publishers/google/models/m:generateContent"
+        )
+        model.close()
 
 
 @pytest.mark.parametrize(("reference", "package"), [("openai:m", "openai"), ("google:m", "google.genai")])

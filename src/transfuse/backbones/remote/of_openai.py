@@ -121,12 +121,15 @@ class OpenAIService:
             return Retry(f"HTTP {status}: {told}", after=retry_after(error.response.headers))
         if code in POLICY:
             return Refused(told)
-        if status in (400, 422):
-            return _unoffered(str(error.param or ""), told, request) or Failed(told, "Correct what the service names.")
+        if status in (400, 403, 422):
+            unoffered = _unoffered(str(error.param or ""), told, request)
+            if unoffered is not None:
+                return unoffered
         return Failed(told, REMEDIES.get(status, "See what the service says."))
 
 
 REMEDIES = {
+    400: "Correct what the service names.",
     401: "Correct the key: OPENAI_API_KEY must belong to the service of OPENAI_BASE_URL.",
     403: "The key may not use this model: ask the service for it, or choose another model.",
     404: "Correct the model's name, or the address in OPENAI_BASE_URL, which usually ends in /v1.",

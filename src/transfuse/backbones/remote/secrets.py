@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
 
@@ -10,6 +11,8 @@ from transfuse.errors import BackboneError
 
 SHOWN = "[key]"
 LONGEST = 300
+SHAPES = re.compile(r"\b(?:sk-|AIza|ya29\.)[\w.-]{16,}|(?<=Bearer )\S+")
+"""How keys and tokens look that are not known here, such as those of a login."""
 
 
 def key_of(reference: str, *names: str) -> str:
@@ -33,6 +36,7 @@ def scrubbed(text: str, secrets: Iterable[str]) -> str:
     """A text on one line without keys, cut where it is very long."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, SHOWN)
+    text = SHAPES.sub(SHOWN, text)
     text = " ".join(text.split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
