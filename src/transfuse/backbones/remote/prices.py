@@ -53,7 +53,7 @@ def price_of(service: str, model: str) -> Price | None:
     for where, text in _files():
         for number, entry in enumerate(_entries(where, text), start=1):
             if entry["service"] == host and any(fnmatch.fnmatchcase(model, name) for name in entry["models"]):
-                when = f", {entry['checked']}" if "checked" in entry else ""
+                when = f", {entry['checked']}" if "checked" in entry else ", not looked up"
                 input_price, output_price = (_per_token(where, number, entry[key]) for key in ("input", "output"))
                 return Price(input_price, output_price, f"{where}{when}")
     return None
