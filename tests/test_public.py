@@ -91,7 +91,7 @@ def test_what_is_installed_is_what_is_pinned():
 def test_every_import_of_the_package_is_a_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {canonical(re.match(r"[\w.-]+", requirement).group()) for requirement in project["dependencies"]}
-    extras = (*project["optional-dependencies"]["bundle"], *project["optional-dependencies"]["onnx"])
+    extras = [entry for name in ("bundle", "onnx", "remote") for entry in project["optional-dependencies"][name]]
     optional = {canonical(re.match(r"[\w.-]+", requirement).group()) for requirement in extras}
     owners = metadata.packages_distributions()
     imported = set()

@@ -76,7 +76,7 @@ def test_an_unknown_name_of_the_catalog(tmp_path):
 
 
 def test_a_remote_model_is_not_part_of_this_version():
-    assert "openai:gpt-x: remote backbones are not part of this version" in message("openai:gpt-x")
+    assert "openai:gpt-x: a remote model, which has no weights to load" in message("openai:gpt-x")
 
 
 def test_a_folder_without_a_configuration(folder):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from remote_place import opened, own
 
 from transfuse.backbones import adapters
 from transfuse.backbones.tokens import States
@@ -19,6 +20,8 @@ from transfuse.fitted.model import remember
 from transfuse.fitted.prompted import PromptPath
 from transfuse.fitted.text import Majority, Tfidf, vectorizer
 from transfuse.tasks.classify import Classify
+
+__all__ = ["opened", "own"]
 
 TEXTS = [
     "the good, the bad",

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import tiny
+from remote_place import opened, own
 from study.place import Told, recipe_text, write_data
 
 from transfuse.study.recipe import Recipe
+
+__all__ = ["opened", "own"]
 
 
 @pytest.fixture(scope="session")

@@ -146,7 +146,7 @@ target:
   train: b.csv
   test: {rows: -1, seed: x}
   validation: 3
-backbones: ["catalog:minilm", "catalog:vader-nyt", "openai:gpt", "hub:/x"]
+backbones: ["catalog:minilm", "catalog:vader-nyt", "openai:", "hub:/x"]
 methods: [probe, {a: 1, b: 2}, 3]
 sources:
   - {name: "a b", data: "catalog:vader-nit"}
@@ -211,7 +211,7 @@ colour: blue
         ('"catalog:minilm-l6"', '"catalog:minilm-l7"', "no backbone 'minilm-l7'. Did you mean 'minilm-l6'? It has: "),
         ('"catalog:minilm-l6"', '"catalog:vader-nyt"', "the catalog has no backbone 'vader-nyt'"),
         ("some/folder]", '"catalog:minilm-l6"]', "'catalog:minilm-l6' stands twice"),
-        ("some/folder]", '"google:gemini"]', "models behind an API come in a later version"),
+        ("some/folder]", '"google:"]', "no remote model. Expected: openai:MODEL"),
         (" data: movies.csv,", "", "key 'sources[0]': found no data. Expected: data, a teacher"),
         ("data: movies.csv", "data: a.csv, model: m", "key 'sources[0]': 'model' stands beside 'data'"),
         ("data: movies.csv", "data: a.csv, shots: 4", "'shots' stands without 'teacher'"),

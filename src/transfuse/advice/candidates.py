@@ -7,7 +7,8 @@ import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from transfuse.methods.catalogue import LABELS, TAUGHT, method, no_transfer, of_kind, suits
+from transfuse.backbones.remote import is_remote
+from transfuse.methods.catalogue import LABELS, TAUGHT, asks, method, no_transfer, of_kind, suits
 
 AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("majority", {}, ""),
@@ -123,7 +124,7 @@ def expand(
         about = method(name, kind)
         fitting: Sequence[str] = [""]
         if about.reads != "nothing":
-            fitting = [b for b in backbones if suits(about.reads, is_decoder(b))]
+            fitting = [b for b in backbones if (asks(about) if is_remote(b) else suits(about.reads, is_decoder(b)))]
         if about.family in TRAINED:
             fitting = sorted(fitting, key=parameters, reverse=True)
         usable = [s for s in data if (about.uses_related if s in related else about.uses_sources)]

@@ -13,7 +13,7 @@ SHARE = 0.95
 """Share of the budget that may be planned; the rest is for what no estimate sees."""
 
 
-_TOLD = ("estimate", "room", "together", "reason")
+_TOLD = ("estimate", "room", "together", "reason", "barred")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,18 +25,22 @@ class Planned:
         seconds: the estimate of its fits and their validation, with what no candidate before it has computed.
         room: where it is skipped, the seconds that were left to plan with; None where it runs.
         together: where it is skipped, what it would take with what must run beside it.
+        barred: where it is skipped for another reason than time, that reason.
     """
 
     candidate: Candidate
     seconds: float
     room: float | None = None
     together: float | None = None
+    barred: str = ""
 
     @property
     def reason(self) -> str:
         """Why it is skipped; empty where it runs."""
         if self.room is None:
             return ""
+        if self.barred:
+            return self.barred
         pair = "" if self.together is None else " with and without its source"
         needed = self.seconds if self.together is None else self.together
         return f"would take about {needed:.0f} s{pair}; {self.room:.0f} s of the budget were left to plan with"
@@ -49,6 +53,7 @@ class Planned:
             "room": None if self.room is None else round(self.room, 1),
             "together": None if self.together is None else round(self.together, 1),
             "reason": self.reason,
+            "barred": self.barred,
         }
 
     @staticmethod
@@ -56,7 +61,7 @@ class Planned:
         """What `to_dict` wrote."""
         names = {key: value for key, value in fields.items() if key not in _TOLD}
         candidate = Candidate(**{**names, "sources": tuple(fields["sources"])})
-        return Planned(candidate, fields["estimate"], fields["room"], fields["together"])
+        return Planned(candidate, fields["estimate"], fields["room"], fields["together"], fields.get("barred", ""))
 
 
 def plan(

@@ -131,9 +131,9 @@ def locate(
         return _from_hub(name, unsafe)
     if kind in ("openai", "google"):
         raise BackboneError(
-            f"{reference}: remote backbones are not part of this version",
+            f"{reference}: a remote model, which has no weights to load",
             expected="a folder, catalog:NAME or hub:OWNER/NAME",
-            remedy="Remove it from `backbones`.",
+            remedy="Ask it with the method prompt in a recipe: see docs/remote.md.",
         )
     folder = (base or Path.cwd()) / reference
     if not folder.is_dir():

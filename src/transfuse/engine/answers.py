@@ -10,6 +10,7 @@ import numpy as np
 
 from transfuse.backbones.decoding import Decoding
 from transfuse.backbones.form import Form
+from transfuse.backbones.remote.conversation import Conversation
 from transfuse.fitted.paths import WrittenPath
 
 if TYPE_CHECKING:
@@ -103,6 +104,25 @@ class Lessons:
     temperature: float
     beta: float
     k: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Consult:
+    """A remote model is asked.
+
+    Args:
+        conversation: how requests are shown.
+        words: C label words of which the answer is one; empty where it writes.
+        decoding: how answers are drawn where it writes, or None.
+        memory, shots, spread: see `Ask`.
+    """
+
+    conversation: Conversation
+    words: tuple[str, ...] = ()
+    decoding: Decoding | None = None
+    memory: Pairs | None = None
+    shots: int = 0
+    spread: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

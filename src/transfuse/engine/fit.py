@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from transfuse.backbones.remote.model import RemoteModel
 from transfuse.backbones.tokens import States
-from transfuse.engine.answers import Ask, Explore, Recall, Write
+from transfuse.engine.answers import Ask, Consult, Explore, Recall, Write
 from transfuse.engine.branch import Branch, blended, go_back, grow, merge, put_aside, weights
 from transfuse.engine.jobs import (
     Aside,
@@ -31,7 +32,7 @@ from transfuse.engine.jobs import (
     Stage,
     Train,
 )
-from transfuse.engine.learners import asked, marked, marking, writing, written
+from transfuse.engine.learners import asked, consulted, marked, marking, writing, written
 from transfuse.engine.live import Before, live
 from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo
 from transfuse.engine.meta import reptile
@@ -58,13 +59,22 @@ class Engine:
         classes: number of classes.
         tick: told of the share of a training stage that is done.
         share: whether what needs no target label is kept; without it every job runs all its stages.
+        remote: the remote model that jobs ask, or None.
 
     Attributes:
         weighed: the source's rows and what each counted in the last job, where its method has an opinion of that.
     """
 
-    def __init__(self, trunk: Trunk | None, classes: int, tick: Tick = lambda _: None, *, share: bool = True) -> None:
-        self.trunk, self.classes, self.tick, self.share = trunk, classes, tick, share
+    def __init__(
+        self,
+        trunk: Trunk | None,
+        classes: int,
+        tick: Tick = lambda _: None,
+        *,
+        share: bool = True,
+        remote: RemoteModel | None = None,
+    ) -> None:
+        self.trunk, self.classes, self.tick, self.share, self.remote = trunk, classes, tick, share, remote
         self._shared: dict[str, Branch] = {}
         self.weighed: tuple[Rows, np.ndarray] | None = None
 
@@ -103,6 +113,8 @@ class Engine:
             return stage.solve(stage.rows, self.classes)
         if isinstance(stage, Recall):
             return stage.solve(stage.pairs)
+        if isinstance(stage, Consult):
+            return consulted(stage, self.remote)
         return self._prompt(stage) if isinstance(stage, Prompt) else None
 
     def _begun(self, job: Job) -> Branch:
@@ -163,6 +175,8 @@ class Engine:
     def predict(self, path: Any, texts: Sequence[str]) -> np.ndarray:
         """Log-probabilities [N, C], from the trunk's memory where the path reads it; or answers, object [N]."""
         if not isinstance(path, HeadPath):
+            if self.remote is not None:
+                path.tick = self.tick
             if hasattr(path, "answers"):
                 answers: np.ndarray = path.answers(texts, self.trunk.precision if self.trunk else "fp32")
                 return answers

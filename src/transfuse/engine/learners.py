@@ -1,4 +1,4 @@
-"""Layers that learn answers, and the paths that give them: of decoders that write, and of encoders that mark."""
+"""Layers that learn answers, and the paths that give them: of decoders, encoders that mark, and remote models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from transfuse.engine.answers import Ask, Explore, Pairs, Write
+from transfuse.backbones.remote.model import RemoteModel
+from transfuse.engine.answers import Ask, Consult, Explore, Pairs, Write
 from transfuse.engine.branch import Branch, grow
 from transfuse.engine.jobs import Rows
 from transfuse.engine.lessons import foretold
@@ -16,6 +17,7 @@ from transfuse.engine.trunk import Trunk
 from transfuse.engine.write import Answers, Held
 from transfuse.fitted.model import remember
 from transfuse.fitted.recalled import LookupPath
+from transfuse.fitted.remote import Asked, RemoteLabelsPath, RemoteWriterPath
 from transfuse.fitted.spans import SpanPath
 from transfuse.fitted.writer import WriterPath
 
@@ -67,6 +69,21 @@ def written(stage: Explore, branch: Branch, trunk: Trunk, seed: int) -> Write:
     assert stage.write.lessons is not None
     lessons = dataclasses.replace(stage.write.lessons, pairs=pairs)
     return dataclasses.replace(stage.write, parts=((pairs, form),), lessons=lessons)
+
+
+def consulted(stage: Consult, model: RemoteModel | None) -> RemoteLabelsPath | RemoteWriterPath:
+    """A remote model that is asked which label word is the answer, or for an answer in words."""
+    assert model is not None
+    if stage.decoding is None:
+        return RemoteLabelsPath(Asked.of(model), conversation=stage.conversation, words=stage.words)
+    return RemoteWriterPath(
+        Asked.of(model),
+        conversation=stage.conversation,
+        decoding=stage.decoding,
+        memory=None if stage.memory is None else LookupPath(stage.memory.texts, stage.memory.answers),
+        shots=stage.shots,
+        spread=stage.spread,
+    )
 
 
 def marking(stage: Mark, branch: Branch, trunk: Trunk, seed: int) -> Pupil:

@@ -93,7 +93,7 @@ class FittedModel(Fitted[Classify, PredictionPath]):
         return trial.fastest(trial.trials(self.path, texts))
 
     def _refuse_precision(self, precision: str) -> None:
-        fitting = PRECISIONS if self.path.kind not in ("prompt", "retrieved") else PRECISIONS[:2]
+        fitting = PRECISIONS[: {"prompt": 2, "retrieved": 2, "remote_labels": 1}.get(self.path.kind, 3)]
         if precision not in fitting:
             raise ModelError(f"precision '{precision}'", expected=" or ".join(fitting) + f" for {self.method}")
 

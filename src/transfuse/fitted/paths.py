@@ -28,6 +28,8 @@ PATHS = {
     "lookup": "transfuse.fitted.recalled:LookupPath",
     "span": "transfuse.fitted.spans:SpanPath",
     "writer": "transfuse.fitted.writer:WriterPath",
+    "remote_labels": "transfuse.fitted.remote:RemoteLabelsPath",
+    "remote_writer": "transfuse.fitted.remote:RemoteWriterPath",
 }
 """Kind of path -> where its class is."""
 

@@ -14,6 +14,7 @@ from transfuse.fitted import trial
 from transfuse.fitted.base import Fitted
 from transfuse.fitted.parts import parts, refuse_what_is_no_text
 from transfuse.fitted.paths import WrittenPath
+from transfuse.fitted.remote import RemoteWriterPath
 from transfuse.fitted.trial import Trial
 from transfuse.fitted.writer import WriterPath
 from transfuse.tasks.writing import Writing
@@ -99,7 +100,7 @@ class FittedWriter(Fitted[Writing, WrittenPath]):
         """The path with another way of decoding."""
         if not changed:
             return self.path
-        if not isinstance(self.path, WriterPath):
+        if not isinstance(self.path, WriterPath | RemoteWriterPath):
             raise ModelError(
                 f"{', '.join(changed)}: a model of method '{self.method}' has no decoder",
                 expected="no settings of decoding",

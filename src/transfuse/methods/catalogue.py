@@ -7,6 +7,7 @@ import inspect
 from typing import Any, Protocol
 
 from transfuse.backbones.huggingface import Backbone
+from transfuse.backbones.remote.model import RemoteModel
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.errors import RecipeError, nearest
 from transfuse.tasks.writing import KINDS
@@ -122,7 +123,9 @@ class Method(Protocol):
     @property
     def alone(self) -> str | None: ...
 
-    def plan(self, task: Any, backbone: Backbone | None, data: TransferData, seed: int, **settings: Any) -> Job:
+    def plan(
+        self, task: Any, backbone: Backbone | RemoteModel | None, data: TransferData, seed: int, **settings: Any
+    ) -> Job:
         """Describe what to do; settings are the keyword arguments after ``seed``, each with a default."""
         ...
 
@@ -157,6 +160,11 @@ def unsuited(name: str, kind: str) -> str:
 def suits(reads: str, decoder: bool) -> bool:
     """Whether a method that reads a kind of backbone can read one."""
     return reads == "any" or reads == ("decoder" if decoder else "encoder")
+
+
+def asks(about: Method) -> bool:
+    """Whether a method can work with a remote model, which gives answers and nothing else."""
+    return about.family == "prompt"
 
 
 def settings(name: str, kind: str = LABELS) -> dict[str, Any]:

@@ -224,6 +224,7 @@ CHINESE: dict[str, str] = {
     "command": "命令",
     "machine": "机器与版本",
     "plan": "训练前的决定",
+    "remote": "远程模型的调用（金额以美元计）",
     "assets": "模型与数据",
     "licence": "许可：{licence}",
     "reading": "如何阅读本页",

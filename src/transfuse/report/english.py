@@ -239,6 +239,7 @@ ENGLISH: dict[str, str] = {
     "command": "Command",
     "machine": "Machine and versions",
     "plan": "Decided before training",
+    "remote": "Calls of remote models, in US dollars",
     "assets": "Models and data",
     "licence": "licence: {licence}",
     "reading": "How to read this page",

@@ -85,6 +85,7 @@ def environment() -> Environment:
 def context_of(report: Mapping[str, Any], speak: Speaker) -> dict[str, Any]:
     """What the template shows, all of it in words and places."""
     machine = reading.at(report, "machine") or {}
+    paid = reading.at(report, "remote") or {}
     metric = speak.name("metric", reading.metric_of(report))
     board = rows.leaderboard(report, speak)
     families = {row.family: row.family_words for row in board if row.status == "done" and row.family}
@@ -121,5 +122,6 @@ def context_of(report: Mapping[str, Any], speak: Speaker) -> dict[str, Any]:
         "command": str(report.get("command") or ""),
         "machine": sections.flat(machine),
         "plan": sections.flat(report.get("plan")),
+        "remote": sections.flat({k: v for k, v in paid.items() if k in ("budget", "spent", "doubtful")}),
         "assets": [a for a in reading.items(report, "assets") if isinstance(a, Mapping)],
     }

@@ -17,9 +17,9 @@ from pydantic import (
 from transfuse.errors import nearest
 from transfuse.evaluation import TEXT_METRICS
 from transfuse.study.fields import (
-    BackboneReference,
     Column,
     Count,
+    EncoderReference,
     Section,
     Switch,
     wrong,
@@ -106,7 +106,7 @@ class Task(Section):
     run_code: Switch | None = Field(None, description="true or false")
     stop: tuple[Column, ...] | None = Field(None, description='texts at which an answer ends: ["\\n\\n"]')
     max_new_tokens: Count | None = Field(None, description="tokens of the longest answer, a whole number of at least 1")
-    similarity: BackboneReference | None = Field(
+    similarity: EncoderReference | None = Field(
         None, description="an encoder that measures how near answers are in meaning: catalog:minilm-l6"
     )
     metric: str = Field("", description="the metric that decides, such as accuracy, chrf or f1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import time
@@ -15,6 +16,7 @@ import transfuse
 from transfuse.advice.candidates import Candidate, expand
 from transfuse.advice.planner import Planned, plan
 from transfuse.backbones.form import Form
+from transfuse.backbones.remote import is_remote
 from transfuse.engine.cost import MOST_CALLS, Cost, Prices, cost, price
 from transfuse.engine.ledger import Ledger
 from transfuse.engine.writing_cost import price_writing
@@ -23,6 +25,7 @@ from transfuse.methods.catalogue import method
 from transfuse.study.prepare import StudyData
 from transfuse.study.ranked import by_evidence
 from transfuse.study.recipe import Recipe
+from transfuse.study.remotes import Outlook
 from transfuse.study.settings import place, wanted
 from transfuse.study.teaching import RECORD
 from transfuse.study.workshop import Workshop
@@ -55,6 +58,8 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
         kind=data.task.kind,
         teachers={name: told["backbone"] for name, told in (ledger.read(RECORD) or {}).items()},
     )
+    for reference in workshop.remotes.named:  # a missing key is told now
+        workshop.remotes.of(reference)
     _refuse_unused(recipe, candidates)
     prices = _time(candidates, data, workshop)
     planned = _plan(candidates, prices, recipe, data, workshop, ledger)
@@ -67,6 +72,7 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
         "precision": workshop.precisions,
         "resolved": workshop.resolved,
         **_decisions(prices, planned, settled=False),
+        **workshop.remotes.plan(),
     }
     ledger.keep_plan(decided)
     return decided
@@ -98,7 +104,7 @@ def decide_again(
     renewed = {p.candidate.id: p for p in _plan(candidates, prices, recipe, data, workshop, ledger, done)}
     now = [p.candidate.id for p in renewed.values() if p.room is None]
     planned = [renewed.get(p.candidate.id, p) for p in planned]
-    decided = {**decided, **_decisions(prices, planned, settled=not now), "again": True}
+    decided = {**decided, **_decisions(prices, planned, settled=not now), **workshop.remotes.plan(), "again": True}
     ledger.keep_plan(decided)
     return decided, now
 
@@ -125,6 +131,8 @@ def _time(
     """The prices of every backbone that some candidate reads."""
     prices = {}
     for reference in dict.fromkeys(c.backbone for c in candidates if c.backbone):
+        if is_remote(reference):
+            continue
         backbone = workshop.backbone(reference)
         template = data.task.shown() if backbone and backbone.decoder else None
         trunk = workshop.trunk(reference)
@@ -147,9 +155,27 @@ def _plan(
     """The planner's decisions at these prices, in the time that is left."""
     whole = np.arange(len(data.train))
     each = max(len(left_out) for _, _, left_out in data.splits.fits)
+    fits = len(data.splits.fits)
     costs = {c.id: _cost(c, recipe, workshop, whole, prices, each) for c in candidates}
+    outlooks = outlooks_of([c for c in candidates if c.id not in done], data, workshop)
+    barred = workshop.remotes.barred(candidates, outlooks, done)
+    costs |= {name: Cost({}, 0.0, outlook.seconds / fits, answer=outlook.each) for name, outlook in outlooks.items()}
     finals = {c.id: costs[c.id].each + _test_seconds(c, costs[c.id], prices, len(data.test)) for c in candidates}
-    return plan(candidates, costs, len(data.splits.fits), finals, _left(recipe, ledger), done)
+    fitting = [c for c in candidates if c.id not in barred]
+    found = {p.candidate.id: p for p in plan(fitting, costs, fits, finals, _left(recipe, ledger), done)}
+    found |= {c.id: Planned(c, outlooks[c.id].seconds, 0.0, barred=barred[c.id]) for c in candidates if c.id in barred}
+    return [found[c.id] for c in candidates if c.id in found]
+
+
+def outlooks_of(candidates: Sequence[Candidate], data: StudyData, workshop: Workshop) -> dict[str, Outlook]:
+    """What the candidates of remote models will cost, by id; none of those that cannot even be planned."""
+    found = {}
+    for candidate in candidates:
+        if is_remote(candidate.backbone):
+            with contextlib.suppress(RecipeError):
+                requests, texts = workshop.requests(candidate)
+                found[candidate.id] = workshop.remotes.outlook(candidate, requests, texts, len(data.test))
+    return found
 
 
 def obey(decided: Mapping[str, Any], workshop: Workshop) -> list[Planned]:
@@ -159,6 +185,7 @@ def obey(decided: Mapping[str, Any], workshop: Workshop) -> list[Planned]:
     torch.set_num_threads(decided["threads"])
     workshop.precisions = dict(decided["precision"])
     workshop.resolved = dict(decided["resolved"])
+    workshop.remotes.obey(decided)
     return [Planned.from_dict(fields) for fields in decided["candidates"]]
 
 
@@ -188,6 +215,7 @@ def _refuse_unused(recipe: Recipe, candidates: list[Candidate]) -> None:
     for index, named in enumerate(recipe.methods):
         if named.name not in {c.method for c in candidates}:
             only = "an encoder only" if method(named.name, recipe.task.kind).reads == "decoder" else "a decoder only"
+            only = "remote models only" if all(map(is_remote, recipe.backbones)) else only
             kinds = only if recipe.backbones else "no backbone"
             raise RecipeError(
                 f"{recipe.at('methods', index)}: '{named.name}' has nothing to work with: the recipe names {kinds}",
@@ -214,12 +242,16 @@ def _cost(
         raise RecipeError(f"{at}: {error.found}", expected=error.expected, remedy=error.remedy) from error
     except Exception:  # noqa: BLE001 - the same happens when it is fitted, and is reported there
         return Cost({}, 0.0, 0.0)
+    if is_remote(candidate.backbone):
+        return Cost({}, 0.0, 0.0)  # what it takes is forecast
     return cost(job, workshop.backbone(candidate.backbone), prices.get(candidate.backbone), validation)
 
 
 def _test_seconds(candidate: Candidate, cost: Cost, prices: Mapping[str, Prices], rows: int) -> float:
     if not candidate.backbone:
         return 0.1
+    if is_remote(candidate.backbone):
+        return rows * cost.answer
     p = prices[candidate.backbone]
     return rows * (p.tokens * cost.depth * p.forward + cost.answer)
 

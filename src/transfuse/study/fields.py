@@ -15,12 +15,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from transfuse.backbones.remote import is_remote
+from transfuse.backbones.remote.references import parse as remote_model
 from transfuse.data import catalog
 from transfuse.data.references import parse_hub
 from transfuse.errors import TransfuseError, nearest
 from transfuse.study.problems import CUSTOM
-
-LATER_BACKBONES = ("openai:", "google:")
 
 
 def wrong(message: str) -> PydanticCustomError:
@@ -45,8 +45,13 @@ def _known(kind: str, reference: str) -> str:
             parse_hub(reference)
         except TransfuseError as error:
             raise wrong(f"{error.found}. Expected: {error.expected}.") from error
-    elif reference.startswith(LATER_BACKBONES):
-        raise wrong(f"'{reference}': models behind an API come in a later version.")
+    elif is_remote(reference):
+        if kind != "backbone":
+            raise wrong(f"'{reference}': a remote model, no {kind}.")
+        try:
+            remote_model(reference)
+        except TransfuseError as error:
+            raise wrong(f"{error.found}. Expected: {error.expected}.") from error
     return reference
 
 
@@ -55,6 +60,12 @@ def _data_reference(reference: str) -> str:
 
 
 def _backbone_reference(reference: str) -> str:
+    return _known("backbone", reference)
+
+
+def _encoder_reference(reference: str) -> str:
+    if is_remote(reference):
+        raise wrong(f"'{reference}': a remote model, whose states nobody sees. Expected: an encoder on this machine.")
     return _known("backbone", reference)
 
 
@@ -70,6 +81,7 @@ def _rows(value: Any) -> int | float:
 _Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
 Reference = Annotated[_Text, AfterValidator(_data_reference)]
 BackboneReference = Annotated[_Text, AfterValidator(_backbone_reference)]
+EncoderReference = Annotated[_Text, AfterValidator(_encoder_reference)]
 Column = Annotated[str, Field(min_length=1)]
 ModelFolder = Annotated[_Text, Field(max_length=4096)]
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -80,6 +92,7 @@ Switch = Annotated[bool, Field(strict=True)]
 Minutes = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 A_REFERENCE = "a path, catalog:NAME or hub:OWNER/NAME[:CONFIG][@REVISION][#SPLIT]"
+A_BACKBONE = "a path, catalog:NAME, hub:OWNER/NAME[@REVISION], openai:MODEL or google:MODEL"
 A_SPLIT = f"{A_REFERENCE}, or rows to hold out: {{rows: 1500, seed: 0}}"
 A_SEED = "a seed, a whole number from 0"
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.advice.candidates import Candidate
+from transfuse.backbones.remote import is_remote
 from transfuse.data.examples import Examples
 from transfuse.engine.ledger import Ledger
 from transfuse.evaluation import (
@@ -89,6 +90,7 @@ def finish(
     model.save(folder)
     progress.update("test", 0.0)
     path = load(folder).path
+    workshop.remotes.adopt(path)
     found = workshop.answers(path, test.texts, workshop.precision(chosen.candidate.backbone))
     against = workshop.answers(workshop.final(baseline.candidate), test.texts)
     _keep(chosen.candidate.id, data, test, found, ledger)
@@ -229,6 +231,9 @@ def _about(candidate: Candidate, workshop: Workshop, data: StudyData) -> dict[st
         "data": [dict(part) for part in data.parts],
         "columns": _columns(recipe),
     }
+    if is_remote(candidate.backbone):
+        about = workshop.remotes.about(candidate.backbone)
+        return {"method": candidate.method, "backbone": about, "made": made}
     if backbone is None:
         return {"method": candidate.method, "made": made}
     resolved = workshop.resolved[candidate.backbone]

@@ -40,7 +40,7 @@ class Fits:
         running = [p for p in planned if p.room is None]
         out: list[tuple[Candidate, dict[str, Any], np.ndarray | None]] = []
         for one in some:
-            estimate = {"estimate": one.seconds, "room": one.room, "together": one.together}
+            estimate = {"estimate": one.seconds, "room": None if one.barred else one.room, "together": one.together}
             if one.room is not None:
                 out.append((one.candidate, _record("skipped", one.reason) | estimate, None))
                 continue

@@ -10,6 +10,8 @@ NOTES = {
         "finished": "{folder}: finished before; --fresh starts again",
         "going on": "{folder}: going on after {seconds:.0f} s",
         "timing": "timing a few batches of each backbone",
+        "remote": "{id}: {calls} calls ({cached} answers known), about {tokens:,} and at most {most:,} tokens, "
+        "about {money:.4f} and at most {dear:.4f} USD ({price}); reading the test with it: at most {test:.4f} USD",
         "more": "time is left, so these run too: {ids}",
         "chosen": "chosen: {id}; reading the test once",
         "download": "download {name}",
@@ -25,6 +27,8 @@ NOTES = {
         "finished": "{folder}：此前已完成；--fresh 可重新开始",
         "going on": "{folder}：在 {seconds:.0f} 秒之后继续",
         "timing": "先对每个骨干模型试跑几批以估计时间",
+        "remote": "{id}：调用远程模型 {calls} 次（已有答案 {cached} 个），约 {tokens:,}、至多 {most:,} 个词元，"
+        "约 {money:.4f}、至多 {dear:.4f} 美元（{price}）；用它读测试集至多 {test:.4f} 美元",
         "more": "还有剩余时间，因此再运行：{ids}",
         "chosen": "选定：{id}；测试集只读这一次",
         "download": "下载 {name}",

@@ -11,6 +11,7 @@ import numpy as np
 
 from transfuse.advice import rank as advice
 from transfuse.backbones.huggingface import Backbone
+from transfuse.backbones.remote import is_remote
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.trunk import Trunk
 from transfuse.errors import RecipeError
@@ -49,9 +50,12 @@ def rank(recipe: Recipe | str | Path, *, lang: str = "en", progress: Progress | 
     Cost: one pass over at most 1,024 target rows and 512 rows of each source, a backbone; seconds of algebra.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.from_file(recipe)
-    if not recipe.backbones:
+    references = [reference for reference in recipe.backbones if not is_remote(reference)]
+    if not references:
         raise RecipeError(
-            f"{recipe.origin}: no backbones", expected="one at least", remedy="Name them under `backbones`."
+            f"{recipe.origin}: no backbones on this machine",
+            expected="one at least",
+            remedy="Name them under `backbones`.",
         )
     progress, say = progress or Silent(), NOTES.get(lang, NOTES["en"])
     data = prepare(recipe)
@@ -65,8 +69,8 @@ def rank(recipe: Recipe | str | Path, *, lang: str = "en", progress: Progress | 
         recipe, data, say, lambda name, done, total: progress.update(say["download"].format(name=name), 0)
     )
     found = []
-    for number, reference in enumerate(recipe.backbones):
-        progress.update(reference, number / len(recipe.backbones))
+    for number, reference in enumerate(references):
+        progress.update(reference, number / len(references))
         found.append(_backbone(reference, data.task, data, workshop))
     labels = data.task.encode(data.train)
     key = advice.decisive(labels)

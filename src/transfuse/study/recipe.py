@@ -23,12 +23,14 @@ from pydantic import (
     model_validator,
 )
 
+from transfuse.backbones.remote import is_remote
 from transfuse.errors import RecipeError, nearest
 from transfuse.methods.catalogue import unsuited
 from transfuse.study.asked import Task, TaskOverrides
-from transfuse.study.fields import A_SEED, BackboneReference, Section, Seed, Switch, wrong
+from transfuse.study.fields import A_BACKBONE, A_SEED, BackboneReference, Section, Seed, Switch, wrong
 from transfuse.study.located import KeyPath, Located, dump, parse, read_file
 from transfuse.study.problems import explain, shown
+from transfuse.study.remote_keys import Remote
 from transfuse.study.sections import Budget, Method, Methods, Source, Split, Target, Validation
 
 __all__ = [
@@ -74,11 +76,12 @@ class Recipe(Section):
     task: Task = Field(description="the task: {kind: classify, input: COLUMN, label: COLUMN}")
     target: Target = Field(description="the target: {data: REFERENCE, test: {rows: 1500}} or train and test")
     sources: tuple[Source, ...] = Field((), description="a list of {name: NAME, data: REFERENCE}")
-    backbones: tuple[BackboneReference, ...] = Field(
-        (), description="a list of backbones, each a path, catalog:NAME or hub:OWNER/NAME[@REVISION]"
-    )
+    backbones: tuple[BackboneReference, ...] = Field((), description=f"a list of backbones, each {A_BACKBONE}")
     methods: Methods = Field("auto", description="auto, or a list of methods: [probe, {finetune: {train_layers: 2}}]")
     budget: Budget = Field(Budget(), description="the budget: {minutes: 8}")
+    remote: Remote | None = Field(
+        None, validate_default=True, description="how remote models are asked: {budget: {money: 1.00}}"
+    )
     validation: Validation | None = Field(None, description="cross-validation: {folds: 5, repeats: 2}")
     gate: Literal["default", "strict"] = Field("default", description="default or strict")
     seed: Seed = Field(0, description=A_SEED)
@@ -140,6 +143,16 @@ class Recipe(Section):
             if backbones.count(reference) > 1:
                 raise wrong(f"'{reference}' stands twice. Keep one.")
         return backbones
+
+    @field_validator("remote")
+    @classmethod
+    def _limited(cls, remote: Remote | None, info: ValidationInfo) -> Remote | None:
+        costly = [reference for reference in info.data.get("backbones", ()) if is_remote(reference)]
+        if costly and (remote is None or remote.budget is None):
+            raise wrong(
+                f"no budget, and '{costly[0]}' may cost money. Expected: {{budget: {{money: 1.00}}}} or tokens."
+            )
+        return remote
 
     @field_validator("validation")
     @classmethod

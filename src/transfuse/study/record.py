@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from transfuse.backbones.remote import is_remote
 from transfuse.engine.ledger import Ledger
 from transfuse.study.assess import Assessed
 from transfuse.study.decide import machine, now
@@ -64,11 +65,14 @@ def report_of(
         "assets": [_asset(reference, workshop) for reference in sorted(used)],
         "source_rows": ending.source_rows,
         "teachers": ending.teachers,
+        **workshop.remotes.report(),
         "seconds": round(ledger.seconds, 1),
     }
 
 
 def _asset(reference: str, workshop: Workshop) -> dict[str, Any]:
+    if is_remote(reference):
+        return workshop.remotes.asset(reference)
     backbone = workshop.backbone(reference)
     assert backbone is not None
     return {

@@ -143,6 +143,8 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     if decided is None:
         progress.note(say["timing"])
         decided = decide(recipe, data, workshop, ledger)
+        for text in workshop.remotes.told(say["remote"]):
+            progress.note(text)
     fits = Fits(data, workshop, ledger, progress, say)
     planned = obey(decided, workshop)
     progress.start(recipe.budget.minutes * 60, [p.candidate.id for p in planned if p.room is None])

@@ -12,6 +12,7 @@ import numpy as np
 from transfuse.advice.candidates import Candidate
 from transfuse.backbones import loading, precision
 from transfuse.backbones.huggingface import Backbone
+from transfuse.backbones.remote import Request, is_remote
 from transfuse.data.examples import Examples
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import Job, TransferData
@@ -20,10 +21,12 @@ from transfuse.engine.taught import Taught
 from transfuse.engine.trunk import Trunk
 from transfuse.engine.watch import MemoryWatch
 from transfuse.errors import RecipeError
+from transfuse.fitted.remote import RemoteLabelsPath, RemoteWriterPath
 from transfuse.fitted.writer import WriterPath
 from transfuse.methods.catalogue import method
 from transfuse.study.prepare import StudyData
 from transfuse.study.recipe import Recipe
+from transfuse.study.remotes import Remotes
 
 Report = Callable[[str, float], None]
 """Told what a candidate does now and the share of it that is done."""
@@ -74,6 +77,7 @@ class Workshop:
     ) -> None:
         self.recipe, self.data, self._say, self._pull, self._keep = recipe, data, say, pull, keep
         self._store = activations()
+        self.remotes = Remotes(recipe)
         self.precisions: dict[str, dict[str, Any]] = {}
         self.resolved: dict[str, str] = {}
         self._backbones: dict[str, Backbone] = {}
@@ -82,8 +86,8 @@ class Workshop:
         self.report: Report = lambda text, share: None
 
     def backbone(self, reference: str) -> Backbone | None:
-        """The backbone of a reference; None for the empty one."""
-        if not reference:
+        """The backbone of a reference; None for the empty one, and for a remote model's (see `remotes`)."""
+        if not reference or is_remote(reference):
             return None
         if reference not in self._backbones:
             resolved = self.resolved.get(reference) or loading.resolved(reference)
@@ -95,7 +99,8 @@ class Workshop:
 
     def precision(self, reference: str) -> str:
         """The arithmetic that was chosen for a backbone; without one there is only fp32."""
-        return str(self.precisions[reference]["precision"]) if reference else "fp32"
+        here = reference and not is_remote(reference)
+        return str(self.precisions[reference]["precision"]) if here else "fp32"
 
     def trunk(self, reference: str) -> Trunk:
         """The trunk of a backbone; it knows the study's texts in one fixed order."""
@@ -104,7 +109,9 @@ class Workshop:
         return trunk
 
     def engine(self, reference: str) -> Engine:
-        """The engine over a backbone's trunk."""
+        """The engine over a backbone's trunk, or over a remote model."""
+        if is_remote(reference) and reference not in self._engines:
+            self._engines[reference] = Engine(None, len(self.data.task.labels), remote=self.remotes.of(reference))
         if reference not in self._engines:
             backbone = self.backbone(reference)
             assert backbone is not None
@@ -146,7 +153,7 @@ class Workshop:
             {name: self.data.source_tasks[name] for name in sources if name in self.data.source_tasks},
             taught,
         )
-        backbone = self.backbone(candidate.backbone)
+        backbone = self.backbone(candidate.backbone) or self.remotes.of(candidate.backbone)
         try:
             described = method(candidate.method, candidate.kind)
             return described.plan(self.data.task, backbone, data, self.recipe.seed, **candidate.settings)
@@ -156,6 +163,15 @@ class Workshop:
                 expected=f"settings as docs/methods.md lists them, not {dict(candidate.settings)}",
                 remedy="Correct the setting in the recipe.",
             ) from error
+
+    def requests(self, candidate: Candidate) -> tuple[list[Request], int]:
+        """What the validation of a remote model's candidate asks, at worst, and of how many texts."""
+        requests, texts = [], 0
+        for _, trained, left_out in self.data.splits.fits:
+            path = self.engine(candidate.backbone).fit(self.job(candidate, trained))
+            requests += path.requests([self.data.train.texts[i] for i in left_out])
+            texts += len(left_out)
+        return requests, texts
 
     def validate(self, candidate: Candidate) -> Outcome:
         """Fit a candidate on each training part and predict what each leaves out."""
@@ -177,10 +193,7 @@ class Workshop:
                 found = self._found(candidate, path, [train.texts[i] for i in left_out])
                 out[repeat, [place[int(i)] for i in left_out]] = found
             assert path is not None
-            sample = [train.texts[i] for i in rows[:TIMED]]
-            start = time.perf_counter()
-            self.answers(path, sample)
-            speed = (time.perf_counter() - start) / len(sample) * 1000
+            speed = 1000 * self._speed(candidate, path, [train.texts[i] for i in rows[:TIMED]])
         return Outcome(out, seconds, speed, watch.peak, path.trainable_parameters, _tokens(path))
 
     def _found(self, candidate: Candidate, path: Any, texts: Sequence[str]) -> np.ndarray:
@@ -188,6 +201,14 @@ class Workshop:
         if candidate.method == "teacher":
             return self.taught[candidate.sources[0]].of(texts)
         return self.engine(candidate.backbone).predict(path, texts)
+
+    def _speed(self, candidate: Candidate, path: Any, sample: Sequence[str]) -> float:
+        """Seconds of predicting a text; a remote model is not asked, and paid, for that."""
+        if is_remote(candidate.backbone):
+            return self.remotes.seconds_each(candidate.backbone) * len(path.requests(sample)) / len(sample)
+        start = time.perf_counter()
+        self.answers(path, sample)
+        return (time.perf_counter() - start) / len(sample)
 
     @staticmethod
     def answers(path: Any, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
@@ -220,7 +241,7 @@ def validation_rows(data: StudyData) -> np.ndarray:
 
 def _tokens(path: Any) -> dict[str, float] | None:
     """Tokens that a path has read and written for an answer, in the mean; None where it writes nothing."""
-    if not isinstance(path, WriterPath) or not path.tokens[0]:
+    if not isinstance(path, WriterPath | RemoteLabelsPath | RemoteWriterPath) or not path.tokens[0]:
         return None
     return {
         name: round(float(count / path.tokens[0]), 1)

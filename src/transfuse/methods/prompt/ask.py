@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from transfuse.backbones.huggingface import Backbone
-from transfuse.engine.answers import Ask, Pairs
+from transfuse.backbones.remote.model import RemoteModel
+from transfuse.engine.answers import Ask, Consult, Pairs
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.errors import RecipeError
 from transfuse.methods.pairs import decoding_of, form_of, pairs_of
+from transfuse.methods.prompt.remote import conversation_of, remote_decoding
 from transfuse.tasks.writing import Writing
 
 SPREADS = {"similar": 0.0, "diverse": 0.3}
@@ -28,7 +30,7 @@ class Asking:
     def plan(
         self,
         task: Writing,
-        backbone: Backbone | None,
+        backbone: Backbone | RemoteModel | None,
         data: TransferData,
         seed: int,
         *,
@@ -58,6 +60,12 @@ class Asking:
             raise RecipeError(f"prompt.choose: '{choose}'", expected=f"one of {ways}", remedy="Correct the setting.")
         known = pairs_of(data.target, target=True)
         looked_up = choose in SPREADS and shots > 0
+        if isinstance(backbone, RemoteModel):
+            drawn = [] if looked_up else _drawn(known, shots, [seed, draw])
+            talk = conversation_of(task, template, drawn)
+            decoding = remote_decoding(task, known, beams, max_new_tokens)
+            memory = (known, shots, SPREADS[choose]) if looked_up else ()
+            return Job((Consult(talk, (), decoding, *memory),), 0, seed)
         form = form_of(task, backbone, template, [] if looked_up else _drawn(known, shots, [seed, draw]))
         decoding = decoding_of(task, backbone, form, known, beams, max_new_tokens)
         ask = Ask(form, decoding, known, shots, SPREADS[choose]) if looked_up else Ask(form, decoding)

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from transfuse.backbones.huggingface import Backbone
+from transfuse.backbones.remote.conversation import Conversation
+from transfuse.backbones.remote.model import RemoteModel
+from transfuse.engine.answers import Consult
 from transfuse.engine.jobs import Job, Prompt, TransferData
 from transfuse.errors import RecipeError, nearest
 from transfuse.tasks.classify import Classify
@@ -27,7 +30,7 @@ class Prompting:
     def plan(
         self,
         task: Classify,
-        backbone: Backbone | None,
+        backbone: Backbone | RemoteModel | None,
         data: TransferData,
         seed: int,
         *,
@@ -42,7 +45,7 @@ class Prompting:
             shots: demonstrations in all, spread evenly over the classes and drawn by the seed; 0 asks without any.
             calibrate: ``true``, by inputs without content (contextual calibration, Zhao et al. 2021); ``texts``, by
                 unlabelled texts of the target, so that in their mean no class is preferred (batch calibration, Zhou et
-                al. 2024); or ``false``.
+                al. 2024); or ``false``. What a remote model says stays as it is.
             template: how a text is shown; by default the task's (see `Classify.shown`).
             words: label -> word; by default the task's.
         """
@@ -62,6 +65,10 @@ class Prompting:
         check_words(task, words or {})
         named = {label: (words or {}).get(label) or task.word(label) for label in task.labels}
         pairs = [(data.target.texts[i], named[(data.target.labels or ())[i]]) for i in _drawn(data, shots, seed)]
+        if isinstance(backbone, RemoteModel):
+            system = f"Answer with one of these and nothing else: {', '.join(named.values())}."
+            talk = Conversation(system, shown, tuple(pairs), task.max_tokens)
+            return Job((Consult(talk, tuple(named.values())),), 0, seed)
         near = data.unlabelled.texts[:NEAR] if calibrate == "texts" and data.unlabelled else ()
         return Job((Prompt(tuple(pairs), shown, tuple(named.values()), bool(calibrate), near),), 0, seed)
 
