@@ -150,7 +150,7 @@ backbones: ["catalog:minilm", "catalog:vader-nyt", "openai:", "hub:/x"]
 methods: [probe, {a: 1, b: 2}, 3]
 sources:
   - {name: "a b", data: "catalog:vader-nit"}
-  - {name: t, teacher: "openai:gpt"}
+  - {name: t, teacher: "openai:"}
 seed: 1.5
 gate: open
 budget: 8

@@ -185,3 +185,49 @@ def test_killed_and_run_again(place):
         assert len(service.bills) - 3 <= spent["calls"] <= len(service.bills)
         assert spent["money"] <= bill(service) + 1e-12 <= spent["money"] + doubtful["money"] + 2e-12 <= 0.05
         assert report["chosen"].startswith("prompt@m")
+
+
+TAUGHT = {
+    "backbones": "[enc]",
+    "methods": "[probe, distill]",
+    "sources": '[{name: big, teacher: "openai:m", data: target.csv, shots: 2}]',
+    "allow_overlap": "true",
+}
+
+
+def test_a_remote_teacher_is_paid_once_and_its_student_is_free(place, monkeypatch):
+    import tiny
+
+    (place / "enc").symlink_to(tiny.folder("bert"))
+    with RemoteStandIn(chances=knows) as service:
+        service.use(monkeypatch)
+        recipe = Recipe.from_text(text(**TAUGHT), base=place)
+        report = run(recipe, out=place / "o").report
+        found = {c["id"]: c for c in report["candidates"]}
+        assert found["teacher+big"]["status"] == found["distill@enc+big"]["status"] == "done"
+        assert found["teacher+big"]["validation"]["accuracy"]["value"] == 1.0
+        assert report["remote"]["spent"]["calls"] == len(service.bills)
+        assert report["remote"]["spent"]["money"] == pytest.approx(bill(service), abs=1e-12)
+        before = len(service.bills)
+        run(recipe, out=place / "again")
+        assert len(service.bills) == before, "the same questions are not paid twice"
+        for path in (place / "o").rglob("*"):
+            assert not path.is_file() or KEY.encode() not in path.read_bytes()
+
+
+def test_a_remote_teacher_is_asked_no_more_than_its_share_allows(place, monkeypatch):
+    import tiny
+
+    (place / "enc").symlink_to(tiny.folder("bert"))
+    with RemoteStandIn(chances=knows) as service:
+        service.use(monkeypatch)
+        little = text(**TAUGHT, remote="{budget: {tokens: 8000}, concurrency: 8, timeout_seconds: 5}")
+        report = run(Recipe.from_text(little, base=place), out=place / "o").report
+        assert 0 < report["remote"]["spent"]["input_tokens"] + report["remote"]["spent"]["output_tokens"] <= 8000
+        record = json.loads((place / "o" / "ledger" / "teachers.json").read_text())["big"]
+        assert record["texts"] < record["offered"]
+
+
+def test_a_remote_teacher_needs_a_budget():
+    with pytest.raises(RecipeError, match="no budget, and 'openai:m' may cost money"):
+        Recipe.from_text(text(**TAUGHT, remote=""), base=".")

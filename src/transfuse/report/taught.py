@@ -16,6 +16,8 @@ def teachers(report: Report, speak: Speaker) -> list[dict[str, Any]]:
 
 
 def _one(found: Mapping[str, Any], report: Report, speak: Speaker) -> dict[str, Any]:
+    if found.get("reason"):
+        return {"name": str(found.get("name", "")), "figures": [], "note": str(found["reason"]), "differ": []}
     figures: list[tuple[str, str, str]] = []
     own = reading.at(report, "test") or {}
     for metric, figure in (reading.at(found, "test") or {}).items():

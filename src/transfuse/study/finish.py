@@ -11,6 +11,7 @@ from transfuse.advice.candidates import Candidate
 from transfuse.backbones.remote import is_remote
 from transfuse.data.examples import Examples
 from transfuse.engine.ledger import Ledger
+from transfuse.errors import TransfuseError
 from transfuse.evaluation import (
     Interval,
     compare,
@@ -128,7 +129,13 @@ def _beside_teachers(
 ) -> list[dict[str, Any]]:
     """Each teacher of a student beside it; a teacher itself has none."""
     names = [name for name in candidate.sources if name in workshop.taught and candidate.method != "teacher"]
-    return [beside(name, path, answers, test, workshop, workshop.precision(candidate.backbone)) for name in names]
+    out = []
+    for name in names:
+        try:
+            out.append(beside(name, path, answers, test, workshop, workshop.precision(candidate.backbone)))
+        except TransfuseError as error:  # such as a budget that does not reach: the student is there all the same
+            out.append({"name": name, "reason": error.found})
+    return out
 
 
 def _by_models(

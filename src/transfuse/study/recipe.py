@@ -147,7 +147,8 @@ class Recipe(Section):
     @field_validator("remote")
     @classmethod
     def _limited(cls, remote: Remote | None, info: ValidationInfo) -> Remote | None:
-        costly = [reference for reference in info.data.get("backbones", ()) if is_remote(reference)]
+        teachers = [source.teacher for source in info.data.get("sources", ()) if source.teacher]
+        costly = [reference for reference in (*info.data.get("backbones", ()), *teachers) if is_remote(reference)]
         if costly and (remote is None or remote.budget is None):
             raise wrong(
                 f"no budget, and '{costly[0]}' may cost money. Expected: {{budget: {{money: 1.00}}}} or tokens."

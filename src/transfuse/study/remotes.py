@@ -63,7 +63,8 @@ class Remotes:
 
     def __init__(self, recipe: Recipe) -> None:
         self._keys = recipe.remote or Remote()
-        self.named = [reference for reference in recipe.backbones if is_remote(reference)]
+        teachers = [source.teacher for source in recipe.sources if source.teacher]
+        self.named = [r for r in dict.fromkeys((*recipe.backbones, *teachers)) if is_remote(r)]
         self.purse = f"{recipe.name} {secrets.token_hex(8)}" if self.named else ""
         self.outlooks: dict[str, dict[str, Any]] = {}
         self._models: dict[str, RemoteModel] = {}
@@ -106,6 +107,21 @@ class Remotes:
         model = self.of(reference)
         assert model is not None
         return model.seconds_each
+
+    def affordable(self, reference: str, requests: Sequence[Sequence[Request]], share: float) -> int:
+        """How many texts may be asked about, each with its requests, within a share of what is left of the budget."""
+        model = self.of(reference)
+        assert model is not None
+        tokens, money = self._purse.room(model.spent.whole)
+        used = [0, 0]
+        for count, one in enumerate(requests):
+            for amount in map(model.worst, one):
+                used = [used[0] + amount.tokens, used[1] + amount.picodollars]
+            if any(
+                room is not None and spent > share * room for spent, room in zip(used, (tokens, money), strict=True)
+            ):
+                return count
+        return len(requests)
 
     def outlook(self, candidate: Candidate, requests: Sequence[Request], texts: int, test: int) -> Outlook:
         """What a candidate will cost.
@@ -190,11 +206,15 @@ class Remotes:
             for identifier, f in self.outlooks.items()
         ]
 
+    def go_on(self, purse: str) -> None:
+        """Pay from a purse that was begun before."""
+        if purse != self.purse:
+            self.purse, self._models = purse, {}
+
     def obey(self, decided: Mapping[str, Any]) -> None:
         """Go on with the purse of a plan."""
         if "remote" in decided:
-            if decided["remote"]["purse"] != self.purse:
-                self.purse, self._models = decided["remote"]["purse"], {}
+            self.go_on(decided["remote"]["purse"])
             self.outlooks = dict(decided["remote"]["forecast"])
 
     def report(self) -> dict[str, Any]:

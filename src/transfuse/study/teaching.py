@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.backbones import precision
+from transfuse.backbones.remote import is_remote
 from transfuse.data.examples import Examples
 from transfuse.engine.jobs import TransferData
 from transfuse.engine.ledger import Ledger
@@ -32,11 +33,13 @@ SHARE = 1 / 3
 """Of a study's budget, the most that its teachers may take."""
 MOST = 8192
 """Unlabelled texts that a teacher is asked about, at most."""
+REMOTE_SHARE = 1 / 2
+"""Of the budget of remote models, the most that teachers may be paid."""
 SHOTS = 8
 """Examples that a prompted teacher is shown, where it has data."""
 TRIED = 12
 """Texts by which a teacher is timed."""
-RECORD = "teachers"
+RECORD, PURSE = "teachers", "purse"
 KEPT = 2**40
 """Bytes of lessons in a study's folder, as good as without a limit."""
 
@@ -84,13 +87,17 @@ def teach(
 
     Raises:
         RecipeError: a fitted model that does not know the target's labels.
-        ModelError, BackboneError: a teacher that cannot be loaded.
+        ModelError, BackboneError: a teacher that cannot be loaded; a remote one whose budget does not reach for the
+            labelled texts.
     """
     named = [(i, source) for i, source in enumerate(recipe.sources) if source.teaches]
     if not named:
         return {}
+    begun = ledger.read(PURSE) or {"purse": workshop.remotes.purse}  # teachers are paid before there is a plan
+    ledger.write(PURSE, begun)
+    workshop.remotes.go_on(begun["purse"])
     teachers = [_teacher(recipe, i, source, data, workshop) for i, source in named]
-    decided = ledger.read(RECORD) or _decided(teachers, recipe, data, len(named))
+    decided = ledger.read(RECORD) or _decided(teachers, recipe, data, workshop)
     ledger.write(RECORD, decided)
     store = Store(ledger.folder / RECORD, KEPT)
     taught = {}
@@ -120,21 +127,20 @@ def _texts(data: StudyData, most: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_own(data), *(unlabelled[i] for i in order))))[:most]
 
 
-def _decided(teachers: Sequence[Teacher], recipe: Recipe, data: StudyData, count: int) -> dict[str, Any]:
+def _decided(teachers: Sequence[Teacher], recipe: Recipe, data: StudyData, workshop: Workshop) -> dict[str, Any]:
     """Of each teacher, the arithmetic and the number of texts that its share of the budget has room for."""
     out: dict[str, Any] = {}
+    texts = _texts(data, len(data.train) + MOST)
     for teacher in teachers:
-        texts = _texts(data, len(data.train) + MOST)
-        sample = list(texts[:TRIED])
-        arithmetic = "fp32"
-        if getattr(teacher.path, "backbone", None) is not None:
-            limit = getattr(teacher.path, "limit", data.task.max_tokens)
-            arithmetic = str(precision.choose(teacher.path.backbone, sample, limit)["precision"])
-        teacher.says(sample[:2], arithmetic)  # loads, and reads what all prompts share
-        start = time.perf_counter()
-        teacher.says(sample, arithmetic)
-        each = (time.perf_counter() - start) / len(sample)
-        room = int(recipe.budget.minutes * 60 * SHARE / count / max(each, 1e-9))
+        arithmetic, each = "fp32", 0.0
+        room = len(texts)
+        if is_remote(teacher.backbone):
+            each = workshop.remotes.seconds_each(teacher.backbone)
+            asked = [teacher.path.requests([text]) for text in texts]
+            room = workshop.remotes.affordable(teacher.backbone, asked, REMOTE_SHARE / len(teachers))
+        else:
+            arithmetic, each = _timed(teacher, texts, data.task.max_tokens)
+        room = min(room, int(recipe.budget.minutes * 60 * SHARE / len(teachers) / max(each, 1e-9)))
         out[teacher.name] = {
             "precision": arithmetic,
             "seconds": float(f"{each:.3g}"),
@@ -143,6 +149,18 @@ def _decided(teachers: Sequence[Teacher], recipe: Recipe, data: StudyData, count
             "backbone": teacher.backbone,
         }
     return out
+
+
+def _timed(teacher: Teacher, texts: Sequence[str], limit: int) -> tuple[str, float]:
+    """The arithmetic that a local teacher answers in, and its seconds a text."""
+    sample, arithmetic = list(texts[:TRIED]), "fp32"
+    if getattr(teacher.path, "backbone", None) is not None:
+        most = getattr(teacher.path, "limit", limit)
+        arithmetic = str(precision.choose(teacher.path.backbone, sample, most)["precision"])
+    teacher.says(sample[:2], arithmetic)  # loads, and reads what all prompts share
+    start = time.perf_counter()
+    teacher.says(sample, arithmetic)
+    return arithmetic, (time.perf_counter() - start) / len(sample)
 
 
 def _asked(
@@ -186,6 +204,7 @@ def _teacher(recipe: Recipe, index: int, source: Source, data: StudyData, worksh
     shots = SHOTS if source.shots is None and examples is not None else source.shots or 0
     rows = examples if examples is not None else Examples((), ())
     backbone = workshop.backbone(source.teacher)
+    remote = workshop.remotes.of(source.teacher)
     if backbone is not None and not backbone.decoder:
         raise RecipeError(
             f"{recipe.at('sources', index, 'teacher')}: {source.teacher} is an encoder, and cannot be asked",
@@ -194,7 +213,7 @@ def _teacher(recipe: Recipe, index: int, source: Source, data: StudyData, worksh
         )
     near = {"calibrate": "texts"} if isinstance(data.task, Classify) and data.unlabelled else {}
     asks = TransferData(rows, unlabelled=data.unlabelled)
-    job = method("prompt", data.task.kind).plan(data.task, backbone, asks, recipe.seed, shots=shots, **near)
+    job = method("prompt", data.task.kind).plan(data.task, backbone or remote, asks, recipe.seed, shots=shots, **near)
     path = workshop.engine(source.teacher).fit(job)
     about = repr((path.describe(), backbone.revision if backbone is not None else source.teacher))
     return Teacher(source.name, source.teacher, path, None, _hashed(about))
