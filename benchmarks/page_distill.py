@@ -40,8 +40,8 @@ def _reviews(told: Mapping[str, Any]) -> list[str]:
     return [
         f"""### A prompted decoder teaches a sentence encoder
 
-smollm2-135m-instruct is asked with four examples of movie reviews (the draw that did best on 300 other movie
-sentences), calibrated by unlabelled Amazon sentences, about {told["taught"]} Amazon sentences; minilm-l6 learns what it says.
+smollm2-135m-instruct is asked about {told["taught"]} Amazon sentences by four prompts, each with four movie reviews as
+examples and calibrated by unlabelled Amazon sentences; minilm-l6 learns the mean of what they say.
 {told["rows"]} test sentences, {told["draws"]} draws of 32 labels a class. Texts a second on this machine: teacher
 {speeds["teacher"]:.0f}, student {speeds["student"]:.0f}, {speeds["student"] / speeds["teacher"]:.0f} times as many.
 """,

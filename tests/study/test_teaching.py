@@ -9,10 +9,13 @@ import pytest
 
 import transfuse
 from transfuse.errors import RecipeError
+from transfuse.fitted.paths import build
 from transfuse.report.html import page_of
 from transfuse.study import teaching
 from transfuse.study.prepare import prepare
+from transfuse.study.progress import NOTES
 from transfuse.study.recipe import Recipe
+from transfuse.study.workshop import Workshop
 
 METHODS = "[probe, finetune, distill]"
 
@@ -142,3 +145,20 @@ def test_the_report_shows_the_teacher_beside_its_student(recipe, knowing, tmp_pa
         assert text["student"] != text["teacher"]
     for lang, words in (("en", "The student beside its teacher “old”"), ("zh", "学生与它的教师“old”")):
         assert words in page_of(study.report, lang)
+
+
+def test_several_prompts_speak_as_the_mean_of_their_probabilities(recipe, tmp_path):
+    asked = recipe("[majority]", "[{name: big, teacher: dec, data: source.csv, shots: 2, draws: 3}]", backbones="[enc]")
+    run = importlib.import_module("transfuse.study.run")
+    study = run.run(asked, out=tmp_path / "out")
+    texts = ["redrosefire1", "bluenavyice2"]
+    if study.report["chosen"] == "teacher+big":
+        assert len(study.model.path.members) == 3
+    data = prepare(asked)
+    workshop = Workshop(asked, data, NOTES["en"])
+    path = teaching._teacher(asked, 0, asked.sources[0], data, workshop).path
+    each = [np.exp(member.log_probabilities(texts)) for member in path.members]
+    assert not np.allclose(each[0], each[1])
+    np.testing.assert_allclose(np.exp(path.log_probabilities(texts)), np.mean(each, 0), atol=1e-9)
+    again = build(path.describe(), path.tensors(), lambda: workshop.backbone("dec"))
+    np.testing.assert_allclose(again.log_probabilities(texts), path.log_probabilities(texts), atol=1e-6)

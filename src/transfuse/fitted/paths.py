@@ -21,6 +21,7 @@ Loader = Callable[[], Backbone]
 PATHS = {
     "majority": "transfuse.fitted.text:Majority",
     "tfidf": "transfuse.fitted.text:Tfidf",
+    "ensemble": "transfuse.fitted.ensemble:EnsemblePath",
     "head": "transfuse.fitted.head:HeadPath",
     "prompt": "transfuse.fitted.prompted:PromptPath",
     "retrieved": "transfuse.fitted.retrieved:RetrievedPath",

@@ -43,7 +43,7 @@ class Trial:
 def offered(path: Path | WrittenPath) -> list[str]:
     """The arithmetic that this machine and this kind of path have, fp32 first."""
     out = ["fp32"]
-    if path.kind in ("head", "prompt", "retrieved", "writer", "span") and processor_has_bf16():
+    if path.kind in ("head", "prompt", "retrieved", "ensemble", "writer", "span") and processor_has_bf16():
         out.append("bf16")
     if isinstance(path, HeadPath) and not path.backbone.crosses and int8.usable():
         out.append(int8.INT8)

@@ -126,6 +126,7 @@ class Source(Section):
     shots: Demonstrations | None = Field(
         None, description="examples from the source's data that its teacher is shown, a whole number from 0"
     )
+    draws: Count = Field(1, description="prompts with other examples each, whose answers are averaged, at least 1")
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> Source:
@@ -136,6 +137,10 @@ class Source(Section):
             raise wrong(f"'model' stands beside '{beside}'. Expected: one of them; a fitted model needs no data.")
         if self.shots is not None and self.teacher is None:
             raise wrong("'shots' stands without 'teacher'. Expected: a backbone that is shown so many examples.")
+        if self.draws > 1 and (self.data is None or self.shots == 0):
+            raise wrong(
+                "'draws' stands without examples. Expected: a teacher with data, from which examples are drawn."
+            )
         if self.shots and self.data is None:
             raise wrong("'shots' stands without 'data'. Expected: data that examples for the teacher are drawn from.")
         return self

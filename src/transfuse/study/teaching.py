@@ -20,6 +20,7 @@ from transfuse.engine.store import Store
 from transfuse.engine.taught import Taught
 from transfuse.errors import RecipeError
 from transfuse.fitted import FittedModel, load
+from transfuse.fitted.ensemble import EnsemblePath
 from transfuse.fitted.writer import WriterPath
 from transfuse.methods.catalogue import method
 from transfuse.study.prepare import StudyData
@@ -200,6 +201,12 @@ def _teacher(recipe: Recipe, index: int, source: Source, data: StudyData, worksh
     if source.model is not None:
         return _fitted(recipe, index, source, data)
     assert source.teacher is not None
+    if source.draws > 1 and (not isinstance(data.task, Classify) or is_remote(source.teacher)):
+        raise RecipeError(
+            f"{recipe.at('sources', index, 'draws')}: {source.draws} prompts of {source.teacher}",
+            expected="one, where answers are written and of models behind an API; more of a decoder that gives labels",
+            remedy="Leave `draws` out.",
+        )
     examples = data.demonstrations[source.name]
     shots = SHOTS if source.shots is None and examples is not None else source.shots or 0
     rows = examples if examples is not None else Examples((), ())
@@ -212,9 +219,12 @@ def _teacher(recipe: Recipe, index: int, source: Source, data: StudyData, worksh
             remedy="Train it on the source first (`transfuse run`), then name its folder as `model`.",
         )
     near = {"calibrate": "texts"} if isinstance(data.task, Classify) and data.unlabelled else {}
-    asks = TransferData(rows, unlabelled=data.unlabelled)
-    job = method("prompt", data.task.kind).plan(data.task, backbone or remote, asks, recipe.seed, shots=shots, **near)
-    path = workshop.engine(source.teacher).fit(job)
+    asks, plan = TransferData(rows, unlabelled=data.unlabelled), method("prompt", data.task.kind).plan
+    engine, paths = workshop.engine(source.teacher), []
+    for draw in range(source.draws):
+        job = plan(data.task, backbone or remote, asks, recipe.seed + draw, shots=shots, **near)
+        paths.append(engine.fit(job))
+    path = paths[0] if len(paths) == 1 else EnsemblePath(paths)
     about = repr((path.describe(), backbone.revision if backbone is not None else source.teacher))
     return Teacher(source.name, source.teacher, path, None, _hashed(about))
 
