@@ -13,6 +13,7 @@ import numpy as np
 import transfuse
 from benchmarks import clinc, distill_replies
 from benchmarks.common import keep
+from transfuse.data import draw_shots
 from transfuse.data.examples import Examples
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import TransferData
@@ -40,7 +41,7 @@ budget: {{minutes: 60}}
 """
 DRAWS = 3
 TIMED = 400
-LAYERS = (3, 2)
+LAYERS, SHOTS = (3, 2), 50
 NOBODY = Examples((), ())
 
 
@@ -139,6 +140,7 @@ def _compared(labels: np.ndarray, over: Mapping[str, np.ndarray], arm: str, othe
 def _intents() -> dict[str, Any]:
     """CLINC150, 50 rows an intent: a fine-tuned encoder of six layers into three and two of its layers."""
     train, val, test = (clinc.examples(clinc.read(f"{part}.csv")) for part in ("train", "validation", "test"))
+    train = train.take(draw_shots(train.labels or (), SHOTS, 0))
     task = Classify(tuple(sorted(set(train.labels or ()))))
     rows = clinc.read("train.csv")
     answers: dict[str, list[np.ndarray]] = {}

@@ -56,8 +56,8 @@ def _intents(told: Mapping[str, Any]) -> list[str]:
         f"""### Six layers into three and two, CLINC150
 
 All layers of minilm-l6, fine-tuned on 50 rows of each of 150 intents, then some of its layers (`transfuse shrink`),
-which learn the same rows with the teacher beside them or alone; {told["rows"]} test rows. Of the teacher's accuracy they
-keep: {kept}. Texts a second: {speeds}.
+which learn the same rows with the teacher beside them or alone; {told["rows"]} test rows. Of the teacher's accuracy
+they keep: {kept}. Texts a second: {speeds}.
 """,
         *_arms(told),
     ]
@@ -71,8 +71,8 @@ def _replies(told: Mapping[str, Any]) -> list[str]:
     return [
         f"""### A decoder into half of its layers
 
-smollm2-135m-instruct adapted to {told["learnt"]} support replies, then 15 of its 30 layers, which learn the same replies
-with the teacher's top 64 tokens beside them or alone; {told["rows"]} other replies. The teacher saves
+smollm2-135m-instruct adapted to {told["learnt"]} support replies, then 15 of its 30 layers, which learn the same
+replies with the teacher's top 64 tokens beside them or alone; {told["rows"]} other replies. The teacher saves
 {gained["value"]:.3f} bits a byte ({gained["low"]:.3f} to {gained["high"]:.3f}), and is worth
 {signed(better["difference"])} chrF++ ({better["verdict"]}). Seconds of training: {seconds}.
 
