@@ -210,9 +210,15 @@ class SoftLive(LiveTerm):
 
     beside, alone = 0, True
 
-    def __init__(self, term: Soft, device: torch.device) -> None:
+    def __init__(self, term: Soft, width: int, device: torch.device, seed: int) -> None:
         super().__init__()
         self.term = term
+        self.vectors = None if term.vectors is None else torch.from_numpy(term.vectors).float().to(device)
+        self.map: nn.Module = nn.Identity()
+        if self.vectors is not None and term.hidden and self.vectors.shape[1] != width:
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                self.map = nn.Linear(width, self.vectors.shape[1], bias=False).to(device)
         taught = ~np.isnan(term.says[:, 0])
         self.says = torch.from_numpy(np.nan_to_num(term.says)).to(device)
         own = np.where(term.labelled, np.where(taught, 1 - term.alpha, 1.0), 0.0)
@@ -227,7 +233,23 @@ class SoftLive(LiveTerm):
         hard = functional.cross_entropy(logits, seen.labels, reduction="none")
         student, teacher = (divergences.log_shares(z, term.temperature) for z in (logits, self.says[at]))
         soft = term.temperature**2 * divergences.divergence(student, teacher, term.beta)
-        return divergences.weighted_mean(self.own[at] * hard + self.theirs[at] * soft, seen.weights)
+        loss = divergences.weighted_mean(self.own[at] * hard + self.theirs[at] * soft, seen.weights)
+        return loss if self.vectors is None else loss + self._inside(seen.features, self.vectors[at])
+
+    def _inside(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """How far what the student's head sees is from what the teacher's sees; rows that are not known aside."""
+        known = ~torch.isnan(teacher[:, 0])
+        student, teacher, term = student[known], teacher[known], self.term
+        loss = student.sum() * 0.0
+        if term.hidden and len(student):
+            mapped, aim = functional.normalize(self.map(student), dim=1), functional.normalize(teacher, dim=1)
+            loss = loss + term.hidden * (mapped - aim).square().sum(1).mean()
+        if len(student) > 2:
+            if term.distances:
+                loss = loss + term.distances * relations.distance_loss(student, teacher)
+            if term.angles:
+                loss = loss + term.angles * relations.angle_loss(student, teacher)
+        return loss
 
 
 def _split(rows: np.ndarray, shots: int, queries: int, generator: np.random.Generator) -> np.ndarray:
@@ -262,7 +284,7 @@ def live(term: Term, before: Before, rows: Rows, classes: int, backbone: Backbon
     if isinstance(term, Episodes):
         return EpisodesLive(term)
     if isinstance(term, Soft):
-        return SoftLive(term, backbone.device)
+        return SoftLive(term, backbone.width, backbone.device, seed)
     assert before.rows is not None
     if isinstance(term, Relate):
         assert before.texts is not None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.data.examples import Examples
+from transfuse.fitted.head import HeadPath
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,23 @@ class Taught:
     @functools.cached_property
     def _place(self) -> dict[str, int]:
         return {text: i for i, text in enumerate(self.texts)}
+
+    @functools.cached_property
+    def vectors(self) -> np.ndarray | None:
+        """What the teacher's head sees of the texts, float32 [N, E]; None of a teacher that has no head.
+
+        Cost: a pass of the teacher over all texts, the first time.
+        """
+        return self.path.features(self.texts, self.precision) if isinstance(self.path, HeadPath) else None
+
+    def seen(self, texts: Sequence[str]) -> np.ndarray | None:
+        """These vectors of some texts, [M, E]; not a number where nothing is known of one."""
+        if self.vectors is None:
+            return None
+        at = np.array([self._place.get(text, -1) for text in texts], dtype=np.int64)
+        found: np.ndarray = self.vectors[at]
+        found[at < 0] = np.nan
+        return found
 
     def __contains__(self, text: object) -> bool:
         return text in self._place

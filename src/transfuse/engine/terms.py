@@ -94,6 +94,11 @@ class Soft:
         alpha: share of the teacher in the loss of a row that has both.
         temperature: that both sides' logits are divided by.
         beta: which divergence, see `divergences.divergence`.
+        vectors: what the teacher's head sees of each row, float32 [N, E], or None.
+        hidden: weight of the loss between these and what the student's head sees, through a learnt map where the
+            widths differ (Romero et al. 2015; Jiao et al. 2020, equation 8).
+        distances, angles: weights of the losses between how the rows of a batch lie to each other in both (Park et al.
+            2019).
     """
 
     says: np.ndarray
@@ -101,6 +106,10 @@ class Soft:
     alpha: float
     temperature: float
     beta: float
+    vectors: np.ndarray | None = None
+    hidden: float = 0.0
+    distances: float = 0.0
+    angles: float = 0.0
     texts: tuple[str, ...] = ()
 
 

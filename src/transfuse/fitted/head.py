@@ -148,11 +148,13 @@ class HeadPath:
 
     def logits(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """The head's logits [N, C] of N texts, by the whole path."""
+        return self.head.logits(self.features(texts, precision))
+
+    def features(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """What the head sees of N texts, float32 [N, D]: pooled states of the layer that is read."""
         tokens = self.backbone.tokens(texts, self.template, self.limit)
         segment = self._int8 if precision == INT8 else self.whole(precision)
-        return self.head.logits(
-            self.backbone.pooled(segment, self.backbone.begun(tokens, precision), self.pooling, precision)
-        )
+        return self.backbone.pooled(segment, self.backbone.begun(tokens, precision), self.pooling, precision)
 
     def log_probabilities(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Log-probabilities [N, C] of N texts, by the whole path."""

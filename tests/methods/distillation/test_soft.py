@@ -4,9 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 import toy
 
 from transfuse.data.examples import Examples
+from transfuse.engine import relations
 from transfuse.engine.jobs import Train, TransferData
 from transfuse.engine.taught import Taught
 from transfuse.errors import RecipeError
@@ -106,3 +108,34 @@ def test_what_is_said_is_found_by_the_text():
     np.testing.assert_array_equal(taught.of(TEXTS.texts[3:5]), taught.says[3:5])
     assert np.isnan(taught.of(["a text that nobody knows"])).all()
     assert np.isnan(dataclasses.replace(taught, texts=(), says=taught.says[:0]).of(["x"])).all()
+
+
+@pytest.mark.parametrize("inside", ["hidden", "distances", "angles"])
+def test_the_student_comes_to_see_what_its_teacher_sees(bench, inside):
+    """The loss inside is less after training with it than after training without it."""
+    teacher = fitted(bench, {}, TEXTS, train_layers="all")
+    says = teacher.log_probabilities(TEXTS.texts).astype(np.float32)
+    lessons = {"t": Taught(TEXTS.texts, says, teacher)}
+    plain, near = (
+        fitted(bench, lessons, NOBODY, TEXTS.unlabelled(), "decoder", train_layers="all", taught_epochs=6, **more)
+        for more in ({}, {inside: 20.0})
+    )
+    seen = [torch.from_numpy(path.features(TEST.texts)) for path in (teacher, plain, near)]
+    if inside == "hidden":
+        far = [least_squares(student, seen[0]) for student in seen[1:]]
+    else:
+        loss = {"distances": relations.distance_loss, "angles": relations.angle_loss}[inside]
+        far = [float(loss(student[:40], seen[0][:40])) for student in seen[1:]]
+    assert far[1] < far[0]
+
+
+def least_squares(student, teacher):
+    """What no linear map makes of the student's vectors."""
+    aim = torch.nn.functional.normalize(teacher, dim=1)
+    found = torch.linalg.lstsq(student, aim).solution
+    return float((student @ found - aim).square().mean())
+
+
+def test_a_teacher_without_a_head_cannot_be_looked_into(bench):
+    with pytest.raises(RecipeError, match="this teacher has no head"):
+        fitted(bench, {"t": knowing(TEXTS)}, FEW, hidden=1.0)

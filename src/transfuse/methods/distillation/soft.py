@@ -50,6 +50,9 @@ class Distillation:
         temperature: float = 2.0,
         alpha: float = 0.5,
         beta: float = 0.0,
+        hidden: float = 0.0,
+        distances: float = 0.0,
+        angles: float = 0.0,
         taught_limit: int = 8192,
         taught_epochs: int | None = None,
         **finetune: Any,
@@ -61,6 +64,9 @@ class Distillation:
             alpha: share of the teacher in the loss of labelled rows.
             beta: which divergence: 0 is KL(teacher ‖ student), 1 is KL(student ‖ teacher), which leaves out what the
                 teacher is unsure of, and between them is a Jensen-Shannon divergence (see `divergences.divergence`).
+            hidden: weight of the loss between what the heads of teacher and student see of a text, both of unit length,
+                through a learnt map where their widths differ (Romero et al. 2015). Of a fitted model as a teacher.
+            distances, angles: weights of the losses between how texts lie to each other in both (Park et al. 2019).
             taught_limit: most unlabelled texts.
             taught_epochs: passes over them; by default three, and as many as make 100 steps.
             finetune: as in `Finetune`.
@@ -82,8 +88,15 @@ class Distillation:
             plain = dataclasses.replace(plain, target=lessons, sources={})
             finetune |= {"epochs": passes}
         job = Finetune().plan(task, backbone, plain, seed, **finetune)
-        soft = (alpha, temperature, beta)
-        return dataclasses.replace(job, stages=tuple(_softened(stage, taught, labelled, soft) for stage in job.stages))
+        none = np.empty(0)
+        how = Soft(none, none, alpha, temperature, beta, hidden=hidden, distances=distances, angles=angles)
+        if (hidden or distances or angles) and taught.vectors is None:
+            raise RecipeError(
+                "distill: hidden, distances and angles compare what heads see, and this teacher has no head",
+                expected="one fitted model on a backbone, such as of probe, finetune or lora",
+                remedy="Set them to 0, or name such a model as the source.",
+            )
+        return dataclasses.replace(job, stages=tuple(_softened(stage, taught, labelled, how) for stage in job.stages))
 
 
 def refuse(temperature: float, alpha: float, beta: float) -> None:
@@ -107,13 +120,13 @@ def _as_examples(task: Classify, taught: Taught, texts: list[str]) -> Examples:
     return Examples(tuple(texts), tuple(task.labels[i] for i in likely), origin="what the teacher says")
 
 
-def _softened(stage: Stage, taught: Taught, labelled: bool, soft: tuple[float, float, float]) -> Stage:
+def _softened(stage: Stage, taught: Taught, labelled: bool, how: Soft) -> Stage:
     """A stage of training with the teacher's say beside, or instead of, its labels; any other stage as it is."""
     if not isinstance(stage, Train):
         return stage
-    alpha, temperature, beta = soft
     rows = stage.rows
     says = taught.of(rows.texts)
     counted = rows.target if labelled else np.zeros(len(rows), dtype=bool)
     real = counted | np.isnan(says[:, 0])  # the labels' own words have no teacher
-    return dataclasses.replace(stage, term=Soft(says, real, alpha, temperature, beta))
+    vectors = taught.seen(rows.texts) if how.hidden or how.distances or how.angles else None
+    return dataclasses.replace(stage, term=dataclasses.replace(how, says=says, labelled=real, vectors=vectors))
