@@ -216,6 +216,8 @@ colour: blue
         ("data: movies.csv", "data: a.csv, model: m", "key 'sources[0]': 'model' stands beside 'data'"),
         ("data: movies.csv", "data: a.csv, shots: 4", "'shots' stands without 'teacher'"),
         ("data: movies.csv", "teacher: folder, shots: 4", "'shots' stands without 'data'"),
+        ("data: movies.csv", "teacher: folder, draws: 4", "'draws' stands without examples"),
+        ("data: movies.csv", "data: a.csv, rationales: true", "'rationales' stands without a teacher"),
         (
             "test: {rows: 1500, seed: 0}",
             "test: {rows: 9, group: a}\n  group: b",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class Taught:
         about: what decides its answers.
         folder: where what it says is kept.
         precision: that it is read in.
+        reasons: why the answers of labelled texts are right, as the teacher writes it, by text.
         ask: asks the teacher about any texts; gives what ``says`` holds, or None.
     """
 
@@ -35,6 +36,7 @@ class Taught:
     about: str = ""
     folder: str = ""
     precision: str = "fp32"
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ask: Callable[[Sequence[str]], np.ndarray] | None = None
 
     @functools.cached_property

@@ -34,6 +34,7 @@ from transfuse.study.fields import (
     Rows,
     Section,
     Seed,
+    Switch,
     wrong,
 )
 from transfuse.study.problems import shown
@@ -128,6 +129,8 @@ class Source(Section):
     )
     draws: Count = Field(1, description="prompts with other examples each, whose answers are averaged, at least 1")
 
+    rationales: Switch = Field(False, description="true or false: whether a teacher also writes why answers are right")
+
     @model_validator(mode="after")
     def _of_one_kind(self) -> Source:
         if (self.data is None) + (self.teacher is None) + (self.model is None) == 3:
@@ -141,6 +144,8 @@ class Source(Section):
             raise wrong(
                 "'draws' stands without examples. Expected: a teacher with data, from which examples are drawn."
             )
+        if self.rationales and not self.teaches:
+            raise wrong("'rationales' stands without a teacher. Expected: a teacher or a model that writes them.")
         if self.shots and self.data is None:
             raise wrong("'shots' stands without 'data'. Expected: data that examples for the teacher are drawn from.")
         return self

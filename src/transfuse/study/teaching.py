@@ -36,6 +36,8 @@ MOST = 8192
 """Unlabelled texts that a teacher is asked about, at most."""
 REMOTE_SHARE = 1 / 2
 """Of the budget of remote models, the most that teachers may be paid."""
+WHY = "{text}\n\nThe answer is: {answer}\n\nExplain in one or two sentences why this is the answer."
+"""How a teacher is asked for a reason."""
 SHOTS = 8
 """Examples that a prompted teacher is shown, where it has data."""
 TRIED = 12
@@ -102,14 +104,17 @@ def teach(
     ledger.write(RECORD, decided)
     store = Store(ledger.folder / RECORD, KEPT)
     taught = {}
-    for teacher in teachers:
+    for (_, source), teacher in zip(named, teachers, strict=True):
         arithmetic = decided[teacher.name]["precision"]
         texts = _texts(data, decided[teacher.name]["texts"])
         says = _asked(teacher, texts, arithmetic, store, note)
         known = data.train if isinstance(teacher.path, WriterPath) else None
         place = str(ledger.folder / RECORD)
         asks = functools.partial(teacher.says, arithmetic=arithmetic)
-        taught[teacher.name] = Taught(texts, says, teacher.path, known, teacher.fingerprint, place, arithmetic, asks)
+        why = _reasons(source, teacher, data, len(texts), arithmetic, store, note)
+        taught[teacher.name] = Taught(
+            texts, says, teacher.path, known, teacher.fingerprint, place, arithmetic, why, asks
+        )
         ledger.tick()
     return taught
 
@@ -181,6 +186,23 @@ def _asked(
     return np.concatenate(parts)
 
 
+def _reasons(
+    source: Source,
+    teacher: Teacher,
+    data: StudyData,
+    most: int,
+    arithmetic: str,
+    store: Store,
+    note: Callable[[str, float], None],
+) -> dict[str, str]:
+    """Why known answers are right, as a teacher writes it, of as many texts as it is asked about; empty if unasked."""
+    if not source.rationales or isinstance(data.task, Classify):
+        return {}
+    pairs = list(zip(data.train.texts, data.train.labels or (), strict=True))[:most]
+    said = _asked(teacher, [WHY.format(text=text, answer=answer) for text, answer in pairs], arithmetic, store, note)
+    return {text: str(why) for (text, _), why in zip(pairs, said, strict=True) if str(why).strip()}
+
+
 def _as_array(says: np.ndarray) -> np.ndarray:
     """Answers as the store takes them: numbers, or texts as bytes, each ended by a zero."""
     if says.dtype != object:
@@ -209,7 +231,8 @@ def _teacher(recipe: Recipe, index: int, source: Source, data: StudyData, worksh
         )
     examples = data.demonstrations[source.name]
     shots = SHOTS if source.shots is None and examples is not None else source.shots or 0
-    rows = examples if examples is not None else Examples((), ())
+    rows = Examples((), ()) if isinstance(data.task, Classify) else data.train  # whose answers say how long they are
+    rows = rows if examples is None else examples
     backbone = workshop.backbone(source.teacher)
     remote = workshop.remotes.of(source.teacher)
     if backbone is not None and not backbone.decoder:

@@ -135,3 +135,17 @@ def test_a_teacher_of_other_tokens_can_only_write():
 def test_without_a_teacher_it_is_fine_tuning():
     a, b = (fitted(name, FEW).bits(TEST.texts, TEST.labels) for name in ("distill", "finetune"))
     np.testing.assert_array_equal(a, b)
+
+
+def test_reasons_are_learnt_before_the_answers_that_they_explain(tmp_path):
+    why = {text: f"because of {text}" for text in FEW.texts[:5]}
+    lessons = {"t": dataclasses.replace(taught(None, None, tmp_path)["t"], reasons=why)}
+    plan = method("distill", "generate").plan(
+        TASK, toy.backbone("taught"), TransferData(FEW.take(range(3)), teachers=lessons), 0
+    )
+    reasons, answers = (s for s in plan.stages if isinstance(s, Write))
+    assert reasons.parts[0][0].answers == tuple(why.values())[:3], "those of this fold alone"
+    assert all(text.endswith("Explain why.") for text in reasons.parts[0][0].texts)
+    assert answers.parts[0][0].texts == FEW.texts[:3]
+    path = engine().fit(plan)
+    assert len(path.answers(TEST.texts[:2])) == 2

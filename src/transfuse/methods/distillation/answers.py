@@ -9,7 +9,7 @@ import numpy as np
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.data.examples import Examples
-from transfuse.engine.answers import Explore, Lessons, Write
+from transfuse.engine.answers import Explore, Lessons, Pairs, Write
 from transfuse.engine.jobs import Job, Stage, TransferData
 from transfuse.engine.lessons import same_tokens
 from transfuse.engine.taught import Taught
@@ -22,6 +22,8 @@ from transfuse.methods.parameter.answers import AnswerFinetune
 from transfuse.tasks.writing import Writing
 
 WRITTEN = "what the teacher writes"
+EXPLAIN = "\n\nExplain why."
+"""Behind a request, asks for the reason of its answer instead of the answer."""
 
 
 class AnswerDistillation:
@@ -31,7 +33,8 @@ class AnswerDistillation:
     unlabelled requests are learnt first, as a source (Kim and Rush 2016: any teacher can give them, also one behind an
     API). Then the known answers: (1 - α) · cross-entropy + α · T² · divergence at every token, from the teacher's `k`
     likeliest tokens with the exact weight of the others; this needs a teacher with the same tokens. Last, if asked for,
-    answers that the student draws, as the teacher sees them (Agarwal et al. 2024). Without a teacher it is
+    answers that the student draws, as the teacher sees them (Agarwal et al. 2024). Where the teacher has written why
+    known answers are right, these reasons are learnt before them (Hsieh et al. 2023). Without a teacher it is
     `AnswerFinetune`.
     """
 
@@ -83,7 +86,7 @@ class AnswerDistillation:
         if written := _written(teacher, data.unlabelled, written_limit):
             plain = dataclasses.replace(plain, sources={WRITTEN: written})
             finetune |= {"source_limit": written_limit}
-        job = AnswerFinetune().plan(task, backbone, plain, seed, **finetune)
+        job = _with_reasons(AnswerFinetune().plan(task, backbone, plain, seed, **finetune), teacher, data.target)
         if not alpha or not isinstance(teacher.path, WriterPath) or teacher.known is None:
             return job
         same_tokens(teacher.path, backbone)
@@ -97,6 +100,25 @@ class AnswerDistillation:
         if own_rounds:
             stages = (*stages, _own(last, lessons, data, ask.decoding, own_rounds, own_requests))  # type: ignore[union-attr]
         return Job((*stages, ask), job.shared, seed)
+
+
+def _with_reasons(job: Job, teacher: Taught, target: Examples) -> Job:
+    """With a pass over the teacher's reasons for the target's answers before these (Hsieh et al. 2023).
+
+    Departures from the paper: one task after the other, where it sums the losses of both; the answers come last, since
+    they are what is asked for.
+    """
+    known = [text for text in target.texts if text in teacher.reasons]
+    if not known:
+        return job
+    *before, last, ask = job.stages
+    assert isinstance(last, Write)
+    ((_, form),) = last.parts
+    asked, reasons = tuple(text + EXPLAIN for text in known), tuple(teacher.reasons[text] for text in known)
+    pairs = Pairs(asked, reasons, np.ones(len(known)), np.zeros(len(known), dtype=bool))
+    once = dataclasses.replace(last.schedule, epochs=1)
+    why = dataclasses.replace(last, parts=((pairs, form),), schedule=once, held=None, patience=0)
+    return Job((*before, why, last, ask), job.shared, job.seed)
 
 
 def _own(last: Write, lessons: Lessons, data: TransferData, decoding: Any, rounds: int, most: int) -> Explore:
