@@ -43,7 +43,8 @@ def _reviews(told: Mapping[str, Any]) -> list[str]:
 smollm2-135m-instruct is asked about {told["taught"]} Amazon sentences by four prompts, each with four movie reviews as
 examples and calibrated by unlabelled Amazon sentences; minilm-l6 learns the mean of what they say.
 {told["rows"]} test sentences, {told["draws"]} draws of 32 labels a class. Texts a second on this machine: teacher
-{speeds["teacher"]:.0f}, student {speeds["student"]:.0f}, {speeds["student"] / speeds["teacher"]:.0f} times as many.
+{speeds["teacher"]:.1f}, one of its prompts {speeds["one prompt"]:.1f}, student {speeds["student"]:.0f}: as many as
+{speeds["student"] / speeds["teacher"]:.0f} teachers, or {speeds["student"] / speeds["one prompt"]:.0f} prompts.
 """,
         *_arms(told),
     ]
