@@ -1,4 +1,4 @@
-"""Cascades whose figures are known: each alone, perfect, random and tied confidence; goals, refusals, honest figures."""
+"""Cascades whose figures are known: perfect, random and tied confidence; goals, refusals, honest figures."""
 
 from __future__ import annotations
 

@@ -339,7 +339,8 @@ def crossfit(
         ratio_interval(np.stack([part, ones], 1), seed=seed, rounds=rounds, confidence=confidence)
         for part in (asked.astype(np.float64), rows.spent(asked, alone))
     )
-    return Honest(found[0], share, cost, found[1], found[2], *against, tuple(chosen), missed, len(rows))
+    by_student, by_teacher = against
+    return Honest(found[0], share, cost, found[1], found[2], by_student, by_teacher, tuple(chosen), missed, len(rows))
 
 
 def _nearest(points: Sequence[Point], goal: Goal, greater: bool) -> Point:
