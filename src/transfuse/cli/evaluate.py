@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,7 @@ from transfuse.cli import terminal
 if TYPE_CHECKING:
     from transfuse.data import Examples
     from transfuse.evaluation import Interval
+    from transfuse.fitted import Cascade, FittedModel, FittedWriter
 
 
 def evaluate(
@@ -44,12 +46,12 @@ def evaluate(
     task = fit.manifest["task"]
     if not fit.labels:
         examples = read_answered(data, task, label, input)
-        answers = evaluation.as_answers(fit.predict(examples.texts))
-        figures = evaluation.metric_intervals(fit.task.encode(examples), answers, seed=0, names=fit.task.metrics)
+        expected: Any = fit.task.encode(examples)
+        names: Any = fit.task.metrics
     else:
         examples = read_labelled(data, task, tuple(fit.labels), label or task.get("label"), input)
-        positions = label_positions(examples, tuple(fit.labels))
-        figures = evaluation.metric_intervals(positions, fit.predict_proba(examples.texts), seed=0)  # type: ignore[union-attr]
+        expected, names = label_positions(examples, tuple(fit.labels)), None
+    figures = evaluation.metric_intervals(expected, _answers(fit, examples.texts), seed=0, names=names)
     counts = fit.answered if isinstance(fit, fitted.Cascade) else None
     if as_json:
         told = {"data": data, "rows": len(examples), "dropped": examples.dropped}
@@ -57,6 +59,18 @@ def evaluate(
         print(json.dumps({**told, "answered": counts} if counts else told))
     else:
         _show(data, examples, figures, counts)
+
+
+def _answers(fit: FittedModel | FittedWriter | Cascade, texts: Sequence[str]) -> Any:
+    """Probabilities [N, C] or written answers, object [N]; what a cascade's teacher says here is not for learning."""
+    from transfuse import evaluation, fitted
+    from transfuse.fitted.kept import VALIDATION
+
+    if isinstance(fit, fitted.Cascade):
+        return fit.answer(texts, purpose=VALIDATION).says
+    return (
+        evaluation.as_answers(fit.predict(texts)) if isinstance(fit, fitted.FittedWriter) else fit.predict_proba(texts)
+    )
 
 
 def _show(

@@ -193,13 +193,16 @@ class Cascade:
             **self.figures,
         }
 
-    def answer(self, texts: Sequence[str], *, precision: str = "fp32", keep: bool = True) -> Answered:
+    def answer(
+        self, texts: Sequence[str], *, precision: str = "fp32", keep: bool = True, purpose: str = USE
+    ) -> Answered:
         """Answers to N texts, with who gave each.
 
         Args:
             texts: N texts.
             precision: ``fp32`` or ``bf16``, of both.
             keep: whether what the teacher answers is written to kept.jsonl, before it is used.
+            purpose: `USE`; or `VALIDATION` of texts by which a model is judged, which no student shall learn.
 
         Raises:
             ModelError: an item is no string, an unknown precision, or a teacher that is gone.
@@ -215,7 +218,7 @@ class Cascade:
             found, sure = (np.concatenate([one[side] for one in told]) for side in (0, 1))
         doubtful = ~(sure >= self.threshold)
         wanted = [text for text, doubt in zip(texts, doubtful, strict=True) if doubt]
-        asked = ask(self.teacher, self.kept, wanted, sure[doubtful], precision=precision, write=keep)
+        asked = ask(self.teacher, self.kept, wanted, sure[doubtful], precision=precision, purpose=purpose, write=keep)
         if wanted:
             found[doubtful] = self.kept.of(wanted)
         self.answered["student"] += int((~doubtful).sum())

@@ -17,7 +17,7 @@ from transfuse.evaluation import as_answers
 
 FILE = "kept.jsonl"
 USE, VALIDATION = "use", "validation"
-"""What a text was answered for: for whoever asked, or to choose the threshold by, which must not be learnt from."""
+"""What a text was answered for: for whoever asked, or to judge by (a threshold, a test), which no student may learn."""
 SMALLEST = 1e-30
 """Stands for a probability of 0."""
 

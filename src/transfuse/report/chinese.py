@@ -258,8 +258,8 @@ CHINESE: dict[str, str] = {
     "cascade.figures_note": "附 95 % 区间。级联的数字是诚实的：逐折计算，只用没有参与选阈值的行，"
     "因此可能低于曲线上选定的点。“询问”是由教师回答的文本所占的比例。",
     "cascade.curve": "质量与费用",
-    "cascade.curve_note": "每一点是一个阈值，最左只用学生，直到只用教师；色带是 95 % 区间。"
-    "若是直线，说明学生的把握毫无信息；曲线越向左上弯，学生越清楚自己不懂什么。圆圈是选定的阈值。",
+    "cascade.curve_note": "每一点是一个阈值，最左只用学生，直到只用教师；色带是 95 % 区间，圆圈是选定的阈值。"
+    "虚线是毫无信息的把握会得到的结果；曲线高出虚线越多，学生越清楚自己不懂什么。",
     "cascade.axis_seconds": "平均一次回答的秒数",
     "cascade.axis_price": "平均一次回答的费用",
     "cascade.goal.teacher": "目标：在没有显示比教师差的前提下尽量便宜。",
@@ -272,7 +272,7 @@ CHINESE: dict[str, str] = {
     "cascade.chosen_all": "选定：只由教师回答。",
     "cascade.difference": "与只用教师相比：{figure}；与只用学生相比：{other}。",
     "cascade.missed": "{folds} 折中有 {n} 折没有达到目标，以最接近的代替。",
-    "cascade.kept": "教师的回答保存在 kept.jsonl；`transfuse distill` 可由此得到更好的学生。",
+    "cascade.kept": "教师的回答保存在 kept.jsonl；`transfuse distill` 可由此得到另一个学生。",
     "cascade.agreement": "学生与教师在留出的 {n} 条文本上的{metric}：{figure}",
     "cascade.learnt": "向 {teacher} 学习：{texts} 条文本，{labelled} 条有标注的行。",
     "cascade.reading": "教师有多对，级联最多就有多对。阈值只对与选出它的行同类的文本有效；"

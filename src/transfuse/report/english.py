@@ -281,8 +281,9 @@ ENGLISH: dict[str, str] = {
     "that the teacher answers.",
     "cascade.curve": "Quality against cost",
     "cascade.curve_note": "Each point is a threshold, from the student alone on the left to the teacher alone; the "
-    "band is the 95 % interval. A straight line would mean that the student's confidence tells nothing; the further the "
-    "curve bends up to the left, the better it knows what it does not know. The ring is the threshold that was chosen.",
+    "band is the 95 % interval, the ring the threshold that was chosen. The dashed line is what a confidence would "
+    "give that tells nothing; the further the curve stands above it, the better the student knows what it does not "
+    "know.",
     "cascade.axis_seconds": "seconds of one answer, in the mean",
     "cascade.axis_price": "cost of one answer, in the mean",
     "cascade.goal.teacher": "Goal: as cheap as can be without being shown to be worse than the teacher.",
@@ -295,7 +296,7 @@ ENGLISH: dict[str, str] = {
     "cascade.chosen_all": "Chosen: the teacher answers alone.",
     "cascade.difference": "Against the teacher alone: {figure}; against the student alone: {other}.",
     "cascade.missed": "In {n} of {folds} folds the goal was not reached; what came nearest stands for it.",
-    "cascade.kept": "What the teacher answers is kept in kept.jsonl; `transfuse distill` makes a better student of it.",
+    "cascade.kept": "What the teacher answers is kept in kept.jsonl; `transfuse distill` makes another student of it.",
     "cascade.agreement": "{metric} of student and teacher on {n} texts that were held out: {figure}",
     "cascade.learnt": "Learnt from {teacher}: {texts} texts, and {labelled} labelled rows.",
     "cascade.reading": "How right the teacher is decides how right the cascade can be. A threshold holds for texts "
