@@ -11,9 +11,12 @@ import toy
 from transfuse.data.examples import Examples
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import TransferData
-from transfuse.fitted import FittedModel
+from transfuse.engine.trunk import Trunk
+from transfuse.fitted import FittedModel, FittedWriter
+from transfuse.fitted.recalled import LookupPath
 from transfuse.methods.catalogue import method
 from transfuse.tasks.classify import Classify
+from transfuse.tasks.writing import Writing
 
 TASK = Classify(("warm", "cold"), template="{text} =", max_tokens=64)
 VALIDATION, MORE = toy.examples(120, seed=21), toy.examples(60, seed=22)
@@ -133,3 +136,40 @@ def test_too_few_texts_say_how_many(command, place):
     assert outcome.code == 4
     assert "0 texts to learn from the teacher" in outcome.err
     assert "Give more with --texts" in outcome.err
+
+
+def test_writing_at_the_command_line(command, place):
+    backbone = toy.backbone("taught")
+    task = Writing("generate", template="{text} =", max_new_tokens=4, input="text", label="reply")
+    rows = TransferData(toy.examples(8, seed=3))
+    path = Engine(Trunk(backbone, "fp32", 64), 0).fit(
+        method("prompt", "generate").plan(task, backbone, rows, 0, shots=2)
+    )
+    about = {"reference": "dec", "resolved": str(backbone.folder), "revision": backbone.revision}
+    made = {"columns": {"input": "text", "label": "reply"}}
+    FittedWriter(task, path, method="prompt", backbone=about, made=made).save(place / "writer")
+    known = LookupPath(VALIDATION.texts, VALIDATION.labels)
+    FittedWriter(task, known, method="lookup", made=made).save(place / "known")
+    table(place / "replies.csv", ("text", "reply"), VALIDATION.texts[:40], VALIDATION.labels[:40])
+    outcome = command("cascade", "writer", "known", "replies.csv", "--share", "0.5", "--out", "both")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[0].split()[2] == "chrF++"
+    assert "is below -" in outcome.out, "the mean log-likelihood of a token"
+    assert narrow(outcome.out)
+    told = list(csv.DictReader(command("predict", "both", *MORE.texts[:12]).out.splitlines()))
+    assert {row["answered_by"] for row in told} <= {"student", "teacher"}
+    assert all(row["predicted_answer"] for row in told)
+    measured = json.loads(command("evaluate", "both", "replies.csv", "--json").out)
+    assert measured["answered"]["asked"] == 0
+    assert measured["metrics"]["chrf"]["value"] > 0
+    alone = json.loads(command("evaluate", "known", "replies.csv", "--json").out)
+    assert alone["metrics"]["chrf"]["value"] == pytest.approx(100)
+
+
+def test_a_terminal_shows_who_answered(command, place, monkeypatch, capsys):
+    command("cascade", "small", "big", "labelled.csv", "--share", "0.3", "--out", "both")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    outcome = command("predict", "both", "red rose", "ice teal")
+    assert outcome.out.splitlines()[0].split() == ["label", "probability", "text", "by"]
+    assert [line.split()[-1] for line in outcome.out.splitlines()[1:]] == ["student", "teacher"]

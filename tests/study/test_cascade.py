@@ -165,6 +165,11 @@ def test_a_decoder_without_examples_is_asked_plainly(place, tmp_path):
         ({"share": 0.1, "quality": 0.9}, UsageError, "--quality and --share together\nExpected: one of"),
         ({"price_student": 1.0}, UsageError, "a price of the student alone[\\s\\S]*Add --price-teacher"),
         ({"share": 1.5}, DataError, "share 1.5"),
+        (
+            {"examples": VALIDATION},
+            UsageError,
+            "--examples with .*big, which is no prompt[\\s\\S]*Leave out --examples",
+        ),
         ({"teacher": "enc"}, ModelError, "is an encoder, and cannot be asked[\\s\\S]*transfuse run"),
         ({"student": "nowhere"}, ModelError, "nowhere: no fitted model here"),
         ({"label": "rating"}, DataError, "rating"),

@@ -11,7 +11,7 @@ from transfuse.data.examples import Examples
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import TransferData
 from transfuse.engine.trunk import Trunk
-from transfuse.errors import ModelError
+from transfuse.errors import ModelError, UsageError
 from transfuse.fitted import FittedModel, FittedWriter, artifact, model
 from transfuse.fitted.answering import order_of
 from transfuse.fitted.cascade import Teacher
@@ -51,10 +51,17 @@ def teacher_of(
         seed: of the draw.
 
     Raises:
+        UsageError: examples for a fitted model, which would not see them.
         ModelError: a model of another kind of task, or without some of the labels.
         BackboneError: a backbone that cannot be loaded or asked.
     """
     place = model_place(name) if isinstance(name, str | Path) else None
+    if examples is not None and (place is not None or not isinstance(name, str | Path)):
+        raise UsageError(
+            f"--examples with {place or 'a fitted model'}, which is no prompt",
+            expected="examples for a backbone alone, which is shown them",
+            remedy="Leave out --examples.",
+        )
     if isinstance(name, FittedModel | FittedWriter):
         found, said = name, name.method
     elif place is not None:

@@ -65,7 +65,7 @@ def cascade(
         The cascade, saved. ``figures`` holds the curve, the choice, and figures on rows that did not choose.
 
     Raises:
-        UsageError: two goals, or a price of the student alone.
+        UsageError: two goals, a price of the student alone, or examples for a teacher that is fitted.
         DataError: rows that cannot be used, or a goal that no threshold reaches.
         ModelError, BackboneError: a student or a teacher that cannot be used.
         OutputError: the place cannot be written, or holds something else.
