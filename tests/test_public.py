@@ -25,8 +25,9 @@ def modules_after(statement: str) -> set[str]:
 
 
 def test_the_exported_names_are_these():
-    names = ["Embedder", "Recipe", "TransferClassifier", "__version__", "errors", "load", "run", "shrink"]
-    assert sorted(transfuse.__all__) == names
+    classes = ["Cascade", "Embedder", "Recipe", "TransferClassifier"]
+    functions = ["cascade", "distill", "errors", "load", "run", "shrink"]
+    assert sorted(transfuse.__all__) == [*classes, "__version__", *functions]
     assert dir(transfuse) == sorted(transfuse.__all__)
     assert set(transfuse._PUBLIC) | {"__version__"} == set(transfuse.__all__)
 
@@ -37,7 +38,7 @@ def test_every_exported_name_exists(name):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(AttributeError, match=r"no attribute 'nonsense'; it has Embedder, Recipe, .*, shrink"):
+    with pytest.raises(AttributeError, match=r"no attribute 'nonsense'; it has Cascade, Embedder, Recipe, .*, shrink"):
         _ = transfuse.nonsense
 
 
@@ -51,7 +52,7 @@ def test_help_imports_nothing_heavy():
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("command", ["run", "predict", "evaluate", "check", "assets"])
+@pytest.mark.parametrize("command", ["run", "predict", "evaluate", "check", "assets", "cascade", "distill"])
 def test_help_of_a_command_imports_no_framework(command):
     loaded = modules_after(f"from transfuse.cli import main\nassert main(['{command}', '--help']) == 0")
     assert not loaded & (HEAVY - {"pydantic"}), "typer itself reads options through pydantic"

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transfuse import errors as errors
+    from transfuse.fitted import Cascade as Cascade
     from transfuse.fitted import Embedder as Embedder
     from transfuse.fitted import load as load
     from transfuse.fitted.shrinking import shrink as shrink
+    from transfuse.study.cascade import cascade as cascade
+    from transfuse.study.distill import distill as distill
     from transfuse.study.estimator import TransferClassifier as TransferClassifier
     from transfuse.study.recipe import Recipe as Recipe
     from transfuse.study.run import run as run
@@ -33,13 +36,28 @@ os.environ.setdefault("LRU_CACHE_CAPACITY", "128")
 
 __version__ = "0.1.0"
 
-__all__ = ["Embedder", "Recipe", "TransferClassifier", "__version__", "errors", "load", "run", "shrink"]
+__all__ = [
+    "Cascade",
+    "Embedder",
+    "Recipe",
+    "TransferClassifier",
+    "__version__",
+    "cascade",
+    "distill",
+    "errors",
+    "load",
+    "run",
+    "shrink",
+]
 
 # Public name -> where it lives: "module:attribute", or a module alone.
 _PUBLIC = {
+    "Cascade": "transfuse.fitted:Cascade",
     "Embedder": "transfuse.fitted:Embedder",
     "Recipe": "transfuse.study.recipe:Recipe",
     "TransferClassifier": "transfuse.study.estimator:TransferClassifier",
+    "cascade": "transfuse.study.cascade:cascade",
+    "distill": "transfuse.study.distill:distill",
     "errors": "transfuse.errors",
     "load": "transfuse.fitted:load",
     "run": "transfuse.study.run:run",

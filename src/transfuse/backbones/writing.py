@@ -96,7 +96,6 @@ class Writer:
             self._batch([rows[i] for i in chosen], chosen, decoding, out)
         return out
 
-    @torch.inference_mode()
     def bits(
         self, texts: Sequence[str], answers: Sequence[str], shots: Sequence[Sequence[tuple[str, str]]] | None = None
     ) -> np.ndarray:
@@ -110,22 +109,41 @@ class Writer:
 
         Cost: one pass over requests and answers.
         """
+        found = self._likelihoods(texts, answers, shots)
+        return np.stack([-found[:, 0] / np.log(2), found[:, 2]], axis=1)
+
+    def sureness(
+        self, texts: Sequence[str], answers: Sequence[str], shots: Sequence[Sequence[tuple[str, str]]] | None = None
+    ) -> np.ndarray:
+        """How sure the decoder is of answers: the mean log-likelihood of a token with the end, float64 [N], at most 0.
+
+        The mean, since the sum would doubt every long answer (Malinin and Gales 2021). Arguments and cost as of `bits`.
+        """
+        found = self._likelihoods(texts, answers, shots)
+        return np.asarray(found[:, 0] / np.maximum(found[:, 1], 1))
+
+    @torch.inference_mode()
+    def _likelihoods(
+        self, texts: Sequence[str], answers: Sequence[str], shots: Sequence[Sequence[tuple[str, str]]] | None
+    ) -> np.ndarray:
+        """Of each answer the log-likelihood in nats with its end, the tokens of both, and its bytes, float64 [N, 3]."""
         context = self.backbone.max_tokens
         most = max(context if self.backbone.crosses else context - len(self._prefix) - LEAST_ROOM, 1)
         tails = self.backbone.replies(self.form, answers, most)
         taken = 0 if self.backbone.crosses else max(map(len, tails), default=0)
         heads = self._rows(texts, max(context - len(self._prefix) - taken, 1), shots)
-        out = np.array([(0.0, len(answer.encode())) for answer in answers]).reshape(-1, 2)
+        counts = zip(tails, answers, strict=True)
+        out = np.array([(0.0, len(tail), len(answer.encode())) for tail, answer in counts]).reshape(-1, 3)
         for i, tail in enumerate(tails):
             if len(tail) == most:  # the rest of the answer is not scored
-                out[i, 1] = len(self.tokenizer.decode(tail, skip_special_tokens=True).encode())
+                out[i, 2] = len(self.tokenizer.decode(tail, skip_special_tokens=True).encode())
         lengths = np.array([len(a) + len(b) for a, b in zip(heads, tails, strict=True)], dtype=np.int64)
         for chosen in batches(lengths, BATCH_TOKENS // 4, MOST_ROWS):
             found = self.foretold([heads[i] for i in chosen], [tails[i] for i in chosen])
             for i, logits in zip(chosen, found, strict=True):
                 shares = torch.log_softmax(logits, -1)
                 targets = torch.tensor(tails[i], device=shares.device)
-                out[i, 0] = -float(shares.gather(1, targets[:, None]).double().sum()) / np.log(2)
+                out[i, 0] = float(shares.gather(1, targets[:, None]).double().sum())
         return out
 
     @torch.no_grad()

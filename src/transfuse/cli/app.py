@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import transfuse
-from transfuse.cli import assets, check, evaluate, predict, rank, run, shrink
+from transfuse.cli import assets, cascade, check, distill, evaluate, predict, rank, run, shrink
 
 HELP = """Transfer learning with language models: compare, measure, choose, ship.
 
@@ -46,4 +46,6 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("check")(check.check)
 app.command("rank")(rank.rank)
 app.command("shrink")(shrink.shrink)
+app.command("cascade")(cascade.cascade)
+app.command("distill")(distill.distill)
 app.add_typer(assets.app, name="assets")

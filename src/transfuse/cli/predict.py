@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from transfuse.data import Table
-    from transfuse.fitted import FittedModel, FittedWriter
+    from transfuse.fitted import Cascade, FittedModel, FittedWriter
 
 PREDICTED = "predicted_label"
 PROBABILITY = "probability_"
@@ -31,7 +31,7 @@ TRIED_WRITING, WORTH_WRITING = 16, 256
 PART = 8192
 """Rows that are read, predicted and written at a time."""
 
-ANSWER = "predicted_answer"
+ANSWER, BY = "predicted_answer", "answered_by"
 
 Added = dict[str, list[Any]]
 """Columns that are added to a table."""
@@ -80,6 +80,10 @@ def predict(
             if not done:
                 column = _column(column, fit.manifest["task"].get("input") if input is not None else None, table)
             texts_of = data.to_examples(table, data.Columns(input=column)).texts
+            if isinstance(fit, fitted.Cascade):
+                write(table, texts_of, _by_both(fit, texts_of, fast))
+                done += len(table)
+                continue
             precision = _tried(fit, texts_of) if fast and not done else precision
             if isinstance(fit, fitted.FittedWriter):
                 write(table, texts_of, {ANSWER: fit.predict(texts_of, precision=precision)})
@@ -90,6 +94,19 @@ def predict(
         raise DataError("standard input: no texts", expected="at least one text", remedy="Give TEXT or --input FILE.")
     if output is not None:
         terminal.stderr().print(f"{done} rows: {output}", soft_wrap=True)
+
+
+def _by_both(cascade: Cascade, texts: Sequence[str], fast: bool) -> Added:
+    """The columns that a cascade adds: also which of the two answered each text."""
+    if fast:
+        raise UsageError(
+            "--fast with a cascade",
+            expected="the arithmetic that its threshold was chosen in",
+            remedy="Leave out --fast.",
+        )
+    found = cascade.answer(texts)
+    added: Added = answers(cascade.labels, found.says) if cascade.labels else {ANSWER: [str(a) for a in found.says]}
+    return {**added, BY: ["teacher" if asked else "student" for asked in found.teacher]}
 
 
 def _tried(fit: FittedModel | FittedWriter, texts: Sequence[str]) -> str:
@@ -179,7 +196,10 @@ def _show(texts: Sequence[str], added: Added) -> None:
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     table.columns[1].justify = "right"
     sure = [max(row) for row in zip(*(v for k, v in added.items() if k.startswith(PROBABILITY)), strict=True)]
-    for text, label, probability in zip(texts, added[PREDICTED], sure, strict=True):
+    said = added.get(BY)
+    if said:
+        table.add_column("by", no_wrap=True)
+    for number, (text, label, probability) in enumerate(zip(texts, added[PREDICTED], sure, strict=True)):
         start = Text(" ".join(text[:500].split()), no_wrap=True, overflow="ellipsis")
-        table.add_row(label, f"{probability:.3f}", start)
+        table.add_row(label, f"{probability:.3f}", start, *([said[number]] if said else []))
     terminal.stdout().print(table)

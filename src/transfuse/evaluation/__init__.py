@@ -7,6 +7,8 @@ cross-validation that predict the same N examples, ``float[R, N, C]``; written a
 
 from transfuse.evaluation.bootstrap import metric_intervals, ratio_interval
 from transfuse.evaluation.calibration import Bin, apply_temperature, reliability, temperature
+from transfuse.evaluation.cascade import Evidence, Goal, Honest, Point, choose, crossfit, evidence
+from transfuse.evaluation.cascade import curve as cascade_curve
 from transfuse.evaluation.compare import Comparison, Verdict, compare, mcnemar
 from transfuse.evaluation.corrected import corrected, holm
 from transfuse.evaluation.interval import Interval
@@ -43,12 +45,16 @@ __all__ = [
     "TEXT_METRICS",
     "Bin",
     "Comparison",
+    "Evidence",
     "Expected",
+    "Goal",
+    "Honest",
     "Interval",
     "LabelAccuracy",
     "LabelDifference",
     "Metric",
     "Mistake",
+    "Point",
     "Verdict",
     "accuracy",
     "accuracy_by_label",
@@ -56,12 +62,16 @@ __all__ = [
     "as_answers",
     "as_expected",
     "auroc",
+    "cascade_curve",
+    "choose",
     "compare",
     "confident_mistakes",
     "confusion",
     "corrected",
+    "crossfit",
     "difference_by_label",
     "ece",
+    "evidence",
     "holm",
     "log_loss",
     "macro_f1",

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from transfuse.errors import DataError
 from transfuse.evaluation.checks import as_repeats
 from transfuse.evaluation.interval import Interval
-from transfuse.evaluation.metrics import METRICS, Metric, accuracy, metric_of, micro_f1, micro_precision, micro_recall
+from transfuse.evaluation.metrics import METRICS, Metric, metric_of
 
 BLOCK = 4_000_000
 """Weights held in memory at once (rounds x examples); the draws do not depend on it."""
@@ -76,10 +76,16 @@ def percentile(value: float, resampled: np.ndarray, confidence: float) -> Interv
     Raises:
         DataError: a confidence outside 0..1.
     """
+    return percentiles(np.array([value]), resampled[None], confidence)[0]
+
+
+def percentiles(values: np.ndarray, resampled: np.ndarray, confidence: float) -> list[Interval]:
+    """The same of M figures [M] and their resamples [M, rounds]."""
     if not 0 < confidence < 1:
         raise DataError(f"Confidence {confidence}", expected="a share between 0 and 1, such as 0.95")
-    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(value), float(min(low, value)), float(max(high, value)))
+    ends = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)
+    bounds = zip(values, np.minimum(ends[0], values), np.maximum(ends[1], values), strict=True)
+    return [Interval(float(value), float(low), float(high)) for value, low, high in bounds]
 
 
 def metric_intervals(
@@ -130,10 +136,8 @@ def metric_intervals(
     resampled = resample(known, repeats, metrics, draws(len(known), seed=seed, rounds=rounds, groups=groups))
     units = len(known) if groups is None else len(set(groups))
     out = {}
-    for name, metric, value, figures in zip(chosen, metrics, values, resampled, strict=True):
-        interval = percentile(value, figures, confidence)
-        share = metric in SHARES or name in WRITTEN_SHARES
-        out[name] = _without_spread(interval, units, confidence) if share else interval
+    for name, value, figures in zip(chosen, values, resampled, strict=True):
+        out[name] = without_spread(name, percentile(value, figures, confidence), units, confidence)
     return out
 
 
@@ -155,14 +159,14 @@ def ratio_interval(sums: np.ndarray, *, seed: int, rounds: int = 1000, confidenc
     return percentile(value, np.concatenate(resampled), confidence)
 
 
-SHARES = (accuracy, micro_f1, micro_precision, micro_recall)
+SHARES = ("accuracy", "micro_f1", "micro_precision", "micro_recall", "exact_match", "pass_1")
 """The metrics that are a share of the examples, for which an exact bound is known at 0 and 1."""
-WRITTEN_SHARES = ("exact_match", "pass_1")
-"""The same of written answers, by name."""
 
 
-def _without_spread(interval: Interval, units: int, confidence: float) -> Interval:
-    """The exact binomial interval where a share is 0 or 1, else the interval as it is."""
+def without_spread(name: str, interval: Interval, units: int, confidence: float) -> Interval:
+    """The exact binomial interval where a metric is a share of ``units`` and 0 or 1, else the interval as it is."""
+    if name not in SHARES:
+        return interval
     bound = ((1 - confidence) / 2) ** (1 / units)
     if interval.value == 1:
         return Interval(1.0, bound, 1.0)

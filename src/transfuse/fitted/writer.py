@@ -85,6 +85,11 @@ class WriterPath:
         shown = None if self.memory is None else self.memory.nearest(texts, self.shots, self.spread)
         return self.writer(precision).bits(texts, answers, shown)
 
+    def sureness(self, texts: Sequence[str], answers: Sequence[str], precision: str = "fp32") -> np.ndarray:
+        """Mean log-likelihood of a token of N answers, float64 [N]: how sure the decoder is of what it wrote."""
+        shown = None if self.memory is None else self.memory.nearest(texts, self.shots, self.spread)
+        return self.writer(precision).sureness(texts, answers, shown)
+
     def writer(self, precision: str) -> Writer:
         """The decoder with its trained layers, ready to write."""
         if precision not in self._writers:

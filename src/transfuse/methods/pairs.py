@@ -85,6 +85,8 @@ def decoding_of(
 ) -> Decoding:
     """How answers are searched for: no longer than known ones by far, and to the end of a line where these have one.
 
+    Where none is known, as long as the task allows, and up to the next request.
+
     Raises:
         RecipeError: no beam, or no token.
     """
@@ -95,9 +97,11 @@ def decoding_of(
         stop += CODE_ENDS
     elif form.special:  # in a chat the model ends its turn by itself
         first = form.template.partition(TEXT)[0].strip().partition("\n")[0]
-        one_line = not any("\n" in answer for answer in known.answers)
+        one_line = len(known) > 0 and not any("\n" in answer for answer in known.answers)
         stop += ["\n"] if one_line else [f"\n{first}"] if first else ["\n\n\n"]
-    longest = max((len(row) for row in form.answers(backbone.tokenizer, known.answers, 1 << 20)), default=0)
-    most = min(task.max_new_tokens, round(SPARE_SHARE * longest) + SPARE_TOKENS)
+    most = task.max_new_tokens
+    if len(known):
+        longest = max(len(row) for row in form.answers(backbone.tokenizer, known.answers, 1 << 20))
+        most = min(most, round(SPARE_SHARE * longest) + SPARE_TOKENS)
     strip = task.kind != "code"
     return Decoding(max_new_tokens or most, beams=beams, stop=tuple(dict.fromkeys(stop)), strip=strip)

@@ -119,6 +119,35 @@ def learning_curve(arms: Mapping[str, Sequence[tuple[float, Interval]]]) -> Curv
     return Curve(lines, [(across(n), f"{n:.0f}") for n in counts], [(up(v), f"{v:.3g}") for v in steps(low, high)])
 
 
+def cost_curve(points: Sequence[tuple[float, Interval, str]], chosen: int) -> tuple[Curve, tuple[float, float]] | None:
+    """Quality with its band against cost on a linear scale, one line from the cheapest to the dearest.
+
+    Args:
+        points: cost, quality and words of each point, in order.
+        chosen: the position of the point that gets a ring.
+
+    Returns:
+        The curve, its line named ``with``, and where the ring is; None where all points cost the same.
+    """
+    x_low, x_high = (f(cost for cost, _, _ in points) for f in (min, max))
+    if not points or x_high <= x_low:
+        return None
+    low, high = min(q.low for _, q, _ in points), max(q.high for _, q, _ in points)
+
+    def across(cost: float) -> float:
+        return round(LEFT + (cost - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT), 1)
+
+    def up(value: float) -> float:
+        return round(TOP + (high - value) / max(high - low, 1e-9) * (HEIGHT - TOP - BOTTOM), 1)
+
+    ends = [(across(c), up(q.high)) for c, q, _ in points] + [(across(c), up(q.low)) for c, q, _ in reversed(points)]
+    dots = [(across(c), up(q.value), words) for c, q, words in points]
+    line = Line(" ".join(f"{x},{y}" for x, y, _ in dots), " ".join(f"{x},{y}" for x, y in ends), dots)
+    ticks_x = [(across(c), f"{c:.3g}") for c in steps(x_low, x_high)]
+    drawn = Curve({"with": line}, ticks_x, [(up(v), f"{v:.3g}") for v in steps(low, high)])
+    return drawn, dots[chosen][:2]
+
+
 def quality_cost(points: Sequence[Point], say_seconds: Callable[[float], str], *, greater: bool) -> Chart | None:
     """Quality upwards against seconds on a logarithmic scale; labels are placed so that they do not overlap.
 

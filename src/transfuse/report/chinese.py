@@ -256,4 +256,37 @@ CHINESE: dict[str, str] = {
     "rank.sources_note": "只用源训练的分类头在目标行上的表现：准确率与 LEEP，"
     "越高越好。两种距离只作提醒：相近不等于有用。",
     "rank.transfer": "源分类头在目标上",
+    # the page of cascade
+    "cascade.title": "级联：学生有把握时由学生回答，否则由 {teacher} 回答",
+    "cascade.note": "两者都回答了 {data} 的 {rows} 条有标注的行；阈值由这些行选出。",
+    "cascade.who": "由谁回答",
+    "cascade.asked": "询问",
+    "cascade.student": "只用学生",
+    "cascade.teacher": "只用教师",
+    "cascade.both": "级联",
+    "cascade.cost_seconds": "一万次回答用时",
+    "cascade.cost_price": "一万次回答的费用",
+    "cascade.figures": "得到什么",
+    "cascade.figures_note": "附 95 % 区间。级联的数字是诚实的：逐折计算，只用没有参与选阈值的行，"
+    "因此可能低于曲线上选定的点。“询问”是由教师回答的文本所占的比例。",
+    "cascade.curve": "质量与费用",
+    "cascade.curve_note": "每一点是一个阈值，最左只用学生，直到只用教师；色带是 95 % 区间，圆圈是选定的阈值。"
+    "虚线是毫无信息的把握会得到的结果；曲线高出虚线越多，学生越清楚自己不懂什么。",
+    "cascade.axis_seconds": "平均一次回答的秒数",
+    "cascade.axis_price": "平均一次回答的费用",
+    "cascade.goal.teacher": "目标：在没有显示比教师差的前提下尽量便宜。",
+    "cascade.goal.quality": "目标：{metric}确实不低于 {value}，尽量便宜。",
+    "cascade.goal.quality_less": "目标：{metric}确实不高于 {value}，尽量便宜。",
+    "cascade.goal.cost": "目标：每次回答至多花费 {value}，尽量好。",
+    "cascade.goal.share": "目标：至多询问教师 {value}，尽量好。",
+    "cascade.chosen": "选定：学生的把握低于 {threshold} 时询问教师。",
+    "cascade.chosen_none": "选定：只由学生回答。",
+    "cascade.chosen_all": "选定：只由教师回答。",
+    "cascade.difference": "与只用教师相比：{figure}；与只用学生相比：{other}。",
+    "cascade.missed": "{folds} 折中有 {n} 折没有达到目标，以最接近的代替。",
+    "cascade.kept": "教师的回答保存在 kept.jsonl；`transfuse distill` 可由此得到另一个学生。",
+    "cascade.agreement": "学生与教师在留出的 {n} 条文本上的{metric}：{figure}",
+    "cascade.learnt": "向 {teacher} 学习：{texts} 条文本，{labelled} 条有标注的行。",
+    "cascade.reading": "教师有多对，级联最多就有多对。阈值只对与选出它的行同类的文本有效；"
+    "文本变化之后，请用新的有标注的行重新生成级联。",
 }

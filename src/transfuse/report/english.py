@@ -277,4 +277,40 @@ ENGLISH: dict[str, str] = {
     "accuracy and LEEP, the higher the better. The "
     "two distances only warn: near is not the same as useful.",
     "rank.transfer": "Source's head on target",
+    # the page of cascade
+    "cascade.title": "A cascade: the student where it is confident, else {teacher}",
+    "cascade.note": "Both have answered {rows} labelled rows of {data}; by these the threshold was chosen.",
+    "cascade.who": "Answered by",
+    "cascade.asked": "Asked",
+    "cascade.student": "the student alone",
+    "cascade.teacher": "the teacher alone",
+    "cascade.both": "the cascade",
+    "cascade.cost_seconds": "10,000 answers",
+    "cascade.cost_price": "10,000 answers cost",
+    "cascade.figures": "What it gives",
+    "cascade.figures_note": "With 95 % intervals. Those of the cascade are honest: of rows that did not choose the "
+    "threshold, fold by fold, so they may lie below the chosen point of the curve. “Asked” is the share of the texts "
+    "that the teacher answers.",
+    "cascade.curve": "Quality against cost",
+    "cascade.curve_note": "Each point is a threshold, from the student alone on the left to the teacher alone; the "
+    "band is the 95 % interval, the ring the threshold that was chosen. The dashed line is what a confidence would "
+    "give that tells nothing; the further the curve stands above it, the better the student knows what it does not "
+    "know.",
+    "cascade.axis_seconds": "seconds of one answer, in the mean",
+    "cascade.axis_price": "cost of one answer, in the mean",
+    "cascade.goal.teacher": "Goal: as cheap as can be without being shown to be worse than the teacher.",
+    "cascade.goal.quality": "Goal: {metric} shown to be at least {value}, as cheap as can be.",
+    "cascade.goal.quality_less": "Goal: {metric} shown to be at most {value}, as cheap as can be.",
+    "cascade.goal.cost": "Goal: the best for at most {value} an answer.",
+    "cascade.goal.share": "Goal: the best while the teacher is asked of at most {value}.",
+    "cascade.chosen": "Chosen: the teacher is asked where the student's confidence is below {threshold}.",
+    "cascade.chosen_none": "Chosen: the student answers alone.",
+    "cascade.chosen_all": "Chosen: the teacher answers alone.",
+    "cascade.difference": "Against the teacher alone: {figure}; against the student alone: {other}.",
+    "cascade.missed": "In {n} of {folds} folds the goal was not reached; what came nearest stands for it.",
+    "cascade.kept": "What the teacher answers is kept in kept.jsonl; `transfuse distill` makes another student of it.",
+    "cascade.agreement": "{metric} of student and teacher on {n} texts that were held out: {figure}",
+    "cascade.learnt": "Learnt from {teacher}: {texts} texts, and {labelled} labelled rows.",
+    "cascade.reading": "How right the teacher is decides how right the cascade can be. A threshold holds for texts "
+    "like those that chose it; when texts change, make the cascade again with new labelled rows.",
 }

@@ -23,7 +23,8 @@ from transfuse.evaluation import (
     reliability,
     temperature,
 )
-from transfuse.fitted import FittedModel, FittedWriter, load
+from transfuse.fitted import FittedModel, FittedWriter
+from transfuse.fitted.model import load
 from transfuse.fitted.writer import WriterPath
 from transfuse.methods.catalogue import no_transfer
 from transfuse.study import wrote

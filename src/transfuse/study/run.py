@@ -76,7 +76,7 @@ class Study:
     @property
     def model(self) -> FittedModel | FittedWriter:
         """The chosen candidate's fitted model."""
-        from transfuse.fitted import load
+        from transfuse.fitted.model import load
 
         return load(self.out / MODEL)
 

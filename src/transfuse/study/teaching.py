@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,10 @@ from transfuse.engine.ledger import Ledger
 from transfuse.engine.store import Store
 from transfuse.engine.taught import Taught
 from transfuse.errors import RecipeError
-from transfuse.fitted import FittedModel, load
+from transfuse.fitted import FittedModel
+from transfuse.fitted.answering import fingerprint, says
 from transfuse.fitted.ensemble import EnsemblePath
+from transfuse.fitted.model import load
 from transfuse.fitted.writer import WriterPath
 from transfuse.methods.catalogue import method
 from transfuse.study.prepare import StudyData
@@ -67,14 +69,8 @@ class Teacher:
 
     def says(self, texts: Sequence[str], arithmetic: str) -> np.ndarray:
         """Log-probabilities of the target's labels, float32 [N, C], or written answers, object [N]."""
-        if hasattr(self.path, "answers"):
-            answers: np.ndarray = self.path.answers(texts, arithmetic)
-            return answers
-        found = np.asarray(self.path.log_probabilities(texts, arithmetic))
-        if self.order is not None:
-            found = found[:, self.order]
-            found = found - np.logaddexp.reduce(found, axis=1, keepdims=True)
-        return found.astype(np.float32)
+        found = says(self.path, texts, arithmetic, self.order)
+        return found if found.dtype == object else found.astype(np.float32)
 
 
 def teach(
@@ -257,7 +253,7 @@ def _fitted(recipe: Recipe, index: int, source: Source, data: StudyData) -> Teac
     folder = recipe.base / str(source.model)
     model = load(folder)
     reference = str(model.backbone.get("resolved", ""))
-    about = _hashed(repr(model.manifest) + _content(model.path.tensors()))
+    about = fingerprint(model)
     if not isinstance(model, FittedModel) or not isinstance(data.task, Classify):
         if isinstance(model, FittedModel) or isinstance(data.task, Classify) or model.task.kind != data.task.kind:
             raise RecipeError(
@@ -277,13 +273,6 @@ def _fitted(recipe: Recipe, index: int, source: Source, data: StudyData) -> Teac
     order = np.array([model.labels.index(label) for label in data.task.labels])
     same = model.labels == data.task.labels
     return Teacher(source.name, reference, model.path, None if same else order, about)
-
-
-def _content(tensors: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode() + np.ascontiguousarray(tensors[name].float().numpy()).tobytes())
-    return digest.hexdigest()
 
 
 def _hashed(text: str) -> str:

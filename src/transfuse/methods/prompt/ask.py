@@ -50,7 +50,8 @@ class Asking:
             draw: which draw of the seed; a list of several is searched by validation, as of every setting.
             template: how a request is shown; by default the task's, or the model's own chat template.
             beams: width of the beam; 1 takes the likeliest token each time.
-            max_new_tokens: longest answer; by default half as long again as the longest known one.
+            max_new_tokens: longest answer; by default half as long again as the longest known one, or what the task
+                allows where none is known.
         """
         assert backbone is not None
         if shots < 0:
@@ -58,7 +59,7 @@ class Asking:
         if choose not in ("drawn", *SPREADS):
             ways = ", ".join(("drawn", *SPREADS))
             raise RecipeError(f"prompt.choose: '{choose}'", expected=f"one of {ways}", remedy="Correct the setting.")
-        known = pairs_of(data.target, target=True)
+        known = pairs_of(data.target, target=bool(shots))
         looked_up = choose in SPREADS and shots > 0
         if isinstance(backbone, RemoteModel):
             drawn = [] if looked_up else _drawn(known, shots, [seed, draw])
@@ -74,6 +75,8 @@ class Asking:
 
 def _drawn(known: Pairs, shots: int, seed: list[int]) -> list[tuple[str, str]]:
     """Some pairs, of the shorter three quarters: one very long demonstration would cost more than it tells."""
+    if not shots:
+        return []
     lengths = np.array([len(t) + len(a) for t, a in zip(known.texts, known.answers, strict=True)])
     short = np.flatnonzero(lengths <= np.quantile(lengths, 0.75))
     chosen = np.random.default_rng(seed).permutation(short)[:shots]

@@ -1,0 +1,66 @@
+"""Labelled data for a model that is there already: the columns and bins of its task, its labels, its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transfuse import data
+from transfuse.data import Examples
+from transfuse.errors import DataError, UsageError, nearest
+
+
+def read_labelled(
+    reference: str, task: dict[str, Any], labels: tuple[str, ...], label: str | None, input: str | None
+) -> Examples:
+    """Labelled examples; the bins of the model's task apply unless the column holds the model's labels already."""
+    if label is None:
+        raise UsageError("which column holds the labels?", remedy="Name it with --label COLUMN.")
+    table = data.read_table(reference, base=Path.cwd())
+    column = input or (task.get("input") if task.get("input") in table.columns else None)
+    bins = task.get("bins")
+    if bins and {str(value).strip() for value in table.columns.get(label, ())} <= set(labels):
+        bins = None
+    return data.to_examples(table, data.Columns(input=column, label=label, bins=bins))
+
+
+def read_answered(reference: str, task: dict[str, Any], label: str | None, input: str | None) -> Examples:
+    """Requests with their answers; columns that are not there are known by their usual names, as in a recipe."""
+    table = data.read_table(reference, base=Path.cwd())
+
+    def known(asked: str | None, key: str) -> str | None:
+        return asked or (task.get(key) if task.get(key) in table.columns else None)
+
+    context = known(None, "context")
+    columns = data.Columns(known(input, "input"), known(label, "label"), written=True, context=context)
+    return data.to_examples(table, columns)
+
+
+def read_texts(reference: str, task: dict[str, Any], input: str | None) -> tuple[str, ...]:
+    """Texts without labels, in the column of a model's task where the data have it, else in the likeliest."""
+    table = data.read_table(reference, base=Path.cwd())
+    usual = task.get("input") if task.get("input") in table.columns else None
+    column = data.choose_input(table, data.Columns(input=input or usual))
+    return data.to_examples(table, data.Columns(input=column)).texts
+
+
+def label_positions(examples: Examples, labels: tuple[str, ...]) -> np.ndarray:
+    """int64 [N]: the position of each example's label among the model's.
+
+    Raises:
+        DataError: no examples, or a label that the model does not know.
+    """
+    if not len(examples) or examples.labels is None:
+        raise DataError(f"{examples.origin}: no labelled rows", expected="at least one row with a label")
+    place = {label: position for position, label in enumerate(labels)}
+    for position, label in enumerate(examples.labels):
+        if label not in place:
+            row = int(examples.rows[position]) if examples.rows is not None else position + 1
+            raise DataError(
+                f"{examples.origin}, row {row}: the model does not know the label '{label}'.{nearest(label, labels)}",
+                expected="one of " + ", ".join(labels[:20]),
+                remedy="Name the right column with --label, or correct the label.",
+            )
+    return np.array([place[label] for label in examples.labels], dtype=np.int64)
