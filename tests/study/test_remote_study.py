@@ -15,7 +15,7 @@ from remote_stand_in import KEY, RemoteStandIn
 from study.place import WORDS, recipe_text, rows, write_csv
 
 import transfuse
-from transfuse.errors import BackboneError, RecipeError
+from transfuse.errors import BackboneError, RecipeError, UsageError
 from transfuse.report import write_html
 from transfuse.report.sentences import why_not
 from transfuse.report.words import Speaker
@@ -231,3 +231,23 @@ def test_a_remote_teacher_is_asked_no_more_than_its_share_allows(place, monkeypa
 def test_a_remote_teacher_needs_a_budget():
     with pytest.raises(RecipeError, match="no budget, and 'openai:m' may cost money"):
         Recipe.from_text(text(**TAUGHT, remote=""), base=".")
+
+
+def test_a_remote_teacher_in_a_cascade_is_paid_from_a_budget(place, monkeypatch):
+    with RemoteStandIn(chances=knows) as service:
+        service.use(monkeypatch)
+        recipe = Recipe.from_text(text(backbones="[]", methods="[majority]", remote=""), base=place)
+        run(recipe, out=place / "small")
+        rows_csv = str(place / "target.csv")
+        with pytest.raises(UsageError, match="openai:m may cost money"):
+            transfuse.cascade(place / "small", "openai:m", rows_csv, place / "both")
+        made = transfuse.cascade(place / "small", "openai:m", rows_csv, place / "both", share=0.5, money=0.05)
+        assert made.figures["rows"] == 60
+        paid = len(service.bills)
+        assert 0 < bill(service) <= 0.05
+        again = transfuse.load(place / "both")
+        assert list(again.predict(["redrose1"])) in (["warm"], ["cold"])
+        transfuse.cascade(place / "small", "openai:m", rows_csv, place / "both", share=0.2, money=0.05)
+        assert len(service.bills) <= paid + 1, "what was answered is kept"
+        for path in (place / "both").rglob("*"):
+            assert not path.is_file() or KEY.encode() not in path.read_bytes()

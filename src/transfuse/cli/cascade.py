@@ -48,6 +48,10 @@ def cascade(
     price_teacher: Annotated[
         float | None, typer.Option(help="The same of the teacher.", show_default="seconds on this machine")
     ] = None,
+    money: Annotated[
+        float | None, typer.Option(help="Dollars that a remote teacher may be paid for DATA.", show_default=False)
+    ] = None,
+    tokens: Annotated[int | None, typer.Option(help="Tokens that it may read and write.", show_default=False)] = None,
     label: Annotated[
         str | None, typer.Option(help="The column of labels.", show_default="that of the student's task")
     ] = None,
@@ -81,6 +85,8 @@ def cascade(
             shots=shots,
             price_student=price_student,
             price_teacher=price_teacher,
+            money=money,
+            tokens=tokens,
             label=label,
             input=input,
             seed=seed,

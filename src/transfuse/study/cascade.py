@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from transfuse.backbones.remote.purse import Purse
 from transfuse.data.examples import Examples
 from transfuse.errors import OutputError, UsageError
 from transfuse.evaluation import Evidence, Goal, cascade_curve, choose, crossfit, evidence
@@ -36,6 +37,8 @@ def cascade(
     shots: int = 8,
     price_student: float | None = None,
     price_teacher: float | None = None,
+    money: float | None = None,
+    tokens: int | None = None,
     label: str | None = None,
     input: str | None = None,
     seed: int = 0,
@@ -56,6 +59,7 @@ def cascade(
         examples: labelled rows that a prompted teacher is shown.
         shots: so many of them.
         price_student, price_teacher: of one answer, in any unit; without them costs are seconds on this machine.
+        money, tokens: what a remote teacher may be paid in all for these rows, in US dollars and tokens; it needs one.
         label, input: columns of the data, where they differ from those of the student's task.
         seed: of folds, resamples and demonstrations.
         lang: of what the progress says, ``en`` or ``zh``.
@@ -82,7 +86,8 @@ def cascade(
     own = as_model(student)
     rows = labelled(own, data, label, input)
     shown = None if examples is None else labelled(own, examples, label, input)
-    knows = teacher_of(teacher, own.task, _others(shown, rows), shots, seed)
+    purse = None if money is None and tokens is None else Purse.of(f"cascade {folder.resolve()}", money, tokens)
+    knows = teacher_of(teacher, own.task, _others(shown, rows), shots, seed, purse)
     _make(folder)
     made = Cascade(own, knows, -np.inf, folder=folder)
     found, sure, seconds = _by_student(own, rows)
