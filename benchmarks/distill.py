@@ -192,7 +192,7 @@ def _intents() -> dict[str, Any]:
     return {**told, "kept": kept, "texts_a_second": speeds}
 
 
-SETTINGS: Mapping[str, Any] = {"epochs": 12, "alpha": 0.7}
+SETTINGS: Mapping[str, Any] = {"epochs": 6, "alpha": 0.7}
 
 
 def _right(task: Classify, found: np.ndarray, examples: Examples) -> float:
