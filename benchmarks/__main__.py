@@ -21,6 +21,7 @@ NAMES = (
     "questions",
     "programs",
     "distill",
+    "remote",
     "speed",
     "growth",
     "profile",

@@ -61,6 +61,7 @@ def pages() -> dict[Path, str]:
         "questions": writing.questions,
         "programs": writing.programs,
         "distill": page_distill.distill,
+        "remote": page_distill.remote,
         "speed": _speed,
         "growth": _growth,
         "profile": _profile,

@@ -99,3 +99,24 @@ on disk; a student equal to it, and one of 28 of its 30 layers. T²·KL in nats,
 | --- | --- | --- | --- | --- | --- |""",
         *rows,
     ]
+
+
+def remote(record: Mapping[str, Any]) -> list[str]:
+    """The part of the page about `benchmarks.remote`."""
+    rows = [
+        f"| {r['answered']} | {r['failed_calls']} | {r['billed_before_the_kill']} | {r['billed_twice']} "
+        f"| {r['doubtful']} | {r['billed']:.6f} | {r['counted']:.6f} | {r['budget']:.2f} |"
+        for r in record["runs"]
+    ]
+    return [
+        f"""## A service that fails, and a kill
+
+{record["asked"]} questions by the real SDK to a stand-in that fails one call in five at random (429, 500, 503); the
+process that asks is killed with SIGKILL when half of the answers are billed, and begun again. *Billed twice*: calls
+that had left when the kill came, whose answers nobody could keep; they count at their worst case (*doubtful*).
+Dollars, by the stand-in's bills and as counted against the budget.
+
+| answered | calls that failed | billed before the kill | billed twice | doubtful | billed | counted | budget |
+| --- | --- | --- | --- | --- | --- | --- | --- |""",
+        *rows,
+    ]
