@@ -16,9 +16,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from transfuse.data import catalog
+from transfuse.data.problems import CUSTOM
 from transfuse.data.references import parse_hub
 from transfuse.errors import TransfuseError, nearest
-from transfuse.study.problems import CUSTOM
 
 LATER_BACKBONES = ("openai:", "google:")
 
