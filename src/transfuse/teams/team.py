@@ -1,0 +1,287 @@
+"""A team: roles, a protocol among them, limits; it answers, or says that it cannot."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transfuse.errors import TeamError, nearest
+from transfuse.teams.desk import Desk
+from transfuse.teams.exchange import Exchange, Failed, Limits, Refused, Stopped
+from transfuse.teams.message import Message, canonical
+from transfuse.teams.protocols import Protocol, describe, named
+from transfuse.teams.role import Lane, Role
+from transfuse.teams.traces import ANSWERED, OPEN, REFUSED, STOOD_IN, Trace, Traces, text_of
+from transfuse.teams.wave import Wave
+
+AT_ONCE = 16
+"""Requests that go through a team side by side."""
+PATIENCE = 0.25
+"""Share of an exchange's seconds that a protocol may take without asking anyone."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OnFailure:
+    """What a team does where a role has failed; a limit that is reached leads to ``answer`` or to a refusal.
+
+    Args:
+        answer: a fixed answer, or None.
+        role: a role that is asked for the answer instead, or None.
+        passing: a role that fails is passed over where the protocol can go on without it.
+    """
+
+    answer: str | None = None
+    role: str | None = None
+    passing: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What came of a request.
+
+    Args:
+        id: of the request.
+        outcome: ``answered``, ``stood_in`` (a fixed answer, or another role's) or ``refused``.
+        content: fields of the answer; None for a refusal.
+        reason: why it was refused, or why something stands in.
+        messages: who said what.
+    """
+
+    id: str
+    outcome: str
+    content: Mapping[str, Any] | None
+    reason: str
+    messages: tuple[Message, ...]
+
+    @property
+    def text(self) -> str:
+        """The answer as people read it; of a refusal, that the team cannot answer, and why."""
+        return text_of(self.content) if self.content else f"The team cannot answer: {self.reason}."
+
+    @staticmethod
+    def of(trace: Trace) -> Answer:
+        """The answer that was recorded."""
+        return Answer(trace.id, trace.outcome, trace.answer, trace.reason, trace.messages)
+
+
+class Team:
+    """Roles that answer together.
+
+    Args:
+        name: of the team.
+        roles: the roles, each name once.
+        protocol: who is asked when; see `protocols`.
+        limits: of one exchange.
+        on_failure: what is done where a role fails.
+        seed: of all sampling.
+
+    Raises:
+        TeamError: two roles of one name, or a name that no role has.
+
+    Example:
+        >>> shout = Role.of("shout", lambda given: given["request"].upper(), {"reply": "text"})
+        >>> Team("loud", [shout], protocol("pipeline", steps=["shout"])).ask("hello").text
+        'HELLO'
+    """
+
+    def __init__(
+        self,
+        name: str,
+        roles: Sequence[Role],
+        protocol: Protocol,
+        *,
+        limits: Limits = Limits(),  # noqa: B008 - a value that nobody can change
+        on_failure: OnFailure = OnFailure(),
+        seed: int = 0,
+    ) -> None:
+        self.name, self.protocol, self.limits, self.on_failure, self.seed = name, protocol, limits, on_failure, seed
+        self.roles = {role.name: role for role in roles}
+        names = [role.name for role in roles]
+        for role in names:
+            if names.count(role) > 1:
+                raise TeamError(f"team '{name}': two roles named '{role}'", expected="a name of its own for each")
+        for instead in [on_failure.role, *(role.instead for role in roles)]:
+            if instead is not None and instead not in self.roles:
+                raise TeamError(
+                    f"team '{name}': no role '{instead}'.{nearest(instead, names)}", expected=_listed(names)
+                )
+        self._desk = Desk()
+
+    @staticmethod
+    def load(path: str | Path) -> Team:
+        """A team from its YAML file.
+
+        Raises:
+            RecipeError: anything that is wrong with the file, all of it at once, by line and key.
+            ModelError, BackboneError, AssetError: a model that a role names cannot be loaded.
+        """
+        from transfuse.teams.building import build
+        from transfuse.teams.recipe import TeamRecipe
+
+        return build(TeamRecipe.from_file(path))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides what the team says, the seed aside."""
+        plain = {
+            "roles": [role.describe() for role in self.roles.values()],
+            "protocol": describe(self.protocol),
+            "limits": dataclasses.asdict(self.limits),
+            "on_failure": dataclasses.asdict(self.on_failure),
+        }
+        return hashlib.sha256(canonical(plain).encode()).hexdigest()
+
+    def ask(self, request: str, traces: Traces | None = None, id: str | None = None) -> Answer:
+        """Answer one request.
+
+        Args:
+            request: the user's text.
+            traces: where its messages are kept; None keeps them in the answer alone.
+            id: of the request; None makes one.
+        """
+        (answer,) = self.ask_all([request], traces, [id or uuid.uuid4().hex[:12]])
+        return answer
+
+    def ask_all(
+        self,
+        requests: Sequence[str],
+        traces: Traces | None = None,
+        ids: Sequence[str] | None = None,
+        *,
+        at_once: int = AT_ONCE,
+        note: Callable[[int], None] = lambda done: None,
+    ) -> list[Answer]:
+        """Answer many requests, some side by side; what is answered in ``traces`` already is not asked again.
+
+        Args:
+            requests: the users' texts.
+            traces: where messages are kept.
+            ids: of the requests; None makes them of place and text, so that the same list goes on where it stopped.
+            at_once: requests side by side; the same number gives the same bytes.
+            note: told of requests done.
+
+        Raises:
+            TeamError: ids that stand twice, or belong to other requests or another team in ``traces``.
+        """
+        store = Traces() if traces is None else traces
+        names = [_id(i, request) for i, request in enumerate(requests)] if ids is None else list(ids)
+        if len(set(names)) < len(requests) or len(names) != len(requests):
+            raise TeamError("ids of requests", expected="one for each, none of them twice")
+        for start in range(0, len(requests), at_once):
+            company = names[start : start + at_once]
+            self._wave(dict(zip(company, requests[start : start + at_once], strict=True)), store)
+            note(start + len(company))
+        return [Answer.of(store.trace(name)) for name in names]
+
+    def _wave(self, requests: Mapping[str, str], store: Traces) -> None:
+        fingerprint = self.fingerprint
+        for id, request in requests.items():
+            store.begin(id, request, self.name, fingerprint, self.seed, list(requests))
+        if all(store.trace(id).outcome != OPEN for id in requests):
+            return
+        for lane in self._lanes():
+            lane.forget()
+        wave = Wave(self._desk)
+        exchanges = [self._exchange(place, id, text, wave, store) for place, (id, text) in enumerate(requests.items())]
+        given_up = wave.run(
+            [lambda exchange=exchange: self._work(exchange, store) for exchange in exchanges],  # type: ignore[misc]
+            self.limits.seconds * PATIENCE,
+        )
+        for place in given_up:
+            exchanges[place].closed = True
+            self._end(exchanges[place], store, None, "its protocol took too long between two calls")
+
+    def _exchange(self, place: int, id: str, request: str, wave: Wave, store: Traces) -> Exchange:
+        return Exchange(
+            id,
+            request,
+            self.roles,
+            limits=self.limits,
+            seed=self.seed,
+            passing=self.on_failure.passing,
+            answer=lambda calls: wave.answer(place, calls),
+            record=store.append,
+        )
+
+    def _work(self, exchange: Exchange, store: Traces) -> None:
+        """The whole exchange, in a thread; it always ends with an answer or a refusal."""
+        content, problem, stopped = None, "nobody answered", False
+        try:
+            said = self.protocol(exchange)
+            content = said.content if isinstance(said, Message) else said
+        except (Stopped, TimeoutError) as error:
+            problem, stopped = str(error), True
+        except (Failed, Refused) as error:
+            problem = str(error)
+        except Exception as error:  # noqa: BLE001 - a protocol is anybody's code
+            problem = f"the protocol raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if exchange.closed:
+            return
+        if content:
+            store.end(exchange.id, ANSWERED, content, "")
+            return
+        if self.on_failure.role and not stopped:
+            try:
+                content = exchange.ask(self.on_failure.role).content
+                store.end(exchange.id, STOOD_IN, content, problem)
+                return
+            except (Failed, Stopped, TimeoutError) as error:
+                problem = f"{problem}; {error}"
+        self._end(exchange, store, None, problem)
+
+    def _end(self, exchange: Exchange, store: Traces, content: Mapping[str, Any] | None, problem: str) -> None:
+        fixed = self.on_failure.answer
+        if fixed is not None:
+            store.end(exchange.id, STOOD_IN, {"answer": fixed}, problem)
+        else:
+            store.end(exchange.id, REFUSED, content, problem)
+
+    def _lanes(self) -> list[Lane]:
+        return list({id(role.speaker.lane): role.speaker.lane for role in self.roles.values()}.values())
+
+    def check(self) -> None:
+        """Refuse a protocol that names no role of the team at all.
+
+        Raises:
+            TeamError: as above.
+        """
+        if not named(self.protocol) & set(self.roles):
+            raise TeamError(f"team '{self.name}': its protocol asks nobody", expected=_listed(list(self.roles)))
+
+
+def replay(team: Team, traces: Traces, id: str) -> list[tuple[Message | None, Message | None]]:
+    """Run a recorded exchange again, with its company; the messages that differ, as recorded and as now.
+
+    Raises:
+        TeamError: the trace is of another team or seed, or its exchange has not ended.
+    """
+    trace = traces.trace(id)
+    if (trace.fingerprint, trace.seed) != (team.fingerprint, team.seed):
+        raise TeamError(
+            f"exchange '{id}': recorded of another team or seed", expected="the team as it was when it was recorded"
+        )
+    if trace.outcome == OPEN:
+        raise TeamError(f"exchange '{id}': not ended", remedy="Ask the same requests again; it then goes on.")
+    again = Traces()
+    requests = [traces.trace(other).request for other in trace.company]
+    team.ask_all(requests, again, trace.company, at_once=len(requests))
+    new = again.trace(id).messages
+    count = max(len(new), len(trace.messages))
+    both = [(_at(trace.messages, i), _at(new, i)) for i in range(count)]
+    return [(old, now) for old, now in both if old is None or now is None or old.body != now.body]
+
+
+def _at(messages: Sequence[Message], place: int) -> Message | None:
+    return messages[place] if place < len(messages) else None
+
+
+def _id(place: int, request: str) -> str:
+    return f"{place + 1}-{hashlib.sha256(request.encode()).hexdigest()[:8]}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"one of {', '.join(names)}"
