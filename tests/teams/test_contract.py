@@ -65,9 +65,9 @@ def test_rubbish_is_no_content():
 def test_a_lone_field_is_said_as_it_is():
     reply, verdict = Contract.of({"reply": "text"}), Contract.of({"verdict": ["good", "bad"]})
     assert reply.read(" Hello. ") == {"reply": "Hello."}
-    assert (reply.form, verdict.form) == (None, {"choices": ["good", "bad"]})
+    assert (reply.form(9), verdict.form(9)) == (None, {"choices": ["good", "bad"]})
     assert verdict.check("bad") == {"verdict": "bad"}
-    assert Contract.of({"count": "number"}).form["schema"]["properties"]["count"]["type"] == "number"
+    assert list(FULL.form(64)["schema"]["properties"]) == ["intent", "count", "reply", "tags"], "texts last"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ A_FIELD = "text, number, list, labels (those of the role's fitted model) or the 
 REQUEST = "request"
 """The field that the user's text has; no role may say one of this name."""
 
+MOST, STEP, MOST_ITEMS = 1_000_000_000, 0.001, 8
+"""Of what a model writes: the largest number, the steps of numbers, and the items of a list."""
+
 Kind = str | tuple[str, ...]
 """``text``, ``number``, ``list`` (of texts), or the labels of which one is said."""
 
@@ -98,13 +101,21 @@ class Contract:
         """The field of labels where there is no other field."""
         return self.only if self.only and isinstance(self.fields[self.only], tuple) else None
 
-    @property
-    def form(self) -> dict[str, Any] | None:
-        """What decoding is held to (see `backbones.constraints`); None where any text will do."""
-        if self.only is None:
-            return {"schema": self.schema}
-        kind = self.fields[self.only]
-        return {"choices": list(kind)} if isinstance(kind, tuple) else None
+    def form(self, tokens: int) -> dict[str, Any] | None:
+        """What decoding is held to (see `backbones.constraints`); None where any text will do.
+
+        Labels and numbers are said first and texts are bounded, so that what is cut off at the end is a text.
+
+        Args:
+            tokens: most tokens of an answer.
+        """
+        if self.only is not None:
+            kind = self.fields[self.only]
+            return {"choices": list(kind)} if isinstance(kind, tuple) else None
+        order = sorted(self.fields, key=lambda name: self.fields[name] in (TEXT, LIST))
+        texts = sum(kind in (TEXT, LIST) for kind in self.fields.values())
+        bounded = {name: _bounded(self.fields[name], max(3 * tokens // max(texts, 1), 8)) for name in order}
+        return {"schema": {"type": "object", "properties": bounded, "required": order, "additionalProperties": False}}
 
     @property
     def asked(self) -> str:
@@ -199,6 +210,18 @@ def _kind(name: str, kind: Any, labels: Sequence[str], where: str) -> Kind:
     if kind not in KINDS:
         raise TeamError(f"{where}, field '{name}': found {_short(kind)}.{nearest(str(kind), KINDS)}", expected=A_FIELD)
     return str(kind)
+
+
+def _bounded(kind: Kind, letters: int) -> dict[str, Any]:
+    """The schema of a field of which a model must find the end."""
+    if isinstance(kind, tuple):
+        return {"enum": list(kind)}
+    if kind == NUMBER:
+        return {"type": "number", "minimum": -MOST, "maximum": MOST, "multipleOf": STEP}
+    text = {"type": "string", "minLength": 1, "maxLength": letters}
+    if kind == TEXT:
+        return text
+    return {"type": "array", "items": {**text, "maxLength": max(letters // MOST_ITEMS, 8)}, "maxItems": MOST_ITEMS}
 
 
 def _words(kind: Kind) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from transfuse.errors import TransfuseError
 from transfuse.teams.role import Asked, Lane, Reply, Role
 
 
@@ -73,6 +74,7 @@ class Desk:
     def _note(heard: list[Heard | None], places: Sequence[int], found: tuple[list[Reply], str, float]) -> None:
         replies, problem, seconds = found
         for number, place in enumerate(places):
+            problem = problem or ("" if len(replies) == len(places) else f"gave {len(replies)} replies")
             reply = None if problem else replies[number]
             heard[place] = Heard(reply, problem, seconds / len(places))
 
@@ -121,8 +123,9 @@ class _Job:
         problem = ""
         try:
             found = work()
-        except Exception as error:  # noqa: BLE001 - whatever a role raises is contained
-            problem = f"raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        except BaseException as error:  # noqa: BLE001 - whatever a role raises is contained, an exit included
+            told = error.found if isinstance(error, TransfuseError) else str(error)
+            problem = f"raised {type(error).__name__}: {' '.join(told.split())[:200]}"
         with self._lock:
             if self._left:
                 self._count(-1)

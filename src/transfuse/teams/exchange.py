@@ -206,7 +206,7 @@ class Exchange:
             problem = IN_CIRCLES
         else:
             try:
-                read = role.output.read if isinstance(reply.content, str) and reply.ids else role.output.check
+                read = role.output.read if isinstance(reply.content, str) else role.output.check
                 content = read(reply.content, f"role '{role.name}'")  # type: ignore[arg-type]
             except TeamError as error:
                 problem = f"broke its contract: {error.found}"

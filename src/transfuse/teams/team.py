@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transfuse.errors import TeamError, nearest
+from transfuse.errors import OutputError, TeamError, nearest
 from transfuse.teams.desk import Desk
 from transfuse.teams.exchange import Exchange, Failed, Limits, Refused, Stopped
 from transfuse.teams.message import Message, canonical
 from transfuse.teams.protocols import Protocol, describe, named
 from transfuse.teams.role import Lane, Role
 from transfuse.teams.traces import ANSWERED, OPEN, REFUSED, STOOD_IN, Trace, Traces, text_of
-from transfuse.teams.wave import Wave
+from transfuse.teams.wave import GivenUp, Wave
 
 AT_ONCE = 16
 """Requests that go through a team side by side."""
@@ -213,11 +213,13 @@ class Team:
         try:
             said = self.protocol(exchange)
             content = said.content if isinstance(said, Message) else said
-        except (Stopped, TimeoutError) as error:
+        except (GivenUp, OutputError):
+            raise
+        except Stopped as error:
             problem, stopped = str(error), True
         except (Failed, Refused) as error:
             problem = str(error)
-        except Exception as error:  # noqa: BLE001 - a protocol is anybody's code
+        except BaseException as error:  # noqa: BLE001 - a protocol is anybody's code
             problem = f"the protocol raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         if exchange.closed:
             return
@@ -229,7 +231,7 @@ class Team:
                 content = exchange.ask(self.on_failure.role).content
                 store.end(exchange.id, STOOD_IN, content, problem)
                 return
-            except (Failed, Stopped, TimeoutError) as error:
+            except (Failed, Stopped) as error:
                 problem = f"{problem}; {error}"
         self._end(exchange, store, None, problem)
 

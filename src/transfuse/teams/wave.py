@@ -14,6 +14,10 @@ from collections.abc import Callable, Sequence
 from transfuse.teams.desk import Call, Desk, Heard
 
 
+class GivenUp(Exception):
+    """Raised in a member of a wave for which nobody waits any more."""
+
+
 @dataclasses.dataclass
 class _Waiting:
     calls: Sequence[Call]
@@ -32,21 +36,22 @@ class Wave:
         self._turn = threading.Condition()
         self._waiting: dict[int, _Waiting] = {}
         self._running: set[int] = set()
+        self._broken: list[BaseException] = []
 
     def answer(self, member: int, calls: Sequence[Call]) -> list[Heard]:
         """What came of a member's calls; called in the member's own thread.
 
         Raises:
-            TimeoutError: the member has been given up.
+            GivenUp: nobody waits for the member any more.
         """
         with self._turn:
             if member not in self._running:
-                raise TimeoutError("given up")
+                raise GivenUp
             slot = self._waiting[member] = _Waiting(calls)
             self._turn.notify_all()
             while slot.heard is None:
                 if member not in self._running:
-                    raise TimeoutError("given up")
+                    raise GivenUp
                 self._turn.wait(1.0)
             return slot.heard
 
@@ -59,6 +64,9 @@ class Wave:
 
         Returns:
             the places of those given up.
+
+        Raises:
+            whatever a piece of work raised.
         """
         self._running = set(range(len(works)))
         for member, work in enumerate(works):
@@ -71,11 +79,17 @@ class Wave:
             with self._turn:
                 self._running = set()
                 self._turn.notify_all()
+        if self._broken:
+            raise self._broken[0]
         return given_up
 
     def _member(self, member: int, work: Callable[[], None]) -> None:
         try:
             work()
+        except GivenUp:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised again by `run`
+            self._broken.append(error)
         finally:
             with self._turn:
                 self._running.discard(member)

@@ -1,0 +1,149 @@
+"""Roles with models: contracts held, token ids and log-probabilities kept, the same bytes again."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import tiny
+import torch
+import toy
+from teams.models import chooses, write_team, writes
+
+from transfuse.errors import RecipeError
+from transfuse.fitted.model import known
+from transfuse.teams import Contract, Role, Team, Traces, protocol, replay
+from transfuse.teams.building import prompted
+from transfuse.teams.role import Asked
+from transfuse.teams.speakers import Writes
+
+TEAM = """
+name: tiny
+roles:
+  understand: {model: understand, input: [request], output: {intent: labels}}
+  urgent: {model: urgent, input: [request], output: {urgency: labels}}
+  write: {model: write, input: [request, intent], output: {reply: text}, temperature: 1.0}
+  judge: {model: judge, input: [request, reply], output: {verdict: [good, bad]}}
+protocol: {pipeline: [understand, urgent, {best_of: {drafts: write, judge: judge, n: 3}}]}
+seed: 3
+"""
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("team")
+    models = {
+        "understand": chooses(("refund", "other"), 1, layer=2),
+        "urgent": chooses(("now", "later"), 2, cut=1, rank=2),
+        "judge": chooses(("good", "bad"), 3, cut=2),
+        "write": writes(4, rank=2),
+    }
+    return Team.load(write_team(folder, TEAM, **models))
+
+
+def test_a_team_of_models_on_one_backbone_answers(team):
+    requests = ["the good refund", "bad", "the bad the good", "b", "good good"]
+    answers = team.ask_all(requests, at_once=3)
+    assert {a.outcome for a in answers} == {"answered"}
+    for answer in answers:
+        assert [m.sender for m in answer.messages] == ["user", "understand", "urgent", *["write"] * 3, *["judge"] * 3]
+        assert len({m.content["reply"] for m in answer.messages[3:6]}) > 1, "sampled, each draft by itself"
+        assert answer.content["reply"] in [m.content["reply"] for m in answer.messages[3:6]]
+        assert math.isclose(sum(map(math.exp, answer.messages[1].scores.values())), 1, rel_tol=1e-6)
+    backbones = [known(tiny.load("llama"))]
+    for role in team.roles.values():
+        path = role.speaker.path if isinstance(role.speaker, Writes) else role.speaker.model.path
+        backbones.append(path.backbone)
+    assert len({id(b) for b in backbones}) == 1
+
+
+def test_requests_side_by_side_are_encoded_once_each(team):
+    trunk = team.roles["understand"].speaker.lane.trunk
+    before = trunk.encoded
+    team.ask_all(["one", "two", "three"], at_once=3)
+    answers = 3 * 3  # the judge reads three drafts of each
+    assert trunk.encoded - before <= 3 + answers
+
+
+def test_replay_gives_the_same_bytes(team):
+    traces = Traces()
+    answers = team.ask_all([f"request {i}" for i in range(5)], traces, at_once=4)
+    for answer in answers:
+        assert replay(team, traces, answer.id) == []
+    other = Team(team.name, list(team.roles.values()), team.protocol, seed=4)
+    drafts = [[m.content for m in a.messages[3:6]] for a in (answers[0], other.ask("request 0", id=answers[0].id))]
+    assert drafts[0] != drafts[1], "another seed writes otherwise"
+
+
+def test_token_ids_and_log_probabilities_are_kept(team):
+    """By hand: the decoder's own probabilities of the answer's tokens after the prompt."""
+    message = team.ask("the good").messages[3]
+    assert (len(message.ids), len(message.log_probabilities)) == (message.written, message.written)
+    assert message.read == len(message.prompt_ids)
+    network = team.roles["write"].speaker.path.writer("fp32").network
+    with torch.inference_mode():
+        logits = network(torch.tensor([[*message.prompt_ids, *message.ids]])).logits[0].log_softmax(-1)
+    first = len(message.prompt_ids) - 1
+    expected = [float(logits[first + i, token]) for i, token in enumerate(message.ids)]
+    np.testing.assert_allclose(message.log_probabilities, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"verdict": ["good", "bad"]},
+        {"verdict": ["good", "bad"], "count": "number"},
+        {"tags": "list", "verdict": ["yes", "no"]},
+    ],
+)
+def test_a_random_model_keeps_its_contract(fields):
+    """Whatever a model without any sense says is a content."""
+    contract = Contract.of(fields)
+    backbone = known(toy.backbone("decoder"))
+    speaker = prompted(backbone, contract, "Judge.", max_new_tokens=40, temperature=1.0)
+    role = Role("judge", speaker, contract)
+    team = Team("one", [role], protocol("pipeline", steps=["judge"]))
+    answers = team.ask_all([f"r{i}" for i in range(12)])
+    assert [a.reason for a in answers] == [""] * 12
+    assert all(contract.check(a.content) == a.content for a in answers)
+    assert len({str(a.content) for a in answers}) > 1
+
+
+def test_an_adapter_of_a_writer_stays_beside_the_backbones_weights():
+    """In the memory of one backbone; what it says is what the merged layers say."""
+    contract, texts = Contract.of({"reply": "text"}), ["the good", "bad"]
+    lean = Writes(writes(4, rank=2).path, contract, {})
+    replies = lean.answer([(lean, Asked({"request": text})) for text in texts])
+    assert [r.content for r in replies] == writes(4, rank=2).predict(texts)
+    own = {p.data_ptr() for p in lean.path.backbone.network().parameters()}
+    new = [p for p in lean.path.writer("fp32").network.parameters() if p.data_ptr() not in own]
+    assert sum(p.numel() for p in new) == lean.path.trainable_parameters
+
+
+@pytest.mark.parametrize(
+    ("role", "said"),
+    [
+        ("{model: understand, output: {intent: [refund, others]}}", "its model chooses one of refund, other"),
+        ("{model: understand, output: {intent: labels, reply: text}}", "its model chooses one of refund, other"),
+        ("{model: nowhere, output: {reply: text}}", "key 'roles.x.model': no model in nowhere"),
+        ("{output: {reply: text}}", "key 'roles.x': no model, and the team has no backbone"),
+        ("{model: write, output: {intent: labels}}", "labels, but the role has no fitted model that knows any"),
+    ],
+)
+def test_models_that_do_not_fit_their_role(tmp_path, role, said):
+    models = {"understand": chooses(("refund", "other"), 1), "write": writes()}
+    file = write_team(tmp_path, f"roles:\n  x: {role}\nprotocol: {{pipeline: [x]}}\n", **models)
+    with pytest.raises(RecipeError) as error:
+        Team.load(file)
+    assert said in str(error.value)
+    assert "team.yaml, line 2" in str(error.value)
+
+
+def test_instructions_stand_before_a_fitted_form_once(tmp_path):
+    text = 'roles:\n  x: {model: write, instructions: "Be kind.", output: {reply: text}}\nprotocol: {pipeline: [x]}\n'
+    team = Team.load(write_team(tmp_path, text, write=writes()))
+    path = team.roles["x"].speaker.path
+    assert path.form.prefix == "Be kind.\n\n"
+    assert dataclasses.replace(path.form, prefix="").template == "Request: {text}\nReply:"
