@@ -176,5 +176,4 @@ class Calls:
 
     def describe(self) -> dict[str, Any]:
         """The function's name."""
-        named = getattr(self.function, "__qualname__", type(self.function).__qualname__)
-        return {"function": f"{getattr(self.function, '__module__', '')}.{named}"}
+        return {"function": getattr(self.function, "__qualname__", type(self.function).__qualname__)}
