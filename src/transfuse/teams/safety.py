@@ -24,10 +24,10 @@ def shown(given: Mapping[str, Any], tokenizer: Any = None) -> str:
         given: fields by name.
         tokenizer: of the model that reads it, whose special tokens must not stand in the text; None for no model.
     """
-    texts = {name: escaped(plain(value), tokenizer) for name, value in given.items()}
-    if len(texts) == 1:
-        return next(iter(texts.values()))
-    return "\n".join(f"<{name}>\n{untagged(text, list(texts))}\n</{name}>" for name, text in texts.items())
+    names = list(given) if len(given) > 1 else []
+    texts = {name: plain(value) for name, value in given.items()}
+    safe = {name: escaped(untagged(text, names) if names else text, tokenizer) for name, text in texts.items()}
+    return "\n".join(f"<{name}>\n{text}\n</{name}>" if names else text for name, text in safe.items())
 
 
 def plain(value: Any) -> str:
@@ -49,9 +49,9 @@ def escaped(text: str, tokenizer: Any = None) -> str:
 
 
 def untagged(text: str, names: Sequence[str]) -> str:
-    """The text with a space inside everything that looks like a tag of one of the fields."""
-    either = "|".join(re.escape(name) for name in names)
-    return re.sub(rf"<(?=\s*/?\s*(?:{either})\b)", "< ", text, flags=re.IGNORECASE)
+    """The text with square brackets around everything that looks like a tag of one of the fields."""
+    tag = rf"<(\s*/?\s*(?:{'|'.join(map(re.escape, names))})\b[^<>]*)(>?)"
+    return re.sub(tag, lambda match: f"[{match[1]}{']' if match[2] else ''}", text, flags=re.IGNORECASE)
 
 
 def special(tokenizer: Any) -> list[str]:
