@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import transfuse
-from transfuse.cli import assets, check, evaluate, predict, rank, run, shrink
+from transfuse.cli import assets, check, evaluate, predict, rank, run, shrink, team
 
 HELP = """Transfer learning with language models: compare, measure, choose, ship.
 
@@ -47,3 +47,4 @@ app.command("check")(check.check)
 app.command("rank")(rank.rank)
 app.command("shrink")(shrink.shrink)
 app.add_typer(assets.app, name="assets")
+app.add_typer(team.app, name="team")

@@ -8,7 +8,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +72,14 @@ class Traces:
 
     Args:
         path: of the file; made if it is missing. None keeps them in memory.
+        told: hears each message once it is kept.
 
     Raises:
         OutputError: the file cannot be written, or is no store of traces.
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
-        self.path = None if path is None else Path(path)
+    def __init__(self, path: str | Path | None = None, *, told: Callable[[Message], None] | None = None) -> None:
+        self.path, self._told = None if path is None else Path(path), told
         self._lock = threading.RLock()
         with self._writing():
             if self.path is not None:
@@ -127,6 +128,8 @@ class Traces:
                 return Message.from_body(*found)
             row = [*place, message.sender, message.outcome, message.body, message.seconds, time.time()]
             self._base.execute("insert into messages values (?,?,?,?,?,?,?)", row)
+        if self._told is not None:
+            self._told(message)
         return message
 
     def end(self, id: str, outcome: str, answer: Mapping[str, Any] | None, reason: str) -> None:
