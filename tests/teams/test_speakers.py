@@ -111,6 +111,28 @@ def test_a_random_model_keeps_its_contract(fields):
     assert len({str(a.content) for a in answers}) > 1
 
 
+def test_a_decoder_picks_the_label_that_it_finds_likeliest():
+    """By hand: log p(label | prompt) over the labels; and a temperature draws by the seed of each call."""
+    backbone, contract = known(toy.backbone("decoder")), Contract.of({"verdict": ["good", "rather bad"]})
+    judge = prompted(backbone, contract, "Judge.")
+    calls = [(judge, Asked({"request": text}, seed)) for seed, text in enumerate(["one", "another one"])]
+    replies = judge.answer(calls)
+    for reply, (_, asked) in zip(replies, calls, strict=True):
+        (prompt,) = backbone.requests(judge.path.form, [asked.given["request"]], 999)
+        expected = []
+        for end in backbone.replies(judge.path.form, judge.labels, 99):
+            with torch.inference_mode():
+                logits = backbone.network()(torch.tensor([[*prompt, *end]])).logits[0].log_softmax(-1)
+            expected.append(sum(float(logits[len(prompt) - 1 + i, token]) for i, token in enumerate(end)))
+        shares = np.array(expected) - np.logaddexp.reduce(expected)
+        np.testing.assert_allclose(list(reply.scores.values()), shares, atol=1e-3)
+        assert reply.content == {"verdict": judge.labels[int(shares.argmax())]}
+    warm = prompted(backbone, contract, "Judge.", temperature=1e6)
+    drawn = [warm.answer([(warm, Asked({"request": "x"}, seed))])[0].content["verdict"] for seed in range(20)]
+    assert 4 < drawn.count("good") < 16
+    assert drawn[:5] == [warm.answer([(warm, Asked({"request": "x"}, s))])[0].content["verdict"] for s in range(5)]
+
+
 def test_an_adapter_of_a_writer_stays_beside_the_backbones_weights():
     """In the memory of one backbone; what it says is what the merged layers say."""
     contract, texts = Contract.of({"reply": "text"}), ["the good", "bad"]

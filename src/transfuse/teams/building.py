@@ -20,7 +20,7 @@ from transfuse.teams.contract import Contract
 from transfuse.teams.recipe import RoleSection, TeamRecipe
 from transfuse.teams.role import Role, Speaker
 from transfuse.teams.safety import DATA
-from transfuse.teams.speakers import Chooses, Recalls, Trunks, Writes, identity_of
+from transfuse.teams.speakers import Chooses, Picks, Recalls, Trunks, Writes, decoder, identity_of
 from transfuse.teams.team import Team
 
 MAX_NEW_TOKENS = 128
@@ -91,7 +91,7 @@ def prompted(
     *,
     max_new_tokens: int = MAX_NEW_TOKENS,
     temperature: float = 0.0,
-) -> Writes:
+) -> Writes | Picks:
     """A decoder that is only told what to do, held to a contract.
 
     Args:
@@ -113,7 +113,7 @@ def prompted(
     decoding = Decoding(max_new_tokens, temperature=temperature, stop=stop)
     limit = backbone.max_tokens
     identity = {"backbone": backbone.revision, "form": form.to_dict()}
-    return Writes(WriterPath(lambda: backbone, form=form, decoding=decoding, limit=limit), contract, identity)
+    return decoder(WriterPath(lambda: backbone, form=form, decoding=decoding, limit=limit), contract, identity)
 
 
 def _fitted(section: RoleSection, model: FittedModel | FittedWriter, trunks: Trunks) -> tuple[Speaker, Contract]:
@@ -130,7 +130,7 @@ def _fitted(section: RoleSection, model: FittedModel | FittedWriter, trunks: Tru
         return Recalls(model), contract
     form = told(model.path.form, model.path.backbone.tokenizer, section.instructions)
     path = model.path.with_form(form).with_decoding(dataclasses.replace(model.path.decoding, **_decoding(section)))
-    return Writes(path, contract, {**identity_of(model), "instructions": section.instructions}), contract
+    return decoder(path, contract, {**identity_of(model), "instructions": section.instructions}), contract
 
 
 def told(form: Form, tokenizer: Any, instructions: str) -> Form:

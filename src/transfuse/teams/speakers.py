@@ -10,6 +10,7 @@ import numpy as np
 
 from transfuse.fitted import FittedModel, FittedWriter
 from transfuse.fitted.head import HeadPath
+from transfuse.fitted.paths import log_softmax
 from transfuse.fitted.writer import WriterPath
 from transfuse.teams.contract import Contract
 from transfuse.teams.message import seed_of
@@ -170,6 +171,81 @@ class Writes:
 
 
 @dataclasses.dataclass(eq=False)
+class Picks:
+    """A decoder that picks one of the labels of the role's contract, by the likelihood of each as its answer.
+
+    Unlike writing under a constraint it weighs the labels as wholes, and says how sure it is.
+
+    Args:
+        path: the decoder, the form of its prompts; of its decoding the temperature counts.
+        contract: of the role, one field of labels.
+        identity: what tells this path from others, as JSON.
+
+    Cost: one pass over the prompt for each label.
+    """
+
+    path: WriterPath
+    contract: Contract
+    identity: Mapping[str, Any]
+    together = TOGETHER
+    spare = 1
+
+    def __post_init__(self) -> None:
+        self.path.lean = True
+        field = self.contract.labelled
+        assert field is not None
+        self.field, self.labels = field, tuple(self.contract.fields[field])
+
+    @property
+    def lane(self) -> Lane:
+        """Itself."""
+        return self
+
+    def answer(self, calls: Sequence[tuple[Speaker, Asked]]) -> list[Reply]:
+        """The likeliest label of each, or one drawn by its own seed where there is a temperature."""
+        path, count = self.path, len(self.labels)
+        writer = path.writer("fp32")
+        texts = [shown(asked.given, path.backbone.tokenizer) for _, asked in calls]
+        ends = path.backbone.replies(path.form, self.labels, path.backbone.max_tokens // 2)
+        room = path.backbone.max_tokens - max(map(len, ends))
+        prompts = path.backbone.requests(path.form, texts, min(path.limit, room))
+        likely = writer.likelihoods(
+            [prompt for prompt in prompts for _ in ends], [end for _ in prompts for end in ends]
+        )
+        out = []
+        for number, (_, asked) in enumerate(calls):
+            own = likely[number * count : (number + 1) * count]
+            scores = log_softmax(np.array([[row.sum() for row in own]]))[0]
+            best = self._drawn(scores, asked.seed)
+            out.append(
+                Reply(
+                    {self.field: self.labels[best]},
+                    {label: float(score) for label, score in zip(self.labels, scores, strict=True)},
+                    tuple(map(int, prompts[number])),
+                    tuple(map(int, ends[best])),
+                    tuple(map(float, own[best])),
+                    read=len(prompts[number]),
+                    written=len(ends[best]),
+                )
+            )
+        return out
+
+    def _drawn(self, scores: np.ndarray, seed: int) -> int:
+        temperature = self.path.decoding.temperature
+        if temperature == 0:
+            return int(scores.argmax())
+        shares = np.exp(log_softmax(scores[None] / temperature)[0])
+        return int(np.random.default_rng(seed).choice(len(shares), p=shares / shares.sum()))
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the path is, and how it is decoded."""
+        return {"picks": dict(self.identity), "temperature": self.path.decoding.temperature}
+
+
+@dataclasses.dataclass(eq=False)
 class Recalls:
     """Any other fitted model whose answers are text: a lookup, a span of a passage."""
 
@@ -192,6 +268,11 @@ class Recalls:
     def describe(self) -> dict[str, Any]:
         """The model's manifest."""
         return {"fitted": identity_of(self.model)}
+
+
+def decoder(path: WriterPath, contract: Contract, identity: Mapping[str, Any]) -> Writes | Picks:
+    """A decoder as a speaker: one that picks where its contract is one field of labels, else one that writes."""
+    return (Picks if contract.labelled else Writes)(path, contract, identity)
 
 
 def identity_of(model: FittedModel | FittedWriter) -> dict[str, Any]:
