@@ -25,7 +25,7 @@ def modules_after(statement: str) -> set[str]:
 
 
 def test_the_exported_names_are_these():
-    names = ["Embedder", "Recipe", "TransferClassifier", "__version__", "errors", "load", "run", "shrink"]
+    names = ["Embedder", "Recipe", "Team", "TransferClassifier", "__version__", "errors", "load", "run", "shrink"]
     assert sorted(transfuse.__all__) == names
     assert dir(transfuse) == sorted(transfuse.__all__)
     assert set(transfuse._PUBLIC) | {"__version__"} == set(transfuse.__all__)

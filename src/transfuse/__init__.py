@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transfuse.study.estimator import TransferClassifier as TransferClassifier
     from transfuse.study.recipe import Recipe as Recipe
     from transfuse.study.run import run as run
+    from transfuse.teams import Team as Team
 
 # Read when torch is loaded: threads that wait must sleep. Beside another busy process spinning costs ten times; the
 # thousand turns before they sleep gain a tenth on an idle machine and cost about as much on a busy one (docs/log.md).
@@ -33,12 +34,13 @@ os.environ.setdefault("LRU_CACHE_CAPACITY", "128")
 
 __version__ = "0.1.0"
 
-__all__ = ["Embedder", "Recipe", "TransferClassifier", "__version__", "errors", "load", "run", "shrink"]
+__all__ = ["Embedder", "Recipe", "Team", "TransferClassifier", "__version__", "errors", "load", "run", "shrink"]
 
 # Public name -> where it lives: "module:attribute", or a module alone.
 _PUBLIC = {
     "Embedder": "transfuse.fitted:Embedder",
     "Recipe": "transfuse.study.recipe:Recipe",
+    "Team": "transfuse.teams:Team",
     "TransferClassifier": "transfuse.study.estimator:TransferClassifier",
     "errors": "transfuse.errors",
     "load": "transfuse.fitted:load",

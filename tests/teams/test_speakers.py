@@ -16,8 +16,8 @@ from transfuse.errors import RecipeError
 from transfuse.fitted.model import known
 from transfuse.teams import Contract, Role, Team, Traces, protocol, replay
 from transfuse.teams.building import prompted
+from transfuse.teams.decoders import Writes
 from transfuse.teams.role import Asked
-from transfuse.teams.speakers import Writes
 
 TEAM = """
 name: tiny

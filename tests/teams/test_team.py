@@ -59,3 +59,20 @@ def test_two_roles_that_need_each_other_do_not_ask_for_ever():
 def test_what_is_no_team(make, said):
     with pytest.raises(TeamError, match=said):
         make()
+
+
+def test_what_a_role_is_given_is_typed():
+    contract = desk().input_of("write")
+    assert contract.to_dict() == {"request": "text", "intent": ["refund", "delivery", "other"]}
+    assert contract.schema["properties"]["intent"]["enum"] == ["refund", "delivery", "other"]
+    wrong = Team("t", [UNDERSTAND, WRITE], lambda exchange: exchange.ask("write", {"intent": "refnd"}))
+    assert wrong.ask("r").reason == (
+        "role 'write' was given, field 'intent': found 'refnd'. Expected: one of refund, delivery, other."
+    )
+    right = Team("t", [UNDERSTAND, WRITE], lambda exchange: exchange.ask("write", {"intent": "other"}))
+    assert right.ask("r").text == "About your other: r"
+
+
+def test_one_role_is_replaced():
+    team = desk().replaced(role("write", lambda given: "Hm."), seed=7)
+    assert (team.ask("refund").text, team.seed, list(team.roles)) == ("Hm.", 7, ["understand", "write"])

@@ -17,10 +17,11 @@ from transfuse.fitted.artifact import MANIFEST
 from transfuse.fitted.model import known
 from transfuse.fitted.writer import WriterPath
 from transfuse.teams.contract import Contract
+from transfuse.teams.decoders import Picks, Writes, decoder
 from transfuse.teams.recipe import RoleSection, TeamRecipe
 from transfuse.teams.role import Role, Speaker
 from transfuse.teams.safety import DATA
-from transfuse.teams.speakers import Chooses, Picks, Recalls, Trunks, Writes, decoder, identity_of
+from transfuse.teams.speakers import Chooses, Recalls, Trunks, identity_of
 from transfuse.teams.team import Team
 
 MAX_NEW_TOKENS = 128

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from transfuse.errors import TeamError
-from transfuse.teams.contract import REQUEST
+from transfuse.teams.contract import REQUEST, TEXT, Contract
 from transfuse.teams.desk import Call, Heard
 from transfuse.teams.message import FAILED, TEAM, USER, Message, seed_of
 from transfuse.teams.role import Asked, Role
@@ -140,6 +140,7 @@ class Exchange:
             Stopped: a limit is reached.
         """
         for role, content in asked:
+            self._typed(role, content)
             self._provide(self._role(role), content)
         first = len(self.messages)
         self._check(len(asked))
@@ -161,6 +162,21 @@ class Exchange:
         if name not in self.roles:
             raise Failed(name, f"is not in the team, which has {', '.join(self.roles)}")
         return self.roles[name]
+
+    def _typed(self, role: str, content: Mapping[str, Any]) -> None:
+        """Refuse fields that no role that says them would say so; what is known has been checked when it was said."""
+        for field, value in content.items():
+            kinds = [one.output.fields[field] for one in self.roles.values() if field in one.output.fields]
+            problem = ""
+            for kind in dict.fromkeys([*kinds, *([TEXT] if field == REQUEST else [])]):
+                try:
+                    Contract({field: kind}).check({field: value}, "was given")
+                    problem = ""
+                    break
+                except TeamError as error:
+                    problem = error.found
+            if problem:
+                raise Failed(role, problem)
 
     def _provide(self, role: Role, content: Mapping[str, Any]) -> None:
         """Ask first whoever says what this role needs and nobody has said yet."""

@@ -12,11 +12,11 @@ from transfuse.data.fields import A_SEED, BackboneReference, Count, Section, See
 from transfuse.data.located import KeyPath, Located, parse, read_file
 from transfuse.data.problems import explain, shown
 from transfuse.errors import RecipeError, TeamError, nearest
+from transfuse.teams.answer import OnFailure
 from transfuse.teams.contract import A_FIELD, LABELS, REQUEST, Contract
 from transfuse.teams.exchange import Limits
 from transfuse.teams.message import NAMES
 from transfuse.teams.protocols import Protocol
-from transfuse.teams.team import OnFailure
 from transfuse.teams.wiring import protocol_of
 
 VERSION = 1

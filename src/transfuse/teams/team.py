@@ -10,62 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from transfuse.errors import OutputError, TeamError, nearest
+from transfuse.teams.answer import Answer, OnFailure
+from transfuse.teams.contract import REQUEST, TEXT, Contract, Kind
 from transfuse.teams.desk import Desk
 from transfuse.teams.exchange import Exchange, Failed, Limits, Refused, Stopped
 from transfuse.teams.message import Message, canonical
 from transfuse.teams.protocols import Protocol, describe, named
 from transfuse.teams.role import Lane, Role
-from transfuse.teams.traces import ANSWERED, OPEN, REFUSED, STOOD_IN, Trace, Traces, text_of
+from transfuse.teams.traces import ANSWERED, OPEN, REFUSED, STOOD_IN, Traces
 from transfuse.teams.wave import GivenUp, Wave
 
 AT_ONCE = 16
 """Requests that go through a team side by side."""
+DEFAULT_LIMITS, REFUSE = Limits(), OnFailure()
 PATIENCE = 0.25
 """Share of an exchange's seconds that a protocol may take without asking anyone."""
-
-
-@dataclasses.dataclass(frozen=True)
-class OnFailure:
-    """What a team does where a role has failed; a limit that is reached leads to ``answer`` or to a refusal.
-
-    Args:
-        answer: a fixed answer, or None.
-        role: a role that is asked for the answer instead, or None.
-        passing: a role that fails is passed over where the protocol can go on without it.
-    """
-
-    answer: str | None = None
-    role: str | None = None
-    passing: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What came of a request.
-
-    Args:
-        id: of the request.
-        outcome: ``answered``, ``stood_in`` (a fixed answer, or another role's) or ``refused``.
-        content: fields of the answer; None for a refusal.
-        reason: why it was refused, or why something stands in.
-        messages: who said what.
-    """
-
-    id: str
-    outcome: str
-    content: Mapping[str, Any] | None
-    reason: str
-    messages: tuple[Message, ...]
-
-    @property
-    def text(self) -> str:
-        """The answer as people read it; of a refusal, that the team cannot answer, and why."""
-        return text_of(self.content) if self.content else f"The team cannot answer: {self.reason}."
-
-    @staticmethod
-    def of(trace: Trace) -> Answer:
-        """The answer that was recorded."""
-        return Answer(trace.id, trace.outcome, trace.answer, trace.reason, trace.messages)
 
 
 class Team:
@@ -94,8 +53,8 @@ class Team:
         roles: Sequence[Role],
         protocol: Protocol,
         *,
-        limits: Limits = Limits(),  # noqa: B008 - a value that nobody can change
-        on_failure: OnFailure = OnFailure(),
+        limits: Limits = DEFAULT_LIMITS,
+        on_failure: OnFailure = REFUSE,
         seed: int = 0,
     ) -> None:
         self.name, self.protocol, self.limits, self.on_failure, self.seed = name, protocol, limits, on_failure, seed
@@ -245,6 +204,27 @@ class Team:
     def _lanes(self) -> list[Lane]:
         return list({id(role.speaker.lane): role.speaker.lane for role in self.roles.values()}.values())
 
+    def replaced(self, *roles: Role, seed: int | None = None) -> Team:
+        """The same team with other roles in the place of those of their names, to train or to compare one of them."""
+        others = {**self.roles, **{role.name: role for role in roles}}
+        return Team(
+            self.name,
+            list(others.values()),
+            self.protocol,
+            limits=self.limits,
+            on_failure=self.on_failure,
+            seed=self.seed if seed is None else seed,
+        )
+
+    def input_of(self, role: str) -> Contract:
+        """The contract of what a role is given: the fields of its input, typed as those who say them say."""
+        asked = self.roles[role]
+        kinds: dict[str, Kind] = {REQUEST: TEXT}
+        for other in self.roles.values():
+            kinds |= {name: kind for name, kind in other.output.fields.items() if name not in kinds}
+        names = [n for n in kinds if n not in asked.output.fields] if asked.input is None else asked.input
+        return Contract({name: kinds[name] for name in names if name in kinds})
+
     def check(self) -> None:
         """Refuse a protocol that names no role of the team at all.
 
@@ -253,32 +233,6 @@ class Team:
         """
         if not named(self.protocol) & set(self.roles):
             raise TeamError(f"team '{self.name}': its protocol asks nobody", expected=_listed(list(self.roles)))
-
-
-def replay(team: Team, traces: Traces, id: str) -> list[tuple[Message | None, Message | None]]:
-    """Run a recorded exchange again, with its company; the messages that differ, as recorded and as now.
-
-    Raises:
-        TeamError: the trace is of another team or seed, or its exchange has not ended.
-    """
-    trace = traces.trace(id)
-    if (trace.fingerprint, trace.seed) != (team.fingerprint, team.seed):
-        raise TeamError(
-            f"exchange '{id}': recorded of another team or seed", expected="the team as it was when it was recorded"
-        )
-    if trace.outcome == OPEN:
-        raise TeamError(f"exchange '{id}': not ended", remedy="Ask the same requests again; it then goes on.")
-    again = Traces()
-    requests = [traces.trace(other).request for other in trace.company]
-    team.ask_all(requests, again, trace.company, at_once=len(requests))
-    new = again.trace(id).messages
-    count = max(len(new), len(trace.messages))
-    both = [(_at(trace.messages, i), _at(new, i)) for i in range(count)]
-    return [(old, now) for old, now in both if old is None or now is None or old.body != now.body]
-
-
-def _at(messages: Sequence[Message], place: int) -> Message | None:
-    return messages[place] if place < len(messages) else None
 
 
 def _id(place: int, request: str) -> str:
