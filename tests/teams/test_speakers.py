@@ -77,6 +77,23 @@ def test_replay_gives_the_same_bytes(team):
     assert drafts[0] != drafts[1], "another seed writes otherwise"
 
 
+def test_a_wave_that_was_cut_off_goes_on_with_the_same_bytes(team, tmp_path):
+    """Some exchanges have ended, some are in the middle, some have not begun; they are answered together again."""
+    requests = [f"request {i}" for i in range(4)]
+    whole, cut = Traces(), Traces(tmp_path / "cut.sqlite")
+    team.ask_all(requests, whole)
+    answers = team.ask_all(requests, cut)
+    with cut._base:
+        for kept, answer in zip((99, 4, 2, 0), answers, strict=True):
+            cut._base.execute("delete from messages where exchange = ? and turn >= ?", [answer.id, kept])
+            if kept < 99:
+                cut._base.execute("update exchanges set outcome = 'open', answer = null where id = ?", [answer.id])
+    again = team.ask_all(requests, cut)
+    bodies = [[[m.body for m in a.messages] for a in some] for some in (again, answers)]
+    assert bodies[0] == bodies[1]
+    assert bodies[0] == [[m.body for m in trace.messages] for trace in whole.search()]
+
+
 def test_token_ids_and_log_probabilities_are_kept(team):
     """By hand: the decoder's own probabilities of the answer's tokens after the prompt."""
     message = team.ask("the good").messages[3]
@@ -151,6 +168,10 @@ def test_an_adapter_of_a_writer_stays_beside_the_backbones_weights():
         ("{model: understand, output: {intent: labels, reply: text}}", "its model chooses one of refund, other"),
         ("{model: nowhere, output: {reply: text}}", "key 'roles.x.model': no model in nowhere"),
         ("{output: {reply: text}}", "key 'roles.x': no model, and the team has no backbone"),
+        (
+            "{model: understand, output: {intent: labels}, temperature: 0.5}",
+            "temperature: a model of method 'probe' has",
+        ),
         ("{model: write, output: {intent: labels}}", "labels, but the role has no fitted model that knows any"),
     ],
 )

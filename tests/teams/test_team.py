@@ -52,7 +52,6 @@ def test_two_roles_that_need_each_other_do_not_ask_for_ever():
         (lambda: desk(role("third", len, instead="fourth")), "team 'desk': no role 'fourth'"),
         (lambda: Team("x", [WRITE, WRITE], len), "team 'x': two roles named 'write'"),
         (lambda: role("user", len), "role 'user'"),
-        (lambda: Team("x", [UNDERSTAND], protocol("pipeline", steps=["write"])).check(), "its protocol asks nobody"),
         (lambda: desk().ask_all(["a", "b"], ids=["1", "1"]), "ids of requests"),
     ],
 )

@@ -119,6 +119,13 @@ def prompted(
 
 def _fitted(section: RoleSection, model: FittedModel | FittedWriter, trunks: Trunks) -> tuple[Speaker, Contract]:
     contract = Contract.of(section.output, labels=model.labels, where="output")
+    for key in ("instructions", "temperature", "max_new_tokens"):
+        if getattr(section, key) and not isinstance(model.path, WriterPath):
+            raise TeamError(
+                f"{key}: a model of method '{model.method}' has no decoder that they could be for",
+                expected="a model that writes, or none of them",
+                remedy="Leave it out.",
+            )
     if isinstance(model, FittedModel):
         field = contract.labelled
         if field is None or set(contract.fields[field]) != set(model.labels):

@@ -195,13 +195,3 @@ def describe(step: Any) -> Any:
     if isinstance(step, Sequence) and not isinstance(step, str):
         return [describe(value) for value in step]
     return f"{step.__module__}.{step.__qualname__}" if callable(step) else step
-
-
-def named(step: Any) -> set[str]:
-    """All texts in a protocol's settings that could be names of roles."""
-    if isinstance(step, str):
-        return {step}
-    if isinstance(step, functools.partial):
-        return set().union(*(named(value) for value in step.keywords.values()))
-    values = step.values() if isinstance(step, Mapping) else step if isinstance(step, Sequence) else ()
-    return set().union(*(named(value) for value in values))

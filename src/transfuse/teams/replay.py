@@ -27,6 +27,7 @@ def replay(team: Team, traces: Traces, id: str) -> list[tuple[Message | None, Me
     requests = [traces.trace(other).request for other in trace.company]
     team.ask_all(requests, again, trace.company, at_once=len(requests))
     new = again.trace(id).messages
+    again.close()
     count = max(len(new), len(trace.messages))
     both = [(_at(trace.messages, i), _at(new, i)) for i in range(count)]
     return [(old, now) for old, now in both if old is None or now is None or old.body != now.body]

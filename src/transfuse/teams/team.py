@@ -15,7 +15,7 @@ from transfuse.teams.contract import REQUEST, TEXT, Contract, Kind
 from transfuse.teams.desk import Desk
 from transfuse.teams.exchange import Exchange, Failed, Limits, Refused, Stopped
 from transfuse.teams.message import Message, canonical
-from transfuse.teams.protocols import Protocol, describe, named
+from transfuse.teams.protocols import Protocol, describe
 from transfuse.teams.role import Lane, Role
 from transfuse.teams.traces import ANSWERED, OPEN, REFUSED, STOOD_IN, Traces
 from transfuse.teams.wave import GivenUp, Wave
@@ -134,7 +134,10 @@ class Team:
             company = names[start : start + at_once]
             self._wave(dict(zip(company, requests[start : start + at_once], strict=True)), store)
             note(start + len(company))
-        return [Answer.of(store.trace(name)) for name in names]
+        answers = [Answer.of(store.trace(name)) for name in names]
+        if traces is None:
+            store.close()
+        return answers
 
     def _wave(self, requests: Mapping[str, str], store: Traces) -> None:
         fingerprint = self.fingerprint
@@ -224,15 +227,6 @@ class Team:
             kinds |= {name: kind for name, kind in other.output.fields.items() if name not in kinds}
         names = [n for n in kinds if n not in asked.output.fields] if asked.input is None else asked.input
         return Contract({name: kinds[name] for name in names if name in kinds})
-
-    def check(self) -> None:
-        """Refuse a protocol that names no role of the team at all.
-
-        Raises:
-            TeamError: as above.
-        """
-        if not named(self.protocol) & set(self.roles):
-            raise TeamError(f"team '{self.name}': its protocol asks nobody", expected=_listed(list(self.roles)))
 
 
 def _id(place: int, request: str) -> str:
