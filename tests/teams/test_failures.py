@@ -10,7 +10,7 @@ import time
 import pytest
 from teams.desk import desk, role
 
-from transfuse.errors import OutputError
+from transfuse.errors import OutputError, TeamError
 from transfuse.teams import Limits, OnFailure, Reply, Team, Traces, protocol
 
 HANG = threading.Event()
@@ -158,3 +158,28 @@ def test_control_c_leaves_requests_open_to_go_on(tmp_path):
     time.sleep(0.3)
     assert traces.trace("a").outcome == "open"
     assert desk(role("write", lambda g: "y")).ask_all(["r"], traces, ["b"])[0].text == "y"
+
+
+@pytest.mark.parametrize(
+    ("gives", "reason"),
+    [
+        (lambda e: {"reply": " "}, "the protocol gave an empty answer"),
+        (lambda e: {}, "the protocol gave an empty answer"),
+        (lambda e: 7, "the protocol gave int, not a message or fields"),
+        (lambda e: {"x": object()}, "the protocol gave dict, not a message or fields"),
+        (lambda e: "\ud800", "the protocol gave dict, not a message or fields"),
+    ],
+)
+def test_a_protocol_that_gives_no_answer(gives, reason):
+    team = Team("t", list(desk().roles.values()), gives)
+    assert [a.reason for a in team.ask_all(["a", "b"])] == [reason] * 2
+
+
+def test_texts_that_are_none():
+    half = desk(role("write", lambda given: "half \ud83d")).ask("refund")
+    assert half.reason.startswith("role 'write' broke its contract: role 'write', field 'reply': found")
+    for request in ("\ud83d", None, 7):
+        with pytest.raises(TeamError, match="request 2: "):
+            desk().ask_all(["fine", request])
+    assert Team("t", [], lambda exchange: "words").ask("r").content == {"answer": "words"}
+    assert desk().ask("  ").outcome == "answered"

@@ -27,7 +27,7 @@ Kind = str | tuple[str, ...]
 
 
 def _said(text: str) -> str:
-    if not text.strip():
+    if not text.encode().strip():  # half a letter (a lone surrogate) is no text either, and raises a ValueError
         raise ValueError("empty")
     return text
 

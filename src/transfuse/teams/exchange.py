@@ -231,7 +231,7 @@ class Exchange:
             content=content,
             outcome=FAILED if problem else made.outcome,
             problem=problem,
-            scores=dict(reply.scores),
+            scores={str(label): float(score) for label, score in reply.scores.items()},
             prompt_ids=reply.prompt_ids,
             ids=reply.ids,
             log_probabilities=reply.log_probabilities,

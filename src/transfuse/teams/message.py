@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,8 +66,6 @@ class Message:
     @property
     def probability(self) -> float | None:
         """The largest probability of a label, from a role that chooses one."""
-        import math
-
         return math.exp(max(self.scores.values())) if self.scores else None
 
     @property

@@ -14,6 +14,7 @@ A new one is such a function, too:
 from __future__ import annotations
 
 import functools
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -131,9 +132,9 @@ def vote(exchange: Exchange, voters: Sequence[str], least: int = 1) -> Content |
     if len(votes) < max(least, 1):
         raise Refused(f"{len(votes)} of {len(voters)} voted; {max(least, 1)} are needed")
     count = Counter(canonical(message.content) for message in votes)
-    sure: Counter[str] = Counter()
+    sure = dict.fromkeys(count, 0.0)
     for message in votes:
-        sure[canonical(message.content)] += message.probability or 0.0  # type: ignore[assignment]
+        sure[canonical(message.content)] += message.probability or 0.0
     winner = max(votes, key=lambda m: (count[canonical(m.content)], sure[canonical(m.content)]))
     exchange.settle(winner.content)
     return winner.content
@@ -170,8 +171,6 @@ def approval(exchange: Exchange, verdict: Message, accept: Sequence[str] = ()) -
     A number that it says counts as it is. A label counts by the log-odds of ``accept`` where the judge gives
     probabilities, else 1 or -1.
     """
-    import math
-
     output = exchange.roles[verdict.sender].output
     field = next((name for name, kind in output.fields.items() if isinstance(kind, tuple)), None)
     if field is None:

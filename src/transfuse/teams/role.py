@@ -146,6 +146,7 @@ class Role:
             "output": self.output.to_dict(),
             "input": None if self.input is None else list(self.input),
             "instead": self.instead,
+            "price": list(self.price),
         }
 
 

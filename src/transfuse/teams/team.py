@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ from transfuse.teams.exchange import Exchange, Failed, Limits, Refused, Stopped
 from transfuse.teams.message import Message, canonical
 from transfuse.teams.protocols import Protocol, describe
 from transfuse.teams.role import Lane, Role
-from transfuse.teams.traces import ANSWERED, OPEN, REFUSED, STOOD_IN, Traces
+from transfuse.teams.traces import ANSWERED, OPEN, REFUSED, STOOD_IN, Traces, text_of
 from transfuse.teams.wave import GivenUp, Wave
 
 AT_ONCE = 16
@@ -83,7 +85,7 @@ class Team:
 
         return build(TeamRecipe.from_file(path))
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that decides what the team says, the seed aside."""
         plain = {
@@ -124,8 +126,11 @@ class Team:
             note: told of requests done.
 
         Raises:
-            TeamError: ids that stand twice, or belong to other requests or another team in ``traces``.
+            TeamError: a request that is no text; ids that stand twice, or belong to other requests or another team in
+                ``traces``.
         """
+        for place, request in enumerate(requests, 1):
+            _refuse_what_is_no_text(place, request)
         store = Traces() if traces is None else traces
         names = [_id(i, request) for i, request in enumerate(requests)] if ids is None else list(ids)
         if len(set(names)) < len(requests) or len(names) != len(requests):
@@ -171,10 +176,11 @@ class Team:
 
     def _work(self, exchange: Exchange, store: Traces) -> None:
         """The whole exchange, in a thread; it always ends with an answer or a refusal."""
-        content, problem, stopped = None, "nobody answered", False
+        content: Mapping[str, Any] | None = None
+        problem, stopped = "nobody answered", False
         try:
             said = self.protocol(exchange)
-            content = said.content if isinstance(said, Message) else said
+            content = _content(said)
         except (GivenUp, OutputError):
             raise
         except Stopped as error:
@@ -227,6 +233,33 @@ class Team:
             kinds |= {name: kind for name, kind in other.output.fields.items() if name not in kinds}
         names = [n for n in kinds if n not in asked.output.fields] if asked.input is None else asked.input
         return Contract({name: kinds[name] for name in names if name in kinds})
+
+
+def _refuse_what_is_no_text(place: int, request: Any) -> None:
+    try:
+        whole = isinstance(request, str) and request.encode() is not None
+    except UnicodeEncodeError:
+        whole = False
+    if not whole:
+        raise TeamError(f"request {place}: {request!r:.60}", expected="a text", remedy="Convert it, or drop it first.")
+
+
+def _content(said: Any) -> dict[str, Any] | None:
+    """What a protocol gave, as the content of an answer; None for nothing.
+
+    Raises:
+        Refused: it is none, or says nothing.
+    """
+    if said is None:
+        return None
+    content = {"answer": said} if isinstance(said, str) else said.content if isinstance(said, Message) else said
+    try:
+        plain: dict[str, Any] = json.loads(canonical(dict(content)).encode())
+    except (TypeError, ValueError):
+        raise Refused(f"the protocol gave {type(content).__name__}, not a message or fields") from None
+    if not text_of(plain).strip():
+        raise Refused("the protocol gave an empty answer")
+    return plain
 
 
 def _id(place: int, request: str) -> str:
