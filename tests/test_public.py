@@ -25,7 +25,7 @@ def modules_after(statement: str) -> set[str]:
 
 
 def test_the_exported_names_are_these():
-    classes = ["Cascade", "Embedder", "Recipe", "TransferClassifier"]
+    classes = ["Cascade", "Embedder", "Recipe", "Team", "TransferClassifier"]
     functions = ["cascade", "distill", "errors", "load", "run", "shrink"]
     assert sorted(transfuse.__all__) == [*classes, "__version__", *functions]
     assert dir(transfuse) == sorted(transfuse.__all__)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transfuse.study.estimator import TransferClassifier as TransferClassifier
     from transfuse.study.recipe import Recipe as Recipe
     from transfuse.study.run import run as run
+    from transfuse.teams import Team as Team
 
 # Read when torch is loaded: threads that wait must sleep. Beside another busy process spinning costs ten times; the
 # thousand turns before they sleep gain a tenth on an idle machine and cost about as much on a busy one (docs/log.md).
@@ -40,6 +41,7 @@ __all__ = [
     "Cascade",
     "Embedder",
     "Recipe",
+    "Team",
     "TransferClassifier",
     "__version__",
     "cascade",
@@ -55,6 +57,7 @@ _PUBLIC = {
     "Cascade": "transfuse.fitted:Cascade",
     "Embedder": "transfuse.fitted:Embedder",
     "Recipe": "transfuse.study.recipe:Recipe",
+    "Team": "transfuse.teams:Team",
     "TransferClassifier": "transfuse.study.estimator:TransferClassifier",
     "cascade": "transfuse.study.cascade:cascade",
     "distill": "transfuse.study.distill:distill",

@@ -8,7 +8,8 @@
     ├── BackboneError         6   a backbone that cannot be loaded or used
     ├── ModelError            7   a fitted model's folder
     ├── OutputError           8   a folder or a disk that cannot be written
-    └── StudyError            9   a study in which nothing could be chosen
+    ├── StudyError            9   a study in which nothing could be chosen
+    └── TeamError            10   a team: a role, its contract, a trace
 
 A message has three parts, in the user's own names (file, row, column, key): what was found, what was
 expected, and what to do.
@@ -84,6 +85,12 @@ class StudyError(TransfuseError):
     """A study that ended without anything to choose."""
 
     exit_code = 9
+
+
+class TeamError(TransfuseError):
+    """A team that cannot work together: a role, a contract that is broken, a trace that is not there."""
+
+    exit_code = 10
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from transfuse.data.problems import nested
 from transfuse.errors import RecipeError
 from transfuse.evaluation.metrics import metric_of
 from transfuse.study.asked import DECIDING, LABEL_METRICS
-from transfuse.study.problems import nested
 from transfuse.study.recipe import Method, Recipe, Split, Task, check_methods
 from transfuse.study.settings import known_methods, place, wanted
 

@@ -62,12 +62,16 @@ class Written:
         looped: bool [N], answers that were stopped because they went round in circles.
         tokens: int [N], tokens written.
         read: int [N], tokens of the prompts, what they share included.
+        prompts: token ids of each prompt.
+        ids: token ids of each answer as they were written, before stop strings cut it, without the token that ends it.
     """
 
     texts: list[str]
     looped: np.ndarray
     tokens: np.ndarray
     read: np.ndarray
+    prompts: list[list[int]]
+    ids: list[list[int]]
 
 
 PLAIN = {

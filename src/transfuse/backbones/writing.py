@@ -41,6 +41,8 @@ class Writer:
         precision: of the passes.
         trained: layers that take the place of the backbone's own from ``cut`` on, or None.
         cut: see ``trained``.
+        lean: leave adapters beside the weights that they adapt, which stay the backbone's, rather than add them into
+            copies: many writers in the memory of one, each a third slower.
 
     Raises:
         BackboneError: the backbone is no decoder, or the demonstrations leave no room.
@@ -54,12 +56,14 @@ class Writer:
         precision: str = "fp32",
         trained: Segment | None = None,
         cut: int = 0,
+        lean: bool = False,
     ) -> None:
         refuse_encoder(backbone)
         self.backbone, self.form, self.limit = backbone, form, limit
         self.tokenizer = backbone.tokenizer
         self._soft = None if trained is None else trained.soft
-        layers = [] if trained is None or self._soft is not None else [_alone(x, precision) for x in trained.layers]
+        layers = [] if trained is None or self._soft is not None else list(trained.layers)
+        layers = layers if lean and precision == "fp32" else [_alone(layer, precision) for layer in layers]
         self.network = assembled(backbone.network(precision), backbone.stack, backbone.anatomy, cut, layers)
         self._prefix = form.prefix_ids(self.tokenizer)
         if self._soft is not None:  # stands in the cache, before all that a request is made of
@@ -91,7 +95,9 @@ class Writer:
             raise BackboneError("a soft prompt with several beams", expected="beams: 1", remedy="Leave `beams` out.")
         rows = self._rows(texts, room, shots)
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        out = Written([""] * len(rows), np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=np.int64), lengths)
+        count = len(rows)
+        none, zeros = np.zeros(count, dtype=bool), np.zeros(count, dtype=np.int64)
+        out = Written([""] * count, none, zeros, lengths, rows, [[] for _ in rows])
         for chosen in batches(lengths, BATCH_TOKENS, MOST_ROWS, equal=self._soft is not None):
             self._batch([rows[i] for i in chosen], chosen, decoding, out)
         return out
@@ -144,6 +150,26 @@ class Writer:
                 shares = torch.log_softmax(logits, -1)
                 targets = torch.tensor(tails[i], device=shares.device)
                 out[i, 0] = float(shares.gather(1, targets[:, None]).double().sum())
+        return out
+
+    @torch.inference_mode()
+    def likelihoods(self, prompts: Sequence[list[int]], ids: Sequence[list[int]]) -> list[np.ndarray]:
+        """Log-probability of each token of N answers, float64 [tokens], given the prompt and the tokens before it.
+
+        Args:
+            prompts, ids: token ids of the prompts and of the answers, as `write` gives them.
+
+        Cost: one pass over prompts and answers.
+        """
+        out = [np.empty(0)] * len(ids)
+        lengths = np.array([len(a) + len(b) for a, b in zip(prompts, ids, strict=True)], dtype=np.int64)
+        said = np.array([i for i, row in enumerate(ids) if row], dtype=np.int64)
+        for some in batches(lengths[said], BATCH_TOKENS // 4, MOST_ROWS):
+            chosen = said[some]
+            found = self.foretold([prompts[i] for i in chosen], [ids[i] for i in chosen])
+            for i, logits in zip(chosen, found, strict=True):
+                targets = torch.tensor(ids[i], device=logits.device)[:, None]
+                out[i] = torch.log_softmax(logits, -1).gather(1, targets)[:, 0].double().cpu().numpy()
         return out
 
     @torch.no_grad()
@@ -240,6 +266,7 @@ class Writer:
         for place, written in zip(chosen, found, strict=True):
             out.looped[place] = loops(written)
             out.tokens[place] = len(written)
+            out.ids[place] = list(written)
             out.texts[place] = cut(self.tokenizer.decode(written, skip_special_tokens=True), decoding)
 
     def _shares(self, rows: Sequence[Sequence[int]], decoding: Decoding) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import transfuse
-from transfuse.cli import assets, cascade, check, distill, evaluate, predict, rank, run, shrink
+from transfuse.cli import assets, cascade, check, distill, evaluate, predict, rank, run, shrink, team
 
 HELP = """Transfer learning with language models: compare, measure, choose, ship.
 
@@ -49,3 +49,4 @@ app.command("shrink")(shrink.shrink)
 app.command("cascade")(cascade.cascade)
 app.command("distill")(distill.distill)
 app.add_typer(assets.app, name="assets")
+app.add_typer(team.app, name="team")

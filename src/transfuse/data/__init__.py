@@ -11,6 +11,7 @@
     catalog.py        catalog.toml, the pinned assets; downloads.py fetches them, package_index.py knows pip's index,
                       archives.py unpacks
     hub.py            data of a model hub at a pinned revision
+    located.py        YAML that knows its lines; fields.py: what recipes are made of; problems.py words what is wrong
 
 Importing this package loads NumPy and the standard library; pandas is not used, pyarrow, datasets, huggingface_hub,
 datasketch and unearth load when they are needed.

@@ -46,7 +46,8 @@ def tensors(trained: Segment | None, adapter: Mapping[str, Any] | None) -> dict[
 
 def restored(fields: Mapping[str, Any], found: Mapping[str, torch.Tensor], backbone: Backbone) -> Segment:
     """The trained layers that `described` and `tensors` tell of."""
-    trained = backbone.segment(fields["cut"], fields["layer"], own=True, states=fields["takes_states"])
+    kept = bool(fields["adapter"])  # beside adapters the weights stay the backbone's, in its memory
+    trained = backbone.segment(fields["cut"], fields["layer"], own=True, shared=kept, states=fields["takes_states"])
     if fields["adapter"]:
         adapters.add(trained, fields["adapter"], seed=0)
     with torch.no_grad():

@@ -168,3 +168,8 @@ def remember(backbone: Backbone) -> Loader:
     """A loader for a backbone that is loaded already; models loaded later in this process share it."""
     _LOADED[backbone.revision] = backbone
     return lambda: _LOADED[backbone.revision]
+
+
+def known(backbone: Backbone) -> Backbone:
+    """The backbone of this content that the process has loaded already, else this one, which it knows from now on."""
+    return _LOADED.setdefault(backbone.revision, backbone)

@@ -39,6 +39,7 @@ class WriterPath:
     Attributes:
         looped: how many answers so far were stopped because they went in circles.
         tokens: answers so far, tokens of their prompts, and tokens written.
+        lean: whether adapters stay beside the backbone's own weights, see `Writer`; to be set before the first answer.
     """
 
     kind = "writer"
@@ -64,6 +65,7 @@ class WriterPath:
         self.memory, self.shots, self.spread = memory, shots, spread
         self.looped = 0
         self.tokens = np.zeros(3, dtype=np.int64)
+        self.lean = False
 
     @property
     def backbone(self) -> Backbone:
@@ -93,13 +95,21 @@ class WriterPath:
     def writer(self, precision: str) -> Writer:
         """The decoder with its trained layers, ready to write."""
         if precision not in self._writers:
-            self._writers[precision] = Writer(self.backbone, self.form, self.limit, precision, self.trained, self.cut)
+            lean = self.lean and self.adapter is not None
+            layers = (self.trained, self.cut)
+            self._writers[precision] = Writer(self.backbone, self.form, self.limit, precision, *layers, lean)
         return self._writers[precision]
 
     def with_decoding(self, decoding: Decoding) -> WriterPath:
         """The same decoder, searching in another way."""
         other = copy.copy(self)
         other.decoding, other.tokens = decoding, self.tokens.copy()
+        return other
+
+    def with_form(self, form: Form) -> WriterPath:
+        """The same decoder, shown requests in another form."""
+        other = copy.copy(self)
+        other.form, other._writers = form, {}
         return other
 
     def answers(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:

@@ -14,9 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from transfuse.errors import nearest
-from transfuse.evaluation import TEXT_METRICS
-from transfuse.study.fields import (
+from transfuse.data.fields import (
     Column,
     Count,
     EncoderReference,
@@ -24,7 +22,9 @@ from transfuse.study.fields import (
     Switch,
     wrong,
 )
-from transfuse.study.problems import shown
+from transfuse.data.problems import shown
+from transfuse.errors import nearest
+from transfuse.evaluation import TEXT_METRICS
 from transfuse.tasks.writing import KINDS, SURFACE
 
 

@@ -24,12 +24,12 @@ from pydantic import (
 )
 
 from transfuse.backbones.remote import is_remote
+from transfuse.data.fields import A_BACKBONE, A_SEED, BackboneReference, Section, Seed, Switch, wrong
+from transfuse.data.located import KeyPath, Located, dump, parse, read_file
+from transfuse.data.problems import explain, shown
 from transfuse.errors import RecipeError, nearest
 from transfuse.methods.catalogue import unsuited
 from transfuse.study.asked import Task, TaskOverrides
-from transfuse.study.fields import A_BACKBONE, A_SEED, BackboneReference, Section, Seed, Switch, wrong
-from transfuse.study.located import KeyPath, Located, dump, parse, read_file
-from transfuse.study.problems import explain, shown
 from transfuse.study.remote_keys import Remote
 from transfuse.study.sections import Budget, Method, Methods, Source, Split, Target, Validation
 

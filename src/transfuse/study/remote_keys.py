@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from transfuse.study.fields import Count, Section, wrong
+from transfuse.data.fields import Count, Section, wrong
 
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Tokens = Annotated[int, Field(strict=True, ge=0)]

@@ -19,8 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from transfuse.study.asked import TaskOverrides
-from transfuse.study.fields import (
+from transfuse.data.fields import (
     A_REFERENCE,
     A_SEED,
     A_SPLIT,
@@ -37,7 +36,8 @@ from transfuse.study.fields import (
     Switch,
     wrong,
 )
-from transfuse.study.problems import shown
+from transfuse.data.problems import shown
+from transfuse.study.asked import TaskOverrides
 
 
 class Split(Section):

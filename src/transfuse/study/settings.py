@@ -9,9 +9,9 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from transfuse.data.problems import shown
 from transfuse.errors import RecipeError
 from transfuse.methods.catalogue import LABELS, method, of_kind, settings
-from transfuse.study.problems import shown
 from transfuse.study.recipe import Recipe, check_methods
 
 MOST_CHOICES = 64

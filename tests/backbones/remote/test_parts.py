@@ -11,10 +11,10 @@ import pytest
 from transfuse.backbones.remote import is_remote
 from transfuse.backbones.remote.prices import PICO, price_of
 from transfuse.backbones.remote.purse import Amount, OverBudget, Purse
-from transfuse.backbones.remote.references import parse
 from transfuse.backbones.remote.requests import Message, Reply, Request, Token
 from transfuse.backbones.remote.retries import Patience, retry_after
 from transfuse.backbones.remote.secrets import plain_url, scrubbed, secrets_of
+from transfuse.data.remote_names import parse
 from transfuse.errors import BackboneError
 
 

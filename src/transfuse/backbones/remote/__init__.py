@@ -4,7 +4,7 @@ What costs money goes through one place (`model.RemoteModel`): an answer is look
 case is reserved before it is sent, and it is kept in the moment in which it is paid.
 """
 
-from transfuse.backbones.remote.references import is_remote
 from transfuse.backbones.remote.requests import Message, Reply, Request
+from transfuse.data.remote_names import is_remote
 
 __all__ = ["Message", "Reply", "Request", "is_remote"]

@@ -15,9 +15,9 @@ from transfuse.backbones.remote.faults import Failed, Fault, Refused, Retry, Uno
 from transfuse.backbones.remote.limits import Limits, Stopped
 from transfuse.backbones.remote.prices import Price, own_file, price_of
 from transfuse.backbones.remote.purse import Amount, Purse, Spent
-from transfuse.backbones.remote.references import parse
 from transfuse.backbones.remote.requests import Reply, Request
 from transfuse.backbones.remote.retries import Patience
+from transfuse.data.remote_names import parse
 from transfuse.errors import BackboneError
 
 Tick = Callable[[float], None]

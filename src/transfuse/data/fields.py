@@ -15,12 +15,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from transfuse.backbones.remote import is_remote
-from transfuse.backbones.remote.references import parse as remote_model
 from transfuse.data import catalog
+from transfuse.data.problems import CUSTOM
 from transfuse.data.references import parse_hub
+from transfuse.data.remote_names import is_remote
+from transfuse.data.remote_names import parse as remote_model
 from transfuse.errors import TransfuseError, nearest
-from transfuse.study.problems import CUSTOM
 
 
 def wrong(message: str) -> PydanticCustomError:

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from transfuse.data.located import KeyPath, Located
 from transfuse.errors import RecipeError, nearest
-from transfuse.study.located import KeyPath, Located
 
 CUSTOM = "recipe"
 """The type of the errors that the recipe's own validators raise; their message is complete."""

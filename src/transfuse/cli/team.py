@@ -1,0 +1,16 @@
+"""``transfuse team``: role models on one backbone that answer together."""
+
+from __future__ import annotations
+
+import typer
+
+from transfuse.cli import team_run, team_trace
+
+app = typer.Typer(
+    help="Teams: role models on one backbone that answer together.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(team_run.run)
+app.command("trace")(team_trace.trace)
