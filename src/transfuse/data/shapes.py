@@ -92,6 +92,8 @@ def _column(table: Table, named: str | None, usual: Sequence[str], key: str, oth
             raise DataError(
                 f"{table.origin}: no column '{named}'.{nearest(named, list(table.columns))}",
                 expected="one of the columns " + ", ".join(f"'{name}'" for name in table.columns),
+                remedy=f"Name another one, of a source under its own `task:`; `{key}: null` takes the shape that the "
+                "file has (chat messages, Alpaca, SQuAD, ...).",
             )
         return named
     found = [c for name in usual for c in table.columns if c.strip().casefold() == name and c not in others]
