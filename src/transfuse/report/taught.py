@@ -26,7 +26,7 @@ def _one(found: Mapping[str, Any], report: Report, speak: Speaker) -> dict[str, 
     shown: dict[str, Callable[[float | None], str]] = {
         "parameters": amounts.large,
         "memory_mib": amounts.memory,
-        "texts_a_second": amounts.plain,
+        "texts_a_second": lambda rate: amounts.count(rate) if rate and rate >= 100 else amounts.plain(rate),
         "seconds_of_10000": lambda seconds: amounts.duration(speak, seconds),
         "money_of_10000": amounts.plain,
     }
