@@ -295,6 +295,8 @@ class Engine:
         beside = self._states(texts, branch) if texts else None
         term = None if stage.term is None else live(stage.term, before, rows, classes, backbone, seed)
         assert branch.segment is not None
+        if term is not None:
+            term.watch(branch.segment, rows.texts, given.lengths)
         return Pupil(branch.segment, head, branch.pooling, given, rows, stage.schedule, seed, term, beside)
 
     def _before(self, stage: Train, branch: Branch, seed: int) -> Before:

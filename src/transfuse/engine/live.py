@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
+from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine import divergences, losses, relations
+from transfuse.engine.inside import Inside
 from transfuse.engine.jobs import Rows
 from transfuse.engine.terms import Align, CoTune, Episodes, Names, Relate, Soft, Term
 from transfuse.fitted.head import Head
@@ -89,6 +91,12 @@ class LiveTerm(nn.Module):
     def batches(self, labels: np.ndarray, generator: np.random.Generator) -> Iterator[np.ndarray]:
         """Positions of the rows of each step, where the term draws its own batches; none here."""
         return iter(())
+
+    def watch(self, segment: Segment, texts: Sequence[str], lengths: np.ndarray) -> None:
+        """Told of the layers that train and of the rows, before the first step; nothing is done with them here."""
+
+    def finish(self) -> None:
+        """Told that training has ended."""
 
     def choose(self, labels: np.ndarray, every: int, generator: np.random.Generator) -> np.ndarray:
         """Which of the texts go with a batch of these labels, int [M]."""
@@ -213,6 +221,7 @@ class SoftLive(LiveTerm):
     def __init__(self, term: Soft, width: int, device: torch.device, seed: int) -> None:
         super().__init__()
         self.term = term
+        self.inside: Inside | None = None
         self.vectors = None if term.vectors is None else torch.from_numpy(term.vectors).float().to(device)
         self.map: nn.Module = nn.Identity()
         if self.vectors is not None and term.hidden and self.vectors.shape[1] != width:
@@ -234,9 +243,21 @@ class SoftLive(LiveTerm):
         student, teacher = (divergences.log_shares(z, term.temperature) for z in (logits, self.says[at]))
         soft = term.temperature**2 * divergences.divergence(student, teacher, term.beta)
         loss = divergences.weighted_mean(self.own[at] * hard + self.theirs[at] * soft, seen.weights)
-        return loss if self.vectors is None else loss + self._inside(seen.features, self.vectors[at])
+        if self.inside is not None:
+            loss = loss + term.relations * self.inside.loss(seen.rows)
+        return loss if self.vectors is None else loss + self._seen(seen.features, self.vectors[at])
 
-    def _inside(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    def watch(self, segment: Segment, texts: Sequence[str], lengths: np.ndarray) -> None:
+        """Begin to look inside the layers, where that is asked for."""
+        if self.term.relations:
+            self.inside = Inside(segment, self.term.teacher, texts, lengths)
+
+    def finish(self) -> None:
+        """Look no longer."""
+        if self.inside is not None:
+            self.inside.close()
+
+    def _seen(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """How far what the student's head sees is from what the teacher's sees; rows that are not known aside."""
         known = ~torch.isnan(teacher[:, 0])
         student, teacher, term = student[known], teacher[known], self.term

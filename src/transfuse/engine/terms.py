@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -99,6 +100,8 @@ class Soft:
             widths differ (Romero et al. 2015; Jiao et al. 2020, equation 8).
         distances, angles: weights of the losses between how the rows of a batch lie to each other in both (Park et al.
             2019).
+        relations: weight of the loss between how tokens relate in the last layer of both (see `inside`).
+        teacher: the path of a fitted model, where tokens are related.
     """
 
     says: np.ndarray
@@ -110,6 +113,8 @@ class Soft:
     hidden: float = 0.0
     distances: float = 0.0
     angles: float = 0.0
+    relations: float = 0.0
+    teacher: Any = None
     texts: tuple[str, ...] = ()
 
 

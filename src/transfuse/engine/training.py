@@ -274,6 +274,8 @@ class _Learner:
         for parameter, best in zip(self.parameters, self.best[2], strict=False):
             parameter.copy_(best)
         self.pupil.segment.eval()
+        if self.term is not None:
+            self.term.finish()
         return None if self.live is None else self.live.frozen()
 
 

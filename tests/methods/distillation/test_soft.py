@@ -9,6 +9,7 @@ import toy
 
 from transfuse.data.examples import Examples
 from transfuse.engine import relations
+from transfuse.engine.inside import Inside
 from transfuse.engine.jobs import Train, TransferData
 from transfuse.engine.taught import Taught
 from transfuse.errors import RecipeError
@@ -127,6 +128,33 @@ def test_the_student_comes_to_see_what_its_teacher_sees(bench, inside):
         loss = {"distances": relations.distance_loss, "angles": relations.angle_loss}[inside]
         far = [float(loss(student[:40], seen[0][:40])) for student in seen[1:]]
     assert far[1] < far[0]
+
+
+def test_tokens_come_to_relate_as_they_do_in_the_teacher(bench):
+    teacher = fitted(bench, {}, TEXTS, train_layers="all")
+    says = teacher.log_probabilities(TEXTS.texts).astype(np.float32)
+    lessons = {"t": Taught(TEXTS.texts, says, teacher)}
+    far = []
+    for weight in (0.0, 20.0):
+        path = fitted(bench, lessons, NOBODY, TEXTS.unlabelled(), train_layers="all", taught_epochs=8, relations=weight)
+        tokens = path.backbone.tokens(TEST.texts, path.template, path.limit)
+        states = path.backbone.begun(tokens)
+        look = Inside(path.whole(), teacher, TEST.texts, states.lengths)
+        rows = np.arange(24)
+        with torch.no_grad():
+            path.whole()(*states.batch(rows))
+            far.append(float(look.loss(rows)))
+        look.close()
+    assert far[1] < far[0]
+    again = Inside(teacher.whole(), teacher, TEST.texts, states.lengths)
+    assert float(again.loss(rows)) == 0.0, "a teacher relates tokens as it does itself"
+    assert not [hook for module in path.trained.modules() for hook in module._forward_hooks], "nothing looks any longer"
+
+
+def test_relations_need_common_tokens(bench):
+    teacher = fitted(bench, {}, TEXTS)
+    with pytest.raises(RecipeError, match="cuts texts into other tokens than its student"):
+        Inside(teacher.whole(), teacher, TEST.texts, np.ones(len(TEST)))
 
 
 def least_squares(student, teacher):

@@ -13,6 +13,7 @@ from transfuse.engine.jobs import Job, Stage, Train, TransferData
 from transfuse.engine.taught import Taught
 from transfuse.engine.terms import Soft
 from transfuse.errors import RecipeError
+from transfuse.fitted.head import HeadPath
 from transfuse.methods.borrowed import borrowing
 from transfuse.methods.parameter.finetune import Finetune
 from transfuse.methods.parameter.tuning import enough
@@ -53,6 +54,7 @@ class Distillation:
         hidden: float = 0.0,
         distances: float = 0.0,
         angles: float = 0.0,
+        relations: float = 0.0,
         taught_limit: int = 8192,
         taught_epochs: int | None = None,
         **finetune: Any,
@@ -67,6 +69,8 @@ class Distillation:
             hidden: weight of the loss between what the heads of teacher and student see of a text, both of unit length,
                 through a learnt map where their widths differ (Romero et al. 2015). Of a fitted model as a teacher.
             distances, angles: weights of the losses between how texts lie to each other in both (Park et al. 2019).
+            relations: weight of the loss between how tokens relate by queries, keys and values in the last layer of
+                both (Wang et al. 2021); of a teacher with the same tokens.
             taught_limit: most unlabelled texts.
             taught_epochs: passes over them; by default three, and as many as make 100 steps.
             finetune: as in `Finetune`.
@@ -89,10 +93,10 @@ class Distillation:
             finetune |= {"epochs": passes}
         job = Finetune().plan(task, backbone, plain, seed, **finetune)
         none = np.empty(0)
-        how = Soft(none, none, alpha, temperature, beta, hidden=hidden, distances=distances, angles=angles)
-        if (hidden or distances or angles) and taught.vectors is None:
+        how = Soft(none, none, alpha, temperature, beta, None, hidden, distances, angles, relations, taught.path)
+        if (hidden or distances or angles or relations) and not isinstance(taught.path, HeadPath):
             raise RecipeError(
-                "distill: hidden, distances and angles compare what heads see, and this teacher has no head",
+                "distill: hidden, distances, angles and relations look inside, and this teacher has no head",
                 expected="one fitted model on a backbone, such as of probe, finetune or lora",
                 remedy="Set them to 0, or name such a model as the source.",
             )
