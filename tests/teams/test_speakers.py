@@ -73,7 +73,8 @@ def test_replay_gives_the_same_bytes(team):
     for answer in answers:
         assert replay(team, traces, answer.id) == []
     other = Team(team.name, list(team.roles.values()), team.protocol, seed=4)
-    drafts = [[m.content for m in a.messages[3:6]] for a in (answers[0], other.ask("request 0", id=answers[0].id))]
+    others = other.ask_all([f"request {i}" for i in range(5)], at_once=4)
+    drafts = [[m.content for m in some[0].messages[3:6]] for some in (answers, others)]
     assert drafts[0] != drafts[1], "another seed writes otherwise"
 
 

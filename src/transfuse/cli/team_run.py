@@ -129,6 +129,8 @@ def _lines(console: Console) -> Iterator[str]:
             console.print(PROMPT, end="", style="bold")
         line = sys.stdin.readline()
         if not line:
+            if person:
+                console.print()
             return
         if line.strip():
             yield line.strip()
