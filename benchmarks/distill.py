@@ -116,7 +116,7 @@ def _reviews() -> dict[str, Any]:
 def _figures(
     labels: np.ndarray, answers: Mapping[str, list[np.ndarray]], against: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    over = {name: np.stack(found) for name, found in answers.items()}
+    over = {name: np.exp(np.stack(found)) for name, found in answers.items()}
 
     def accuracy(found: np.ndarray) -> Interval:
         return metric_intervals(labels, found, seed=0, names=["accuracy"])["accuracy"]
