@@ -92,3 +92,12 @@ def test_a_role_named_like_the_user():
 def test_a_newer_version():
     with pytest.raises(RecipeError, match=r"version 2\. Expected: 1; a newer one needs a newer transfuse"):
         read(version="2")
+
+
+def test_a_remote_model_in_a_team_needs_a_budget():
+    text = """
+roles: {write: {model: "openai:m", output: {reply: text}}}
+protocol: {pipeline: [write]}
+"""
+    with pytest.raises(RecipeError, match="no budget, and 'openai:m' may cost money"):
+        TeamRecipe.from_text(text, ".")

@@ -27,10 +27,10 @@ from transfuse.backbones.remote import is_remote
 from transfuse.data.fields import A_BACKBONE, A_SEED, BackboneReference, Section, Seed, Switch, wrong
 from transfuse.data.located import KeyPath, Located, dump, parse, read_file
 from transfuse.data.problems import explain, shown
+from transfuse.data.remote_keys import Remote
 from transfuse.errors import RecipeError, nearest
 from transfuse.methods.catalogue import unsuited
 from transfuse.study.asked import Task, TaskOverrides
-from transfuse.study.remote_keys import Remote
 from transfuse.study.sections import Budget, Method, Methods, Source, Split, Target, Validation
 
 __all__ = [

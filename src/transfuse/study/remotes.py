@@ -11,9 +11,9 @@ from transfuse.backbones.remote import Request, is_remote
 from transfuse.backbones.remote.model import RemoteModel, Settings, open_model
 from transfuse.backbones.remote.prices import dollars
 from transfuse.backbones.remote.purse import Amount, OverBudget, Purse
+from transfuse.data.remote_keys import Remote, RemoteBudget
 from transfuse.fitted.remote import Asked
 from transfuse.study.recipe import Recipe
-from transfuse.study.remote_keys import Remote, RemoteBudget
 
 
 class Outlook(NamedTuple):

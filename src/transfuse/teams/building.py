@@ -11,11 +11,14 @@ from transfuse.backbones.decoding import Decoding
 from transfuse.backbones.form import Form
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.tokens import TEXT
+from transfuse.data.remote_keys import Remote
+from transfuse.data.remote_names import is_remote
 from transfuse.errors import RecipeError, TeamError
 from transfuse.fitted import FittedModel, FittedWriter
 from transfuse.fitted.artifact import MANIFEST
 from transfuse.fitted.model import known, load
 from transfuse.fitted.writer import WriterPath
+from transfuse.teams.consults import consulted
 from transfuse.teams.contract import Contract
 from transfuse.teams.decoders import Picks, Writes, decoder
 from transfuse.teams.recipe import RoleSection, TeamRecipe
@@ -63,8 +66,12 @@ def _role(name: str, section: RoleSection, recipe: TeamRecipe, shared: dict[str,
             speaker, contract = _fitted(section, load(folder), trunks)
         else:
             contract = Contract.of(section.output, where="output")
-            backbone = _backbone(reference, recipe.base, shared)
-            speaker = prompted(backbone, contract, section.instructions, **_decoding(section))
+            if is_remote(reference):
+                keys, decoding = recipe.remote or Remote(), _decoding(section)
+                speaker = consulted(reference, recipe.purse, keys, contract, section.instructions, **decoding)
+            else:
+                backbone = _backbone(reference, recipe.base, shared)
+                speaker = prompted(backbone, contract, section.instructions, **_decoding(section))
     except TeamError as error:
         raise RecipeError(
             f"{recipe.at('roles', name)}: {error.found}", expected=error.expected, remedy=error.remedy

@@ -11,6 +11,8 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 from transfuse.data.fields import A_SEED, BackboneReference, Count, Section, Seed, wrong
 from transfuse.data.located import KeyPath, Located, parse, read_file
 from transfuse.data.problems import explain, shown
+from transfuse.data.remote_keys import Remote
+from transfuse.data.remote_names import is_remote
 from transfuse.errors import RecipeError, TeamError, nearest
 from transfuse.teams.answer import OnFailure
 from transfuse.teams.contract import A_FIELD, LABELS, REQUEST, Contract
@@ -48,7 +50,9 @@ class RoleSection(Section):
     """One role."""
 
     model: _Text | None = Field(
-        None, description="a fitted model's folder, or a backbone: a path, catalog:NAME or hub:OWNER/NAME[@REVISION]"
+        None,
+        description="a fitted model's folder, or a backbone: a path, catalog:NAME, hub:OWNER/NAME[@REVISION], "
+        "openai:MODEL or google:MODEL",
     )
     instructions: str = Field("", description="what a model that writes is told before every request, a text")
     input: tuple[_Text, ...] | None = Field(None, description="a list of fields: [request, intent]")
@@ -83,6 +87,9 @@ class TeamRecipe(Section):
     protocol: Any = Field(description="a protocol with its settings: {pipeline: [understand, write]}")
     limits: LimitsSection = Field(LimitsSection(), description="limits: {turns: 8, tokens: 2000, seconds: 60}")
     on_failure: Any = Field("refuse", description=A_FAILURE)
+    remote: Remote | None = Field(
+        None, validate_default=True, description="how remote models are asked: {budget: {money: 1.00}}"
+    )
     seed: Seed = Field(0, description=A_SEED)
 
     _located: Located = PrivateAttr(default=Located({}, {}, "team"))
@@ -118,6 +125,17 @@ class TeamRecipe(Section):
             raise wrong(f"version {shown(found)}. Expected: {VERSION}; a newer one needs a newer transfuse.")
         return data
 
+    @field_validator("remote")
+    @classmethod
+    def _limited(cls, remote: Remote | None, info: ValidationInfo) -> Remote | None:
+        named = [info.data.get("backbone"), *(role.model for role in info.data.get("roles", {}).values())]
+        costly = [reference for reference in named if reference and is_remote(reference)]
+        if costly and (remote is None or remote.budget is None):
+            raise wrong(
+                f"no budget, and '{costly[0]}' may cost money. Expected: {{budget: {{money: 1.00}}}} or tokens."
+            )
+        return remote
+
     @field_validator("roles")
     @classmethod
     def _names(cls, roles: dict[str, RoleSection]) -> dict[str, RoleSection]:
@@ -140,6 +158,11 @@ class TeamRecipe(Section):
     def at(self, *path: str | int) -> str:
         """``"team.yaml, line 12, key 'roles.write'"``: how a message names a key of this file."""
         return self._located.at(path)
+
+    @property
+    def purse(self) -> str:
+        """The name under which its calls of remote models are counted: that of the file."""
+        return f"team {self.name} {self._base}"
 
     @property
     def base(self) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +15,8 @@ from transfuse.backbones.remote.conversation import Conversation
 from transfuse.backbones.remote.model import RemoteModel, Tick
 from transfuse.backbones.remote.requests import Reply, Request
 
+ANSWER = "answer"
+"""The field of a reply that is one of several choices."""
 MOST_STOPS = 4
 """Texts that end an answer of which services know; all are looked for again when it has come."""
 
@@ -67,7 +71,13 @@ class RemoteWriter:
         self.cut += sum(reply.finish == "length" for reply in replies)
         read, written = (sum(r.input_tokens or 0 for r in replies), sum(r.output_tokens or 0 for r in replies))
         self.tokens += np.array([len(texts), read, written], dtype=np.int64)
-        return [self._said(reply) for reply in replies]
+        return [self.said(reply) for reply in replies]
 
-    def _said(self, reply: Reply) -> str:
-        return "" if reply.finish == "refused" else cut(reply.text, self.decoding)
+    def said(self, reply: Reply) -> str:
+        """The answer in a reply: empty where it was refused; one of several choices comes as JSON with one field."""
+        if reply.finish == "refused":
+            return ""
+        if "choices" in (self.decoding.constraint or {}):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                return str(json.loads(reply.text)[ANSWER])
+        return cut(reply.text, self.decoding)

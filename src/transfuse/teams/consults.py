@@ -1,0 +1,111 @@
+"""A model behind an API as a speaker: asked in its role's words, held to its contract by structured output."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from transfuse.backbones.decoding import Decoding
+from transfuse.backbones.remote.conversation import TEXT, Conversation
+from transfuse.backbones.remote.model import RemoteModel, Settings, open_model
+from transfuse.backbones.remote.prices import dollars
+from transfuse.backbones.remote.purse import Purse
+from transfuse.backbones.remote.writing import RemoteWriter
+from transfuse.data.remote_keys import Remote
+from transfuse.errors import TeamError
+from transfuse.teams.contract import Contract
+from transfuse.teams.role import Asked, Lane, Reply, Speaker
+from transfuse.teams.safety import DATA, shown
+
+TOGETHER, LIMIT = 16, 4096
+"""Calls that are asked at once, and most tokens of what a role is given."""
+
+
+@dataclasses.dataclass(eq=False)
+class Consults:
+    """Asks a remote model; every answer is kept, and paid once.
+
+    Args:
+        model: is asked.
+        contract: of the role.
+        instructions: the user's own words.
+        max_new_tokens: longest answer.
+        temperature: of sampling; each call has its own seed then.
+    """
+
+    model: RemoteModel
+    contract: Contract
+    instructions: str = ""
+    max_new_tokens: int = 128
+    temperature: float = 0.0
+    together = TOGETHER
+    spare = 1
+
+    def __post_init__(self) -> None:
+        told = " ".join(part for part in (self.instructions.strip(), self.contract.asked, DATA) if part)
+        form = self.contract.form(self.max_new_tokens)
+        self._decoding = Decoding(self.max_new_tokens, temperature=self.temperature, constraint=form)
+        self._conversation = Conversation(told, TEXT, (), LIMIT)
+
+    @property
+    def lane(self) -> Lane:
+        """Itself."""
+        return self
+
+    def answer(self, calls: Sequence[tuple[Speaker, Asked]]) -> list[Reply]:
+        """What the service answers, with its tokens and its price.
+
+        Raises:
+            TeamError: the model refuses.
+            OverBudget, BackboneError: it may not, or does not, answer.
+        """
+        writer = RemoteWriter(self.model, self._conversation, self._decoding)
+        requests = writer.requests([shown(asked.given) for _, asked in calls])
+        if self.temperature:
+            requests = [dataclasses.replace(r, seed=a.seed) for r, (_, a) in zip(requests, calls, strict=True)]
+        out = []
+        for reply in self.model.complete(requests):
+            if reply.finish == "refused":
+                raise TeamError(f"{self.model.reference} refuses: {reply.text[:200]}", expected="an answer")
+            read, written = reply.input_tokens or 0, reply.output_tokens or 0
+            out.append(Reply(writer.said(reply), read=read, written=written, cost=dollars(reply.picodollars)))
+        return out
+
+    def forget(self) -> None:
+        """Nothing is remembered here; answers stay in the user's cache."""
+
+    def describe(self) -> dict[str, Any]:
+        """The model's name and what it is told; nobody knows its weights."""
+        return {
+            "consults": self.model.reference,
+            "told": self._conversation.system,
+            "decoding": self._decoding.to_dict(),
+        }
+
+
+def consulted(
+    reference: str, purse: str, keys: Remote, contract: Contract, instructions: str, **decoding: Any
+) -> Consults:
+    """A remote model as a speaker.
+
+    Args:
+        reference: ``openai:MODEL`` or ``google:MODEL``.
+        purse: the name under which a team's calls are counted, over processes.
+        keys: what the team's file says of remote models; its budget limits all that the team ever spends.
+        contract, instructions: of the role.
+        decoding: ``max_new_tokens`` and ``temperature``, where the file gives them.
+
+    Raises:
+        BackboneError: no key, no SDK, or no price.
+    """
+    budget = keys.budget
+    settings = Settings(
+        concurrency=keys.concurrency,
+        requests_per_minute=keys.requests_per_minute,
+        tokens_per_minute=keys.tokens_per_minute,
+        timeout_seconds=keys.timeout_seconds,
+        thinking_tokens=keys.thinking_tokens,
+    )
+    pays = Purse.of(purse, budget.money if budget else None, budget.tokens if budget else None)
+    return Consults(open_model(reference, pays, settings), contract, instructions, **decoding)

@@ -1,0 +1,63 @@
+"""Roles behind an API, against a stand-in that speaks the real wire format."""
+
+import json
+
+import pytest
+from remote_place import PRICES
+from remote_stand_in import KEY, RemoteStandIn
+
+from transfuse.backbones.remote.cache import Answers
+from transfuse.teams.building import build
+from transfuse.teams.recipe import TeamRecipe
+from transfuse.teams.traces import Traces
+
+TEXT = """
+name: desk
+roles:
+  understand: {model: "openai:m", instructions: "Name the intent.", output: {intent: [refund, other]}}
+  write: {model: "openai:m", instructions: "Answer kindly.", input: [request, intent], output: {reply: text}}
+protocol: {pipeline: [understand, write]}
+remote: {budget: {money: 0.05}, concurrency: 4, timeout_seconds: 5}
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A cache and prices of its own."""
+    monkeypatch.setenv("TRANSFUSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TRANSFUSE_PRICES", str(tmp_path / "prices.toml"))
+    (tmp_path / "prices.toml").write_text(PRICES)
+    return tmp_path
+
+
+def test_remote_roles_answer_within_their_contract_and_are_paid_once(own, monkeypatch):
+    with RemoteStandIn(chances=lambda text: {"refund": 0.9, "other": 0.1}) as service:
+        service.use(monkeypatch)
+        team = build(TeamRecipe.from_text(TEXT, own))
+        traces = Traces(own / "traces.sqlite")
+        (answer,) = team.ask_all(["My money back, please"], traces)
+        assert answer.outcome == "answered", answer.reason
+        understood, written = (m for m in answer.messages if m.sender in ("understand", "write"))
+        assert understood.content == {"intent": "refund"}
+        assert written.content["reply"]
+        assert understood.cost > 0
+        bill = sum(read * 150_000 + out * 600_000 for _, read, out in service.bills) / 10**12
+        assert understood.cost + written.cost == pytest.approx(bill)
+        paid = len(service.bills)
+        build(TeamRecipe.from_text(TEXT, own)).ask("My money back, please")
+        assert len(service.bills) == paid
+        for path in own.rglob("*"):
+            assert not path.is_file() or KEY.encode() not in path.read_bytes()
+
+
+def test_a_budget_that_ends_is_a_refusal_and_not_an_error(own, monkeypatch):
+    with RemoteStandIn(chances=lambda text: {"refund": 0.9, "other": 0.1}) as service:
+        service.use(monkeypatch)
+        team = build(TeamRecipe.from_text(TEXT.replace("money: 0.05", "tokens: 400"), own))
+        answers = [team.ask(f"My money back, please, number {i}") for i in range(4)]
+        assert answers[-1].outcome == "refused"
+        assert "tokens" in answers[-1].reason
+        whole = Answers(own / "cache" / "answers.sqlite")
+        assert sum(whole.spent(f"team desk {own}").whole[:1]) <= 400
+        whole.close()
+        assert json.dumps(answers[-1].reason)
