@@ -113,12 +113,15 @@ def test_rows_are_read_by_the_names_of_fields(tmp_path):
     assert read_rows(path, desk()).requests == ("my refund",), "the only column of words"
     rows = read_rows(path, desk(), "asked")
     assert (rows.requests, dict(rows.fields)) == (("my refund",), {"intent": ("refund",), "reply": ("Done.",)})
-    assert main_field(rows, desk(), [{"reply": "a"}]) == "reply"
-    assert main_field(rows, desk(), [{"intent": "a"}]) == "intent"
-    assert main_field(rows, desk(), [], "intent") == "intent"
+    assert main_field(rows, desk()) == "reply"
+    assert main_field(rows, desk(), "intent") == "intent"
     assert kinds_of(desk()) == {"intent": tuple(INTENTS), "reply": "text"}
     with pytest.raises(DataError, match=r"no column of the field 'replies'. Did you mean 'reply'\?"):
-        main_field(rows, desk(), [], "replies")
+        main_field(rows, desk(), "replies")
+    two = desk(role("sum", len, {"summary": "text"}))
+    several = LabelledRows(("a",), {"reply": ("b",), "summary": ("c",)}, (1,))
+    with pytest.raises(DataError, match=r"which field is the team's answer[\s\S]*'reply', 'summary'"):
+        main_field(several, two)
 
 
 @pytest.mark.parametrize(

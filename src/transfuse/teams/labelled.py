@@ -32,6 +32,11 @@ class LabelledRows:
     def __len__(self) -> int:
         return len(self.requests)
 
+    def of(self, team: Team) -> LabelledRows:
+        """The same with the fields alone that a team says."""
+        kinds = kinds_of(team)
+        return dataclasses.replace(self, fields={name: f for name, f in self.fields.items() if name in kinds})
+
 
 def kinds_of(team: Team) -> dict[str, Kind]:
     """The fields that the roles of a team say, with their types; of two roles the first one's counts."""
@@ -114,11 +119,11 @@ def value_as_text(value: Any, kind: Kind) -> str:
     return str(value)
 
 
-def main_field(rows: LabelledRows, team: Team, answered: list[Mapping[str, Any]], asked: str | None = None) -> str:
-    """The field by which the team is judged: the one asked for, else what its answers hold, a text before labels.
+def main_field(rows: LabelledRows, team: Team, asked: str | None = None) -> str:
+    """The field by which the team is judged: the one asked for, or the only text, or else the only field.
 
     Raises:
-        DataError: a field without a column.
+        DataError: a field without a column, or several that could be meant.
     """
     if asked is not None and asked not in rows.fields:
         close = nearest(asked, list(rows.fields))
@@ -128,9 +133,16 @@ def main_field(rows: LabelledRows, team: Team, answered: list[Mapping[str, Any]]
     if asked is not None:
         return asked
     kinds = kinds_of(team)
-    said = [name for name in rows.fields if any(name in content for content in answered)]
-    names = said or list(rows.fields)
-    return next((name for name in names if kinds[name] == TEXT), names[0])
+    for names in ([name for name in rows.fields if kinds[name] == TEXT], list(rows.fields)):
+        if len(names) == 1:
+            return names[0]
+        if names:
+            break
+    raise DataError(
+        f"{rows.origin}: which field is the team's answer?",
+        expected=f"one of {_quoted(names)}",
+        remedy="Name it with --field FIELD.",
+    )
 
 
 def _quoted(names: list[str]) -> str:

@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 
 from transfuse.errors import UsageError
-from transfuse.evaluation import Comparison, Interval, as_answers, as_expected, compare, metric_intervals, metric_of
+from transfuse.evaluation import (
+    Comparison,
+    Interval,
+    as_answers,
+    as_expected,
+    compare,
+    holm,
+    metric_intervals,
+    metric_of,
+)
 from transfuse.evaluation.bootstrap import draws, percentile, resample
 from transfuse.evaluation.checks import as_repeats
 from transfuse.fitted import FittedModel
@@ -152,6 +161,12 @@ def measures(rows: LabelledRows, kinds: Mapping[str, Kind], judge: FittedModel |
             )
         found += [_fits(field, rows.fields[column], judge) for field in rows.fields if kinds[field] == TEXT]
     return {measure.key: measure for measure in found}
+
+
+def beside_each_other(found: Sequence[Comparison]) -> list[Comparison]:
+    """Comparisons with their p values adjusted for each other (Holm): *helps* is said only where these allow it."""
+    p = holm([1.0 if one.p is None else one.p for one in found])
+    return [one.beside(value) for one, value in zip(found, p, strict=True)]
 
 
 def _texts(rows: LabelledRows, field: str, expected: tuple[str, ...]) -> list[Measure]:
