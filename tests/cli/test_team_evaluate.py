@@ -58,7 +58,7 @@ def test_a_team_beside_its_baselines(command, here):
     assert "The credits of the roles sum to" in outcome.out
     report = json.loads((here / "out" / "report.json").read_text(encoding="utf-8"))
     assert [one["name"] for one in report["figures"]] == ["team", "single", "lookup", "untrained"]
-    assert set(report["figures"][0]["metrics"]) == {"chrf", "numbers", "placeholders", "repetition", "fits"}
+    assert set(report["figures"][0]["metrics"]) == {"chrf", "numbers", "repetition", "fits"}
     assert [one["name"] for one in report["credit"]["roles"]] == ["understand", "write"]
     assert report["credit"]["sum"].keys() == {"whole", "credits", "gap", "adds_up"}
     page = (here / "out" / "report.html").read_text(encoding="utf-8")

@@ -119,6 +119,8 @@ def test_the_exchange_is_drawn_from_lane_to_lane():
 
 
 def test_sentences_say_what_was_found():
+    few = verdicts({**REPORT, "judged": 29}, "en")
+    assert "Only 29 rows were judged" in few[3]
     better, unclear, worse, failed = verdicts(REPORT, "en")
     assert better == "The team is better than runs/one<i>: +5.25 (+4.25 to +6.25)."
     assert unclear.startswith("No evidence that the team is better or worse than the nearest known answer: ")

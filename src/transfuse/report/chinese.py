@@ -303,6 +303,7 @@ CHINESE: dict[str, str] = {
     "team.better": "团队优于{name}：{figure}。",
     "team.unclear": "没有证据表明团队优于或劣于{name}：{figure}。",
     "team.worse": "团队劣于{name}：{figure}。",
+    "team.few": "只评判了 {n} 行：行数这样少时区间过窄，结论只可当作提示。",
     "team.failed": "{rows} 个请求中，{refused} 个被拒答，{stood_in} 个由其他内容代替；这些都算失败。",
     "team.role_worth": "训练“{role}”的价值为 {figure}：{verdict}。",
     "team.field_worth": "让“{role}”看到“{field}”的价值为 {figure}：{verdict}。",
@@ -344,7 +345,7 @@ CHINESE: dict[str, str] = {
     "team.row": "第 {n} 行",
     "team.failures": "未回答：{n}",
     "team.reading": "怎样读这一页",
-    "team.reading_verdict": "“有帮助”指配对差值的整个区间大于零，并且交换回答的检验也这样说，其 p 值已按全部"
+    "team.reading_verdict": "“有帮助”指配对差值的整个区间大于零，并且交换回答的检验也这样说，其 p 值已按同表"
     "比较校正（Holm 1979）；“有害”指区间小于零。“没有证据”不好也不坏：行数太少，看不出来。",
     "team.reading_failure": "拒答或由其他内容代替，都算给出了空回答。",
     "team.reading_seconds": "一次前向同时回答多个请求时，用时按份额计。",

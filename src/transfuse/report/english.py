@@ -328,6 +328,7 @@ ENGLISH: dict[str, str] = {
     "team.better": "The team is better than {name}: {figure}.",
     "team.unclear": "No evidence that the team is better or worse than {name}: {figure}.",
     "team.worse": "The team is worse than {name}: {figure}.",
+    "team.few": "Only {n} rows were judged: the intervals of so few are too narrow, so read the verdicts as hints.",
     "team.failed": "Of {rows} requests {refused} were refused, and for {stood_in} something else stood in; all of "
     "these count as failures.",
     "team.role_worth": "Training “{role}” is worth {figure}: {verdict}.",
@@ -374,7 +375,7 @@ ENGLISH: dict[str, str] = {
     "team.failures": "Not answered: {n}",
     "team.reading": "How to read this page",
     "team.reading_verdict": "“Helps” means that the whole interval of the paired difference lies above zero and "
-    "that a test by exchanging answers agrees, with its p value adjusted for all comparisons (Holm 1979); "
+    "that a test by exchanging answers agrees, with its p value adjusted for those beside it (Holm 1979); "
     "“hurts” that the interval lies below zero. “No evidence” is neither good nor bad: the rows are too few to "
     "tell.",
     "team.reading_failure": "Who refuses, or lets something else stand in, has given an empty answer.",

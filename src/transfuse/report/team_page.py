@@ -11,6 +11,8 @@ from transfuse.report import amounts, reading
 from transfuse.report.html import environment, write_page
 from transfuse.report.words import Speaker
 
+FEW = 30
+"""Rows below which a warning is said."""
 LONGEST = 400
 """Letters of a message that is drawn."""
 
@@ -107,6 +109,8 @@ def verdicts(report: Mapping[str, Any], lang: str) -> list[str]:
             }[found["verdict"]]
         )
     counts = report["figures"][0]["outcomes"]
+    if report["judged"] < FEW:
+        out.append(speak("team.few", n=report["judged"]))
     return [*out, speak("team.failed", refused=counts["refused"], stood_in=counts["stood_in"], rows=report["rows"])]
 
 
@@ -144,7 +148,7 @@ def _figures(one: Mapping[str, Any], speak: Speaker) -> dict[str, Any]:
         "difference": _interval(speak, against["difference"], difference=True) if against else "",
         "verdict": against["verdict"] if against else "",
         "verdict_words": speak.name("verdict", against["verdict"]) if against else "",
-        "p": f"{against['p']:.3f}" if against else "",
+        "p": f"{against['p']:.3f}" if against and against["verdict"] != "hurts" else "",
     }
 
 

@@ -33,7 +33,7 @@ from transfuse.teams.speakers import identity_of
 from transfuse.teams.team import Team
 
 TEXT_SCORES = ("chrf", "numbers", "placeholders", "repetition")
-"""Metrics of a text field; the first decides."""
+"""Metrics of a text field; the first decides. Those of numbers and placeholders need rows that have some."""
 FITS = "fits"
 """A text from which the held-out classifier reads the row's label."""
 ROUNDS = 1000
@@ -176,7 +176,16 @@ def _texts(rows: LabelledRows, field: str, expected: tuple[str, ...]) -> list[Me
     def read(said: Said) -> np.ndarray:
         return as_answers([str(content.get(field, "")) for content in said])
 
-    return [Measure(field, name, places, known, read) for name in TEXT_SCORES]
+    return [Measure(field, name, places, known, read) for name in TEXT_SCORES if _counted(name, known)]
+
+
+def _counted(name: str, known: np.ndarray) -> bool:
+    """Whether the rows have any number or placeholder that could be kept."""
+    if name not in ("numbers", "placeholders"):
+        return True
+    references = as_answers([one.answers[0] for one in known])
+    column = 7 if name == "numbers" else 5
+    return bool(metric_of(name)[0].statistics(known, references)[:, column].any())
 
 
 def _right(field: str, expected: tuple[str, ...], kind: Kind) -> Measure:
