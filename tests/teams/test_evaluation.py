@@ -124,8 +124,33 @@ def test_nothing_is_asked_twice_and_the_report_is_the_same(tmp_path):
         evaluate(alone(poor), ROWS, folder=tmp_path)
 
 
-def test_what_stands_in_is_no_answer():
-    team = desk(role("write", lambda given: 1 / 0, input=["request"]), on_failure=OnFailure(answer="Later."))
+def test_what_was_cut_off_goes_on(tmp_path):
+    asked = []
+
+    def counts(given):
+        asked.append(given["request"])
+        return good(given)
+
+    def stops(name, done, of):
+        assert of == COUNT
+        if done > 16:
+            raise KeyboardInterrupt
+
+    team = desk(role("write", counts, input=["request", "intent"]))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(team, ROWS, folder=tmp_path, credit=False, note=stops)
+    assert len(asked) == 32, "two waves of sixteen"
+    whole = evaluate(team, ROWS, folder=tmp_path, credit=False)
+    assert sorted(asked) == sorted(ROWS.requests)
+    assert whole["figures"][0]["metrics"] == evaluate(team, ROWS, credit=False)["figures"][0]["metrics"]
+
+
+BACKUP = role("backup", lambda given: "We see to the refund.")
+
+
+@pytest.mark.parametrize("failure", [OnFailure(answer="Later."), OnFailure(role="backup")])
+def test_what_stands_in_is_no_answer(failure):
+    team = desk(role("write", lambda given: 1 / 0, input=["request"]), BACKUP, on_failure=failure)
     report = evaluate(team, ROWS, credit=False)
     assert report["figures"][0]["outcomes"] == {"answered": 0, "stood_in": 40, "refused": 0}
     assert report["figures"][0]["metrics"]["chrf"]["value"] == 0

@@ -33,6 +33,8 @@ Note = Callable[[str, int, int], None]
 class Runs:
     """What teams answer to the same requests; each keeps a file of traces, so nothing is asked twice.
 
+    A team that has changed since is refused, but of Python functions only the names are known.
+
     Args:
         requests: N texts.
         folder: of the files; None keeps them in memory.
@@ -51,9 +53,13 @@ class Runs:
         """
         if name not in self._found:
             store = Traces(None if self._folder is None else self._folder / f"{_slug(name)}.sqlite")
-            answers = team.ask_all(self._requests, store, note=lambda done: self._note(name, done, len(self._requests)))
-            self._found[name] = [store.trace(answer.id) for answer in answers]
-            store.close()
+            try:
+                answers = team.ask_all(
+                    self._requests, store, note=lambda done: self._note(name, done, len(self._requests))
+                )
+                self._found[name] = [store.trace(answer.id) for answer in answers]
+            finally:
+                store.close()
         return self._found[name]
 
     def said(self, name: str, team: Team) -> Said:
@@ -62,9 +68,9 @@ class Runs:
 
 
 def said_of(trace: Trace) -> Mapping[str, Any]:
-    """The fields that an exchange came to: nothing for a refusal, what stands in for an answer alone where it does."""
+    """The fields that an exchange came to: nothing for a refusal, nor for what stands in for an answer."""
     if trace.outcome != ANSWERED:
-        return dict(trace.answer or {}) if trace.outcome == STOOD_IN else {}
+        return {}
     fields: dict[str, Any] = {}
     for message in trace.messages:
         if message.sender not in (USER, TEAM) and message.outcome != FAILED:
