@@ -49,7 +49,7 @@ def test_every_command_has_a_help_with_an_example_that_fits_the_terminal(command
 
 
 def test_commands_of_later_versions_are_not_there(command):
-    for name in ("team", "export", "serve", "studio"):
+    for name in ("export", "serve", "studio"):
         assert command(name).code == 2
         assert name not in command("--help").out
 
