@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from transfuse.cli import team_run, team_trace
+from transfuse.cli import team_evaluate, team_run, team_trace
 
 app = typer.Typer(
     help="Teams: role models on one backbone that answer together.",
@@ -13,4 +13,5 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(team_run.run)
+app.command("evaluate")(team_evaluate.evaluate)
 app.command("trace")(team_trace.trace)

@@ -54,6 +54,7 @@ ENGLISH: dict[str, str] = {
     "metric.bits_per_byte": "bits a byte",
     "metric.numbers": "numbers kept",
     "metric.distinct_2": "distinct pairs of words",
+    "metric.fits": "fit the row's label",
     "metric.repetition": "repeated fours (less is better)",
     "plain.tfidf": "TF-IDF on the target's labels alone",
     "plain.copy": "the text itself",
@@ -313,4 +314,70 @@ ENGLISH: dict[str, str] = {
     "cascade.learnt": "Learnt from {teacher}: {texts} texts, and {labelled} labelled rows.",
     "cascade.reading": "How right the teacher is decides how right the cascade can be. A threshold holds for texts "
     "like those that chose it; when texts change, make the cascade again with new labelled rows.",
+    # the page of a team
+    "outcome.answered": "answered",
+    "outcome.stood_in": "something else stood in",
+    "outcome.refused": "refused",
+    "outcome.open": "not ended",
+    "team.title": "A team: {name}",
+    "team.note": "{rows} rows of {data}; {judged} of them say what “{field}” should be, by which the team is "
+    "judged: {metric}.",
+    "team.team": "the team",
+    "team.untrained": "the same team, untrained",
+    "team.lookup": "the nearest known answer",
+    "team.better": "The team is better than {name}: {figure}.",
+    "team.unclear": "No evidence that the team is better or worse than {name}: {figure}.",
+    "team.worse": "The team is worse than {name}: {figure}.",
+    "team.few": "Only {n} rows were judged: the intervals of so few are too narrow, so read the verdicts as hints.",
+    "team.failed": "Of {rows} requests {refused} were refused, and for {stood_in} something else stood in; all of "
+    "these count as failures.",
+    "team.role_worth": "Training “{role}” is worth {figure}: {verdict}.",
+    "team.field_worth": "That “{role}” is shown “{field}” is worth {figure}: {verdict}.",
+    "team.adds_up": "The credits of the roles sum to {credits}; training all of them is worth {whole}. Within "
+    "noise they add up: {gap}.",
+    "team.adds_not": "The credits of the roles sum to {credits}; training all of them is worth {whole}. They do "
+    "not add up: {gap}. Above zero, roles need each other; below it, one does what another did.",
+    "team.figures": "The team beside its baselines",
+    "team.figures_note": "Means of a request with 95 % intervals; all answered the same rows. The last column is "
+    "the team's figure less the baseline's.",
+    "team.who": "Who",
+    "team.answered": "Answered",
+    "team.tokens": "Tokens",
+    "team.seconds": "Time",
+    "team.cost": "Cost",
+    "team.difference": "Team less baseline",
+    "team.against": "Team",
+    "team.exchange": "One exchange",
+    "team.exchange_note": "Who said what to whom, from top to bottom; of those that were answered the one in "
+    "which most roles spoke.",
+    "team.request": "the user's request",
+    "team.given": "was given {fields}",
+    "team.tokens_of": "{n} tokens",
+    "team.roles": "The roles",
+    "team.roles_note": "Quality is each role's own, on the requests for which it was asked. Credit is what the "
+    "team loses when this role alone is untrained; alone is what it gains when this role alone is trained.",
+    "team.role": "Role",
+    "team.quality": "Its own quality",
+    "team.calls": "Calls",
+    "team.calls_failed": "{n} failed",
+    "team.credit": "Credit",
+    "team.alone": "Alone",
+    "team.trained": "trained",
+    "team.no_self": "not known: its backbone cannot be prompted",
+    "team.worth": "What roles and fields are worth",
+    "team.worth_note": "Each is another run of the team over the same rows with one thing changed. A role that is "
+    "not shown a field meets an input that it never saw in training, which may cost more than the field is worth.",
+    "team.worst": "The worst answers",
+    "team.worst_note": "Of those that were answered, by the {metric} of each by itself.",
+    "team.expected": "expected",
+    "team.said": "said",
+    "team.row": "row {n}",
+    "team.failures": "Not answered: {n}",
+    "team.reading": "How to read this page",
+    "team.reading_verdict": "“Helps” means that the whole interval of the paired difference lies above zero and "
+    "that a test by exchanging answers agrees, with its p value adjusted for those beside it (Holm 1979); "
+    "“hurts” that the interval lies below zero. “No evidence” is neither good nor bad: the rows are too few to "
+    "tell.",
+    "team.reading_failure": "Who refuses, or lets something else stand in, has given an empty answer.",
+    "team.reading_seconds": "Of a pass that answers several requests at once each has its share of the time.",
 }

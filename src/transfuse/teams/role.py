@@ -88,6 +88,7 @@ class Role:
         seconds: most time of one call; None for half of what the exchange has left.
         price: money for a million tokens read, and written.
         instead: the role that is asked where this one fails; None leaves it to the team.
+        hidden: fields of the input that it is not shown, to learn what they are worth.
 
     Raises:
         TeamError: a name that no role can have.
@@ -100,6 +101,7 @@ class Role:
     seconds: float | None = None
     price: tuple[float, float] = (0.0, 0.0)
     instead: str | None = None
+    hidden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name in NAMES:
@@ -132,7 +134,7 @@ class Role:
     def shown(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """Of what is known the fields that this role is given."""
         names = [name for name in known if name not in self.output.fields] if self.input is None else self.input
-        return {name: known[name] for name in names if name in known}
+        return {name: known[name] for name in names if name in known and name not in self.hidden}
 
     def cost(self, reply: Reply) -> float:
         """Money for a reply."""
@@ -147,6 +149,7 @@ class Role:
             "input": None if self.input is None else list(self.input),
             "instead": self.instead,
             "price": list(self.price),
+            **({"hidden": list(self.hidden)} if self.hidden else {}),
         }
 
 
