@@ -167,3 +167,38 @@ class Explore:
     decoding: Decoding
     write: Write
     rounds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """The layers of a fitted model are where the next stages begin.
+
+    Args:
+        path: of a model with trained layers or adapters (a `HeadPath` or a `WriterPath`).
+    """
+
+    path: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Prefer:
+    """Gradient steps on adapters by pairs of answers, of which one is better (DPO); see `preferences`.
+
+    Args:
+        better, worse: pairs with the same N requests.
+        form: how requests are shown.
+        limit: most tokens of an answer.
+        layers, adapter, schedule: as in `Write`.
+        beta: how strongly the reference, which is the model without its adapter, holds.
+        blend: as in `Write`.
+    """
+
+    better: Pairs
+    worse: Pairs
+    form: Form
+    limit: int
+    layers: int
+    adapter: Mapping[str, Any]
+    schedule: Schedule
+    beta: float = 0.1
+    blend: float = 1.0
