@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from transfuse.cli import team_run, team_trace, team_train
+from transfuse.cli import team_learn, team_run, team_trace, team_train
 
 app = typer.Typer(
     help="Teams: role models on one backbone that answer together.",
@@ -15,3 +15,4 @@ app = typer.Typer(
 app.command("run")(team_run.run)
 app.command("trace")(team_trace.trace)
 app.command("train")(team_train.train)
+app.command("learn")(team_learn.learn)

@@ -185,17 +185,14 @@ class Prefer:
     """Gradient steps on adapters by pairs of answers, of which one is better (DPO); see `preferences`.
 
     Args:
-        better, worse: pairs with the same N requests.
-        form: how requests are shown.
+        parts: better and worse answers to the same requests, with how these are shown.
         limit: most tokens of an answer.
         layers, adapter, schedule: as in `Write`.
         beta: how strongly the reference, which is the model without its adapter, holds.
         blend: as in `Write`.
     """
 
-    better: Pairs
-    worse: Pairs
-    form: Form
+    parts: tuple[tuple[Pairs, Pairs, Form], ...]
     limit: int
     layers: int
     adapter: Mapping[str, Any]

@@ -47,12 +47,13 @@ def preferring(stage: Prefer, branch: Branch, trunk: Trunk, seed: int) -> Pupil:
     backbone = trunk.backbone
     branch.layer = backbone.layers
     segment = grow(branch, backbone, stage.layers, stage.adapter, seed, states=True)
-    sides = ((stage.better, stage.form), (stage.worse, stage.form))
+    sides = [(part[side], part[2]) for side in (0, 1) for part in stage.parts]
     answers = Answers.of(sides, backbone, trunk.limit, stage.limit)
     states = trunk.states_of(answers.inputs, branch.cut)
     plain = backbone.segment(branch.cut, branch.layer, states=True)
     reference = likelihoods(backbone, plain, answers, states, trunk.precision)
-    rows = _rows(stage.better, stage.better.weights)
+    better = Pairs.join(*(better for better, _, _ in stage.parts))
+    rows = _rows(better, better.weights)
     preferences = Preferences(answers, reference, stage.beta)
     return Pupil(segment, None, "", states, rows, stage.schedule, seed, answers=preferences)
 

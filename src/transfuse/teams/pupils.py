@@ -15,7 +15,7 @@ from transfuse.engine.answers import Ask, Start, Write
 from transfuse.engine.jobs import ChooseReadout, Job, Rows, TransferData
 from transfuse.errors import RecipeError, nearest
 from transfuse.fitted.head import HeadPath
-from transfuse.fitted.model import load
+from transfuse.fitted.model import known, load
 from transfuse.fitted.writer import WriterPath
 from transfuse.methods.catalogue import LABELS, method, of_kind, settings, suits
 from transfuse.tasks.classify import Classify
@@ -225,17 +225,33 @@ def pupil_of(name: str, recipe: TeamRecipe, backbone: Backbone) -> Pupil:
     task, form = _task(role, contract, backbone)
     chosen, given = section.chosen(DEFAULT[task.kind])
     _check(chosen, given, task.kind, backbone, recipe, ("roles", name, "train", "method"))
-    resolved = loading.resolved(role.model or recipe.backbone or "")
-    place = {
-        "reference": role.model or recipe.backbone,
+    place = place_of(recipe, name, backbone)
+    return Pupil(
+        name, section, backbone, place, task, contract, rows, chosen, given, form, inputs, role.output, recipe.base, where
+    )
+
+
+def place_of(recipe: TeamRecipe, name: str, backbone: Backbone | None = None) -> dict[str, Any]:
+    """Where the backbone of a role is, for the manifest of a model that is fitted on it.
+
+    Args:
+        recipe: of the team.
+        name: of the role.
+        backbone: it is fitted on; None for that of the role's fitted model, or of its reference.
+    """
+    reference = recipe.roles[name].model or recipe.backbone or ""
+    folder = None if ":" in reference else fitted_folder(recipe.base / reference)
+    if folder is not None:
+        return dict(load(folder).backbone)
+    backbone = backbone or known(loading.load(reference, base=recipe.base))
+    resolved = loading.resolved(reference)
+    return {
+        "reference": reference,
         "resolved": resolved if ":" in resolved else str((recipe.base / resolved).resolve()),
         "revision": backbone.revision,
         "licence": backbone.licence,
         "family": backbone.family,
     }
-    return Pupil(
-        name, section, backbone, place, task, contract, rows, chosen, given, form, inputs, role.output, recipe.base, where
-    )
 
 
 def _task(role: RoleSection, contract: Contract, backbone: Backbone) -> tuple[Classify | Writing, Form | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +68,15 @@ def train(recipe: TeamRecipe, out: Path, note: Note = lambda text: None) -> dict
     for wave in waves(recipe, names):
         for name in wave:
             keys[name] = _key(pupils[name], keys)
-        new = [pupils[name] for name in wave if _made(out / ROLES / name) != keys[name]]
+        new = [pupils[name] for name in wave if made(out / ROLES / name) != keys[name]]
         for reference in dict.fromkeys(pupil.backbone.revision for pupil in new):
             side_by_side = [pupil for pupil in new if pupil.backbone.revision == reference]
             note(f"train {', '.join(pupil.name for pupil in side_by_side)}")
             _together(side_by_side, recipe, out, trunks, keys)
         records |= {name: load(out / ROLES / name).made["role"] for name in wave}
-    _write(out / FILE, dump(placed(recipe, {name: f"{ROLES}/{name}" for name in names}, pupils)))
+    write(out / FILE, dump(placed(recipe, {n: f"{ROLES}/{n}" for n in names}, {n for n in names if pupils[n].labels})))
     record = {"team": recipe.name, "roles": {name: records[name] for name in names}}
-    _write(out / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write(out / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return record
 
 
@@ -134,16 +134,14 @@ def _together(
             "sources": verdicts.get(pupil.name, {}),
             "uses": chosen.get(pupil.name, "") or None,
         }
-        made = {"role": record, "key": keys[pupil.name]}
-        saved(pupil, path, made).save(out / ROLES / pupil.name)
+        saved(pupil, path, {"role": record, "key": keys[pupil.name]}).save(out / ROLES / pupil.name)
 
 
 def saved(pupil: Pupil, path: Any, made: dict[str, Any]) -> FittedModel | FittedWriter:
     """A role's path as a fitted model."""
     kind: Any = FittedModel if isinstance(pupil.task, Classify) else FittedWriter
     model: FittedModel | FittedWriter = kind(
-        pupil.task, path, method=pupil.method, backbone=pupil.place if path.describe().get("backbone", True) else {},
-        made=made,
+        pupil.task, path, method=pupil.method, backbone=dict(pupil.place), made=made
     )
     return model
 
@@ -175,13 +173,13 @@ def _best(verdicts: Mapping[str, Any]) -> str:
     return best if verdicts[best]["difference"]["value"] > 0 else ""
 
 
-def placed(recipe: TeamRecipe, folders: Mapping[str, str], pupils: Mapping[str, Pupil]) -> dict[str, Any]:
+def placed(recipe: TeamRecipe, folders: Mapping[str, str], choosing: Collection[str] = ()) -> dict[str, Any]:
     """The team's file with fitted models in the places of the roles that were trained.
 
     Args:
         recipe: as the user wrote it.
         folders: of the fitted models, relative to the new file.
-        pupils: what the roles have become, by name.
+        choosing: the names of those that choose labels, for which the settings of decoders say nothing.
     """
     plain = recipe.written
     if plain.get("backbone"):
@@ -190,7 +188,7 @@ def placed(recipe: TeamRecipe, folders: Mapping[str, str], pupils: Mapping[str, 
         role.pop("train", None)
         if name in folders:
             role["model"] = folders[name]
-            for key in ("instructions", "temperature", "max_new_tokens") if pupils[name].labels else ():
+            for key in ("instructions", "temperature", "max_new_tokens") if name in choosing else ():
                 role.pop(key, None)
         elif role.get("model"):
             role["model"] = _absolute(role["model"], recipe.base)
@@ -221,7 +219,7 @@ def _key(pupil: Pupil, keys: Mapping[str, str]) -> str:
     return hashlib.sha256(canonical([pupil.identity, others]).encode()).hexdigest()
 
 
-def _made(folder: Path) -> str:
+def made(folder: Path) -> str:
     """The key of a role that is there already; empty where there is none."""
     try:
         return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["made"]["key"])
@@ -229,7 +227,12 @@ def _made(folder: Path) -> str:
         return ""
 
 
-def _write(file: Path, text: str) -> None:
+def write(file: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         scratch = file.with_name(f".{file.name}.partial")
