@@ -10,10 +10,10 @@ import tiny
 import torch
 import toy
 
+from transfuse.backbones.decoding import Decoding
 from transfuse.backbones.form import Form
 from transfuse.backbones.head_loss import head_loss, token_log_probabilities
 from transfuse.engine.answers import Ask, Pairs, Prefer
-from transfuse.backbones.decoding import Decoding
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import Job, Schedule
 from transfuse.engine.preferences import dpo

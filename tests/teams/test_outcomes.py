@@ -9,6 +9,7 @@ from teams.models import chooses
 
 from transfuse.errors import RecipeError, TeamError
 from transfuse.teams import Reply, Role
+from transfuse.teams.contract import Contract
 from transfuse.teams.outcomes import (
     EQUALS,
     NUMBERS,
@@ -23,7 +24,6 @@ from transfuse.teams.outcomes import (
     matches,
 )
 from transfuse.teams.speakers import Chooses
-from transfuse.teams.contract import Contract
 
 
 def one(request: str, answer: str, expected: str = "") -> Judged:

@@ -46,9 +46,7 @@ def head_loss(
     return through_head(backbone, hidden, part, low) / weights.sum()
 
 
-def token_log_probabilities(
-    backbone: Backbone, hidden: torch.Tensor, targets: torch.Tensor, low: bool
-) -> torch.Tensor:
+def token_log_probabilities(backbone: Backbone, hidden: torch.Tensor, targets: torch.Tensor, low: bool) -> torch.Tensor:
     """log p(target_i | hidden_i), [T], through the frozen head, in parts of bounded memory; gradients reach states.
 
     For losses that are no sum over positions; the logits of a part are computed again for its gradient.

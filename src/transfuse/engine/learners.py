@@ -47,7 +47,7 @@ def preferring(stage: Prefer, branch: Branch, trunk: Trunk, seed: int) -> Pupil:
     backbone = trunk.backbone
     branch.layer = backbone.layers
     segment = grow(branch, backbone, stage.layers, stage.adapter, seed, states=True)
-    sides = [(part[side], part[2]) for side in (0, 1) for part in stage.parts]
+    sides = [(better, form) for better, _, form in stage.parts] + [(worse, form) for _, worse, form in stage.parts]
     answers = Answers.of(sides, backbone, trunk.limit, stage.limit)
     states = trunk.states_of(answers.inputs, branch.cut)
     plain = backbone.segment(branch.cut, branch.layer, states=True)

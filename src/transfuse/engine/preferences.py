@@ -106,9 +106,7 @@ class Preferences:
 
 
 @torch.no_grad()
-def likelihoods(
-    backbone: Backbone, segment: Segment, answers: Answers, states: States, precision: str
-) -> np.ndarray:
+def likelihoods(backbone: Backbone, segment: Segment, answers: Answers, states: States, precision: str) -> np.ndarray:
     """Log-likelihood of N answers after a segment, each the sum over its tokens, float64 [N]."""
     out = np.empty(len(answers.tokens))
     device, low = backbone.device, precision == "bf16"

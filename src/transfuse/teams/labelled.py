@@ -92,7 +92,7 @@ def played(file: Path, role: str, contract: Contract, tokenizer: Any) -> Example
 
 
 def answer_of(contract: Contract, content: Mapping[str, Any]) -> str:
-    """A content as a model writes it: a lone text or label as it is, several fields as JSON in the order of decoding."""
+    """A content as a model writes it: a lone text or label as it is, several fields as JSON, texts last."""
     if contract.only is not None:
         return str(content[contract.only])
     order = sorted(contract.fields, key=lambda name: contract.fields[name] in (TEXT, LIST))
@@ -126,5 +126,3 @@ def _typed(value: Any, kind: Kind) -> Any:
         except (TypeError, ValueError):
             return value
     return str(value).strip() if isinstance(kind, tuple) else str(value)
-
-

@@ -1,4 +1,4 @@
-"""Roles learn from traces: what an outcome check accepts is learnt, a check that never selects grades what came of it."""
+"""Roles learn from traces: one outcome check accepts what is learnt, another one grades what came of it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ class Asked:
         """
         texts = list(dict.fromkeys(self.requests))
         if len(texts) < 4:
-            raise DataError(f"{len(texts)} different requests", expected="4 or more, to learn from some and grade others")
+            raise DataError(
+                f"{len(texts)} different requests", expected="4 or more, to learn from some and grade others"
+            )
         order = np.random.default_rng(seed).permutation(len(texts))
         held = {texts[i] for i in order[: max(round(HELD * len(texts)), 1)]}
         sides = [[i for i, text in enumerate(self.requests) if (text in held) == side] for side in (False, True)]
@@ -110,7 +112,7 @@ def learn(
     Each round samples traces of the requests, lets ``learn.selects`` of the team's file judge their outcomes, and
     trains an adapter for each role from the model without one, on what all rounds have found. In the end one adapter
     for all roles is trained on the same. Both are graded beside the team as it was, by ``learn.grades`` on requests
-    that nobody has learnt from. The one that is best there is kept as ``learnt/team.yaml``.
+    that nobody has learnt from. The one that ``learn.selects`` likes best there is kept as ``learnt/team.yaml``.
 
     Args:
         folder: of the team, with ``team.yaml`` (see `training.train`), or that file.
@@ -151,42 +153,57 @@ def learn(
         raise RecipeError(f"{file}: no role writes with a decoder on this machine", expected="one that learns")
     learning, grading = Asked.read(requests, Path.cwd()).split(seed)
     run = _Run(recipe, out, selects, recipe.learn.threshold, how, dict(settings or {}), seed, note)
-    told, lessons, current = [], {}, team
+    told: list[dict[str, Any]] = []
+    lessons: dict[str, Lesson] = {}
+    current = team
     for number in range(rounds):
         traces = run.traces(number, current, learning, samples, temperature)
-        scores = [selects.scores([judged(t.request, t.answer, learning.expected[i]) for t in row])
-                  for i, row in enumerate(traces)]
+        scores = [
+            selects.scores([judged(t.request, t.answer, learning.expected[i]) for t in row])
+            for i, row in enumerate(traces)
+        ]
         lessons = run.lessons(lessons, traces, scores, team)
-        told.append({"traces": sum(map(len, traces)), "outcome": float(np.mean(np.concatenate(scores))),
-                     "roles": {name: lesson.counts for name, lesson in lessons.items()}})
+        told.append(
+            {
+                "traces": sum(map(len, traces)),
+                "outcome": float(np.mean(np.concatenate(scores))),
+                "roles": {name: lesson.counts for name, lesson in lessons.items()},
+            }
+        )
         current = run.fitted(number, OWN, lessons, team)
     teams = {BEFORE: team, OWN: current}
     if len(lessons) > 1:
         teams[SHARED] = run.fitted(rounds - 1, SHARED, lessons, team)
-    outcomes = {name: run.graded(one, grades, grading) for name, one in teams.items()}
+    answers = {name: run.answered(one, grading) for name, one in teams.items()}
+    pleasing = {name: selects.scores(found) for name, found in answers.items()}
+    outcomes = {name: grades.scores(found) for name, found in answers.items()}
     record = {
         "how": how,
         "rounds": told,
         "selects": selects.identity,
         "grades": grades.identity,
-        **verdicts(outcomes, recipe.learn.threshold, seed),
+        **verdicts(outcomes, pleasing, recipe.learn.threshold, seed),
     }
     run.keep(record["uses"], rounds - 1, lessons)
     write(out / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return record
 
 
-def verdicts(outcomes: Mapping[str, np.ndarray], threshold: float, seed: int) -> dict[str, Any]:
+def verdicts(
+    outcomes: Mapping[str, np.ndarray], pleasing: Mapping[str, np.ndarray], threshold: float, seed: int
+) -> dict[str, Any]:
     """What each way was worth: paired comparisons of the shares of requests whose outcome reaches the threshold.
 
     Args:
-        outcomes: of each way, float64 [N], on the same requests; one is `BEFORE`.
+        outcomes: of each way, as it is graded, float64 [N], on the same requests; one is `BEFORE`.
+        pleasing: the same by the check that selects, which alone chooses: what grades chooses nothing.
         threshold: see above.
         seed: of the resamples.
 
     Returns:
         ``outcomes`` (mean and accepted share of each), ``compared`` (each way with `BEFORE`, and one adapter a role
-        with one for all), and ``uses``: the way that has the largest share, `BEFORE` where none has a larger one.
+        with one for all), and ``uses``: the way that pleases most, unless its grade is shown to be worse than before;
+        `BEFORE` where none pleases more.
     """
     accepted = {name: (found >= threshold).astype(float) for name, found in outcomes.items()}
     pairs = [(name, BEFORE) for name in outcomes if name != BEFORE]
@@ -197,12 +214,16 @@ def verdicts(outcomes: Mapping[str, np.ndarray], threshold: float, seed: int) ->
         sides = [np.stack([1 - accepted[name], accepted[name]], axis=1) for name in (a, b)]
         return compare(ones, sides[0], sides[1], seed=seed).to_dict()
 
-    shares = {name: float(found.mean()) for name, found in accepted.items()}
-    best = max(shares, key=lambda name: (shares[name], name == BEFORE, name == OWN))
+    compared = [{"a": a, "b": b, **against(a, b)} for a, b in pairs]
+    harmful = {one["a"] for one in compared if one["b"] == BEFORE and one["verdict"] == "hurts"}
+    liked = {name: float((found >= threshold).mean()) for name, found in pleasing.items() if name not in harmful}
     return {
-        "outcomes": {name: {"mean": float(o.mean()), "accepted": shares[name]} for name, o in outcomes.items()},
-        "compared": [{"a": a, "b": b, **against(a, b)} for a, b in pairs],
-        "uses": best,
+        "outcomes": {
+            name: {"mean": float(found.mean()), "accepted": float(accepted[name].mean())}
+            for name, found in outcomes.items()
+        },
+        "compared": compared,
+        "uses": max(liked, key=lambda name: (liked[name], name == BEFORE, name == OWN)),
     }
 
 
@@ -272,12 +293,11 @@ class _Run:
         plain = placed(self.recipe, {name: str((place / name).resolve()) for name in lessons})
         return build(TeamRecipe.from_text(dump(plain), self.recipe.base, str(self.out / FILE))).replaced(seed=self.seed)
 
-    def graded(self, team: Team, grades: Check, asked: Asked) -> np.ndarray:
-        """The outcome of each request that nobody has learnt from."""
+    def answered(self, team: Team, asked: Asked) -> list[Judged]:
+        """A team's answers to the requests that nobody has learnt from."""
         self.note("grade")
-        answers = team.ask_all(asked.requests)
-        rows = zip(asked.requests, answers, asked.expected, strict=True)
-        return grades.scores([judged(request, answer.content, known) for request, answer, known in rows])
+        rows = zip(asked.requests, team.ask_all(asked.requests), asked.expected, strict=True)
+        return [judged(request, answer.content, known) for request, answer, known in rows]
 
     def keep(self, way: str, number: int, lessons: Mapping[str, Lesson]) -> None:
         """Write the team that is best: ``learnt/team.yaml`` with its roles beside it."""

@@ -148,9 +148,9 @@ def _job(
     """One adapter for some roles: the good answers of all, each in its role's form, then the preferences."""
     forms = {name: speakers[name].path.form for name in names}
     good = {name: lessons[name].pairs for name in names}
-    examples = Examples(*(tuple(pair[side] for name in names for pair in good[name]) for side in (0, 1)))
-    stand_in = [(one[0], one[1]) for name in names for one in lessons[name].preferences]
-    whole = examples if len(examples) else Examples(*(tuple(pair[side] for pair in stand_in) for side in (0, 1)))
+    every = [pair for name in names for pair in good[name]]
+    every = every or [(text, better) for name in names for text, better, _ in lessons[name].preferences]
+    whole = Examples(tuple(text for text, _ in every), tuple(answer for _, answer in every))
     first = speakers[names[0]]
     planned = method(METHOD, WRITES).plan(_task(first), first.path.backbone, TransferData(whole), seed, **settings)
     (write,) = [stage for stage in planned.stages if isinstance(stage, Write)]

@@ -120,7 +120,9 @@ class Pupil:
         if self.form is not None:
             if isinstance(stage, Write):
                 held = stage.held and (stage.held[0], self.form)
-                return dataclasses.replace(stage, parts=tuple((pairs, self.form) for pairs, _ in stage.parts), held=held)
+                return dataclasses.replace(
+                    stage, parts=tuple((pairs, self.form) for pairs, _ in stage.parts), held=held
+                )
             if isinstance(stage, Ask):
                 stop = dict.fromkeys((*stage.decoding.stop, *(("\n\n",) if self.form.special else ())))
                 return dataclasses.replace(
@@ -227,7 +229,20 @@ def pupil_of(name: str, recipe: TeamRecipe, backbone: Backbone) -> Pupil:
     _check(chosen, given, task.kind, backbone, recipe, ("roles", name, "train", "method"))
     place = place_of(recipe, name, backbone)
     return Pupil(
-        name, section, backbone, place, task, contract, rows, chosen, given, form, inputs, role.output, recipe.base, where
+        name,
+        section,
+        backbone,
+        place,
+        task,
+        contract,
+        rows,
+        chosen,
+        given,
+        form,
+        inputs,
+        role.output,
+        recipe.base,
+        where,
     )
 
 
@@ -255,7 +270,7 @@ def place_of(recipe: TeamRecipe, name: str, backbone: Backbone | None = None) ->
 
 
 def _task(role: RoleSection, contract: Contract, backbone: Backbone) -> tuple[Classify | Writing, Form | None]:
-    """What a role is asked, as methods know it, and how a role that writes is shown a request: as it would be prompted."""
+    """What a role is asked, as methods know it; where it writes, also the form of its prompts, as if only prompted."""
     field = contract.labelled
     if field is not None:
         labels = tuple(str(label) for label in contract.fields[field])

@@ -240,5 +240,3 @@ def write(file: Path, text: str) -> None:
         scratch.replace(file)
     except OSError as error:
         raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from error
-
-
