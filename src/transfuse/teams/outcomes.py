@@ -17,13 +17,14 @@ from transfuse.fitted import FittedModel
 from transfuse.fitted.model import load
 from transfuse.teams.building import fitted_folder
 from transfuse.teams.contract import REQUEST
-from transfuse.teams.role import Asked, Role
+from transfuse.teams.role import Asked, Reply, Role
 from transfuse.teams.safety import shown
 from transfuse.teams.sections import A_CHECK
 from transfuse.teams.speakers import Chooses, identity_of
 from transfuse.teams.team import Team
 
 AT_ONCE = 64
+"""Answers that a judge is asked about in one pass."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,19 +169,23 @@ class Judge:
         return self.team.roles[self.role]
 
     def scores(self, judged: Sequence[Judged]) -> np.ndarray:
-        """The probability of the labels that accept, or the number, within 0 and 1; 0 for an empty answer."""
+        """The probability of the labels that accept, or the number, within 0 and 1; 0 for an empty answer or a broken reply."""
         out = np.zeros(len(judged))
+        speaker = self._role.speaker
         asked = [i for i, one in enumerate(judged) if one.answer]
         for start in range(0, len(asked), AT_ONCE):
             some = asked[start : start + AT_ONCE]
-            given = [self._role.shown({REQUEST: judged[i].request, **judged[i].content}) for i in some]
-            out[some] = [self._score(one) for one in given]
+            given = [Asked(self._role.shown({REQUEST: judged[i].request, **judged[i].content})) for i in some]
+            out[some] = [self._score(reply) for reply in speaker.lane.answer([(speaker, one) for one in given])]
         return out
 
-    def _score(self, given: Mapping[str, Any]) -> float:
-        speaker, contract = self._role.speaker, self._role.output
-        (reply,) = speaker.lane.answer([(speaker, Asked(given))])
-        content = contract.read(reply.content) if isinstance(reply.content, str) else contract.check(reply.content)
+    def _score(self, reply: Reply) -> float:
+        contract = self._role.output
+        try:
+            read = contract.read if isinstance(reply.content, str) else contract.check
+            content = read(reply.content)  # type: ignore[arg-type]
+        except TeamError:
+            return 0.0  # who breaks the contract accepts nothing
         field = next((name for name, kind in contract.fields.items() if isinstance(kind, tuple)), None)
         if field is None:
             numbers = [value for value in content.values() if isinstance(value, int | float)]
