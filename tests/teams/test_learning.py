@@ -12,8 +12,9 @@ import toy
 from transfuse.errors import DataError, RecipeError, TeamError
 from transfuse.teams import Team, Traces
 from transfuse.teams.learning import BEFORE, OWN, SHARED, learn, verdicts
+from transfuse.teams.lessons import lessons_of
 from transfuse.teams.message import USER
-from transfuse.teams.sampling import sampled, warmed
+from transfuse.teams.sampling import in_order, sampled, warmed
 
 TEXTS = toy.examples(16, seed=1).texts
 SETTINGS = {"epochs": 4, "rank": 2, "learning_rate": 1e-2}
@@ -82,6 +83,22 @@ def test_half_of_the_samples_branch_off_from_others(here):
     count = len(store)
     assert sampled(team, TEXTS[:1], store, 4) == [found]
     assert len(store) == count, "what is there is not asked again"
+
+
+@pytest.mark.parametrize("given", ["[request, draft]", "null"])
+def test_what_is_learnt_is_what_was_shown(here, given):
+    """Token by token, though the store sorts the fields of a message."""
+    text = (here / "team.yaml").read_text().replace("final: {input: [draft]", f"final: {{input: {given}")
+    (here / "team.yaml").write_text(text)
+    team = Team.load(here / "team.yaml")
+    ((trace,),) = sampled(team, TEXTS[:1], Traces(), 1)
+    speaker = team.roles["final"].speaker
+    lesson = lessons_of("final", [[(in_order(trace.messages, team.roles), 1.0)]], speaker, 0.5, values=False)
+    ((text, _),) = lesson.pairs
+    path = speaker.path
+    (ids,) = path.backbone.requests(path.form, [text], path.limit)
+    assert tuple(ids) == trace.messages[-1].prompt_ids
+    assert text.index("<request>") < text.index("<draft>")
 
 
 def test_what_grades_chooses_nothing():

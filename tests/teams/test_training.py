@@ -7,12 +7,17 @@ import json
 
 import numpy as np
 import pytest
+import torch
 import toy
 
+from transfuse.engine.answers import Start
+from transfuse.engine.fit import Engine
+from transfuse.engine.trunk import Trunk
 from transfuse.errors import DataError, RecipeError
 from transfuse.fitted import load
 from transfuse.fitted.model import known
 from transfuse.teams import Team, Traces
+from transfuse.teams.pupils import pupil_of
 from transfuse.teams.recipe import TeamRecipe
 from transfuse.teams.training import train
 
@@ -109,6 +114,29 @@ def test_each_transfer_has_its_verdict(here):
     worth = found[best]["difference"]["value"]
     assert made["roles"]["again"]["uses"] == (best if worth > 0 else None)
     assert json.loads((here / "out" / "training.json").read_text())["roles"] == made["roles"]
+
+
+@pytest.mark.parametrize("kind", ["writes", "chooses"])
+def test_a_copied_adapter_is_where_training_begins(here, kind):
+    """With a rate of nothing, what starts from another role's adapter ends as that adapter."""
+    still = "{lora: {rank: 2, epochs: 1, batch_size: 8, train_layers: 1, learning_rate: 0.0, layer: 2}}"
+    if kind == "writes":
+        first, second = (
+            REPLY,
+            role("again", "{reply: text}", still.replace(", layer: 2", ""), extra=", max_new_tokens: 4"),
+        )
+    else:
+        first = role("odd", "{odd: ['yes', 'no']}", LORA.replace("}}", ", layer: 2}}"))
+        second = role("again", "{kind: labels}", still)
+    team = recipe(here, first + second, steps="again")
+    train(recipe(here, first, steps="reply" if kind == "writes" else "odd"), here / "out")
+    source = load(here / "out" / "roles" / ("reply" if kind == "writes" else "odd"))
+    pupil = pupil_of("again", team, known(toy.backbone("taught")))
+    path = Engine(Trunk(pupil.backbone, "fp32", 64), 0).fit(pupil.job(pupil.rows, Start(source.path), 0))
+    names = [name for name in source.path.tensors() if "lora" in name]
+    assert names
+    for name in names:
+        torch.testing.assert_close(path.tensors()[name], source.path.tensors()[name])
 
 
 def write(here):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,15 @@ def labelled(
     return Examples(tuple(texts), tuple(answers), rows=table.rows, origin=table.origin), contract
 
 
-def played(file: Path, role: str, contract: Contract, tokenizer: Any) -> Examples:
+def played(file: Path, role: str, inputs: Sequence[str], contract: Contract, tokenizer: Any) -> Examples:
     """What a teacher said where it played a role, from the traces of its team.
+
+    Args:
+        file: of the traces.
+        role: its name there and here.
+        inputs: the fields that the role is given, in order.
+        contract: of what it says.
+        tokenizer: of the model that reads.
 
     Raises:
         DataError: nobody played this role there, or what was said breaks the role's contract.
@@ -88,7 +95,8 @@ def played(file: Path, role: str, contract: Contract, tokenizer: Any) -> Example
         answers = [answer_of(contract, contract.check(message.content, f"{file}, role '{role}'")) for message in said]
     except TeamError as error:
         raise DataError(error.found, expected=error.expected, remedy="Give both roles one contract.") from error
-    return Examples(tuple(shown(m.given, tokenizer) for m in said), tuple(answers), origin=str(file))
+    texts = [shown({name: m.given[name] for name in inputs if name in m.given}, tokenizer) for m in said]
+    return Examples(tuple(texts), tuple(answers), origin=str(file))
 
 
 def answer_of(contract: Contract, content: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from transfuse.teams.message import canonical
 from transfuse.teams.outcomes import Check, Judged, apart, check_of, held_out
 from transfuse.teams.pupils import place_of
 from transfuse.teams.recipe import TeamRecipe
-from transfuse.teams.sampling import sampled, warmed, writers
+from transfuse.teams.sampling import in_order, sampled, warmed, writers
 from transfuse.teams.team import Team
 from transfuse.teams.traces import Trace, Traces, text_of
 from transfuse.teams.training import FILE, ROLES, made, placed, write
@@ -179,6 +179,11 @@ def learn(
     outcomes = {name: grades.scores(found) for name, found in answers.items()}
     record = {
         "how": how,
+        "samples": samples,
+        "temperature": temperature,
+        "settings": dict(settings or {}),
+        "seed": seed,
+        "threshold": recipe.learn.threshold,
         "rounds": told,
         "selects": selects.identity,
         "grades": grades.identity,
@@ -260,7 +265,7 @@ class _Run:
     ) -> dict[str, Lesson]:
         """What each role can learn from the traces of this round and of those before."""
         scored = [
-            [(trace.messages, float(score)) for trace, score in zip(row, own, strict=True)]
+            [(in_order(trace.messages, team.roles), float(score)) for trace, score in zip(row, own, strict=True)]
             for row, own in zip(traces, scores, strict=True)
         ]
         found: dict[str, Lesson] = {}

@@ -169,7 +169,7 @@ class Judge:
         return self.team.roles[self.role]
 
     def scores(self, judged: Sequence[Judged]) -> np.ndarray:
-        """The probability of the labels that accept, or the number, within 0 and 1; 0 for an empty answer or a broken reply."""
+        """The probability of the labels that accept, or the number within 0 and 1; 0 for an empty answer."""
         out = np.zeros(len(judged))
         speaker = self._role.speaker
         asked = [i for i, one in enumerate(judged) if one.answer]

@@ -25,6 +25,7 @@ from transfuse.teams.contract import REQUEST, Contract
 from transfuse.teams.labelled import kinds_of, labelled, played
 from transfuse.teams.recipe import RoleSection, TeamRecipe
 from transfuse.teams.sections import SourceSection, TrainSection
+from transfuse.teams.speakers import identity_of
 
 LIMIT = 512
 """Most tokens of what a role reads."""
@@ -162,14 +163,14 @@ class Pupil:
         if source.data:
             return self._rows(source).fingerprint()
         if source.traces:
-            return played(self.base / source.traces, self.name, self.contract, self.backbone.tokenizer).fingerprint()
-        return None if source.role else load(self._folder(source, Path())).manifest.get("made", {}).get("key")
+            return self._played(source.traces).fingerprint()
+        return None if source.role else identity_of(load(self._folder(source, Path())))
 
     def _known(self, source: SourceSection, roles: Path) -> Examples | Start:
         if source.data:
             return self._rows(source)
         if source.traces:
-            return played(self.base / source.traces, self.name, self.contract, self.backbone.tokenizer)
+            return self._played(source.traces)
         model: Any = load(self._folder(source, roles))
         if source.how == "distill":
             said = model.predict(self.rows.texts)
@@ -188,6 +189,9 @@ class Pupil:
                 remedy="Write `how: distill`, which needs no common layers.",
             )
         return Start(path)
+
+    def _played(self, file: str) -> Examples:
+        return played(self.base / file, self.name, tuple(self.inputs), self.contract, self.backbone.tokenizer)
 
     def _rows(self, source: SourceSection) -> Examples:
         found, _ = labelled(source.data or "", self.base, self.inputs, self.output, self.backbone.tokenizer)

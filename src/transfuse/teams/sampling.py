@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from transfuse.teams.contract import REQUEST
 from transfuse.teams.decoders import Writes
-from transfuse.teams.message import USER
+from transfuse.teams.message import USER, Message
 from transfuse.teams.role import Role
 from transfuse.teams.team import Team
 from transfuse.teams.traces import Trace, Traces
@@ -62,6 +63,20 @@ def sampled(
         for place, id in enumerate(ids):
             found[place].append(store.trace(id))
     return found
+
+
+def in_order(messages: Sequence[Message], roles: Mapping[str, Role]) -> tuple[Message, ...]:
+    """Messages whose fields stand in the order in which their roles were shown them; a store keeps them sorted."""
+    known, out = [REQUEST], []
+    for message in messages:
+        role = roles.get(message.sender)
+        if role is not None:
+            order = dict.fromkeys((*(known if role.input is None else role.input), *message.given))
+            given = {name: message.given[name] for name in order if name in message.given}
+            message = dataclasses.replace(message, given=given)
+            known += [name for name in role.output.fields if name not in known]
+        out.append(message)
+    return tuple(out)
 
 
 def _branch(trunk: Trace, id: str, number: int, team: Team, store: Traces) -> None:
