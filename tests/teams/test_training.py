@@ -97,6 +97,13 @@ def test_a_role_writes_in_the_form_that_it_was_trained_in(here):
     assert "Be brief." in model.path.form.prefix + model.path.form.template
 
 
+def test_a_role_that_is_only_shown_examples_keeps_them(here):
+    train(recipe(here, role("reply", "{reply: text}", "{prompt: {shots: 2}}"), steps="reply"), here / "out")
+    form = load(here / "out" / "roles" / "reply").path.form
+    assert form.prefix.count("!") == 2
+    assert Team.load(here / "out" / "team.yaml").roles["reply"].speaker.path.form == form
+
+
 def test_each_transfer_has_its_verdict(here):
     """Rows of another domain, a teacher's traces and another role's adapter, each against nothing."""
     Team.load(write(here)).ask_all([row[0] for row in ROWS[:6]], Traces(here / "traces.sqlite"))

@@ -111,7 +111,8 @@ class Pupil:
             job = about.plan(self.task, self.backbone, TransferData(rows, sources), seed, **self.settings)
         except TypeError as error:
             raise RecipeError(f"{self.where}: method '{self.method}': a setting of the wrong kind: {error}") from error
-        stages = [self._own(stage) for stage in job.stages]
+        trains = self.form is None or any(isinstance(stage, Write) for stage in job.stages)
+        stages = [self._own(stage) for stage in job.stages] if trains else list(job.stages)
         if isinstance(source, Start):
             stages = self._begun(source, stages)
         return dataclasses.replace(job, stages=tuple(stages))
