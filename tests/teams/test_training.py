@@ -19,7 +19,7 @@ from transfuse.fitted.model import known
 from transfuse.teams import Team, Traces
 from transfuse.teams.pupils import pupil_of
 from transfuse.teams.recipe import TeamRecipe
-from transfuse.teams.training import train
+from transfuse.teams.training import placed, train
 
 ROWS = [
     (text, label, "yes" if text.endswith(("1", "3", "5", "7", "9")) else "no", f"{label}!")
@@ -102,6 +102,14 @@ def test_a_role_that_is_only_shown_examples_keeps_them(here):
     form = load(here / "out" / "roles" / "reply").path.form
     assert form.prefix.count("!") == 2
     assert Team.load(here / "out" / "team.yaml").roles["reply"].speaker.path.form == form
+
+
+def test_the_new_file_names_what_the_old_one_named(here):
+    text = f'backbone: "{toy.backbone("taught").folder}"\nroles:\n{KIND}\nprotocol: {{pipeline: [kind]}}\n'
+    text += "learn: {selects: numbers, grades: [equals, {classifier: models/kind, label: good}]}\n"
+    made = placed(TeamRecipe.from_text(text, here, "team.yaml"), {"kind": "roles/kind"}, {"kind"})
+    assert made["learn"]["grades"][1]["classifier"] == str(here / "models" / "kind")
+    assert (made["roles"]["kind"]["model"], "train" in made["roles"]["kind"]) == ("roles/kind", False)
 
 
 def test_each_transfer_has_its_verdict(here):

@@ -192,6 +192,11 @@ def placed(recipe: TeamRecipe, folders: Mapping[str, str], choosing: Collection[
                 role.pop(key, None)
         elif role.get("model"):
             role["model"] = _absolute(role["model"], recipe.base)
+    for key in ("selects", "grades") if plain.get("learn") else ():
+        found = plain["learn"][key]
+        for check in found if isinstance(found, list) else [found]:
+            if isinstance(check, dict) and "classifier" in check:
+                check["classifier"] = _absolute(str(check["classifier"]), recipe.base)
     return plain
 
 
