@@ -29,6 +29,9 @@ def test_the_data_were_written_for_the_example_and_say_so():
 def test_the_files_of_the_example_are_read():
     team = TeamRecipe.from_file(DESK / "team.yaml")
     assert list(team.roles) == ["understand", "write", "judge"]
+    trained = TeamRecipe.from_file(DESK / "train.yaml")
+    assert [name for name, role in trained.roles.items() if role.train] == ["understand", "write"]
+    assert trained.learn is not None
     for name in ("understand", "write"):
         assert Recipe.from_file(DESK / f"{name}.yaml").name == name
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from transfuse.backbones.huggingface import Backbone
 
@@ -43,6 +44,30 @@ def head_loss(
         return cross_entropy_of(logits, targets[at], weights[at])
 
     return through_head(backbone, hidden, part, low) / weights.sum()
+
+
+def token_log_probabilities(backbone: Backbone, hidden: torch.Tensor, targets: torch.Tensor, low: bool) -> torch.Tensor:
+    """log p(target_i | hidden_i), [T], through the frozen head, in parts of bounded memory; gradients reach states.
+
+    For losses that are no sum over positions; the logits of a part are computed again for its gradient.
+
+    Args:
+        backbone: a decoder.
+        hidden: float [T, D], normed states.
+        targets: int64 [T].
+        low: whether products run in bf16.
+    """
+    network = backbone.network("bf16" if low else "fp32")
+    dtype = network.get_output_embeddings().weight.dtype
+
+    def part(states: torch.Tensor, aims: torch.Tensor) -> torch.Tensor:
+        return torch.log_softmax(logits_of(network, states.to(dtype)), 1).gather(1, aims[:, None])[:, 0]
+
+    found = [
+        checkpoint(part, hidden[at : at + PART], targets[at : at + PART], use_reentrant=False, preserve_rng_state=False)
+        for at in range(0, len(hidden), PART)
+    ]
+    return torch.cat(found)
 
 
 def cross_entropy_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from transfuse.cli import team_evaluate, team_run, team_trace
+from transfuse.cli import team_evaluate, team_learn, team_run, team_trace, team_train
 
 app = typer.Typer(
     help="Teams: role models on one backbone that answer together.",
@@ -15,3 +15,5 @@ app = typer.Typer(
 app.command("run")(team_run.run)
 app.command("evaluate")(team_evaluate.evaluate)
 app.command("trace")(team_trace.trace)
+app.command("train")(team_train.train)
+app.command("learn")(team_learn.learn)

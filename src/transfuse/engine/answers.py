@@ -167,3 +167,35 @@ class Explore:
     decoding: Decoding
     write: Write
     rounds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """The layers of a fitted model are where the next stages begin.
+
+    Args:
+        path: of a model with trained layers or adapters (a `HeadPath` or a `WriterPath`).
+    """
+
+    path: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Prefer:
+    """Gradient steps on adapters by pairs of answers, of which one is better (DPO); see `preferences`.
+
+    Args:
+        parts: better and worse answers to the same requests, with how these are shown.
+        limit: most tokens of an answer.
+        layers, adapter, schedule: as in `Write`.
+        beta: how strongly the reference, which is the model without its adapter, holds.
+        blend: as in `Write`.
+    """
+
+    parts: tuple[tuple[Pairs, Pairs, Form], ...]
+    limit: int
+    layers: int
+    adapter: Mapping[str, Any]
+    schedule: Schedule
+    beta: float = 0.1
+    blend: float = 1.0

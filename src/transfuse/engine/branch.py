@@ -57,6 +57,13 @@ class Branch:
         return dataclasses.replace(self, segment=segment, marks=copy.deepcopy(self.marks))
 
 
+def begin(branch: Branch, path: Any) -> None:
+    """Start from the trained layers of a fitted model's path; the model itself stays as it is."""
+    segment = grown(path.trained)
+    branch.segment, branch.cut, branch.layer = segment, path.cut, path.cut + len(segment.layers)
+    branch.adapter = None if path.adapter is None else dict(path.adapter)
+
+
 def grow(
     branch: Branch,
     backbone: Backbone,

@@ -12,8 +12,8 @@ import numpy as np
 
 from transfuse.backbones.remote.model import RemoteModel
 from transfuse.backbones.tokens import States
-from transfuse.engine.answers import Ask, Consult, Explore, Recall, Write
-from transfuse.engine.branch import Branch, blended, go_back, grow, merge, put_aside, weights
+from transfuse.engine.answers import Ask, Consult, Explore, Prefer, Recall, Start, Write
+from transfuse.engine.branch import Branch, begin, blended, go_back, grow, merge, put_aside, weights
 from transfuse.engine.jobs import (
     Aside,
     ChooseReadout,
@@ -32,7 +32,7 @@ from transfuse.engine.jobs import (
     Stage,
     Train,
 )
-from transfuse.engine.learners import asked, consulted, marked, marking, writing, written
+from transfuse.engine.learners import asked, consulted, marked, marking, preferring, writing, written
 from transfuse.engine.live import Before, live
 from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo
 from transfuse.engine.meta import reptile
@@ -110,7 +110,7 @@ class Engine:
         if isinstance(stage, Given):
             return stage.path
         if isinstance(stage, Solve):
-            return stage.solve(stage.rows, self.classes)
+            return stage.solve(stage.rows, stage.rows.classes or self.classes)
         if isinstance(stage, Recall):
             return stage.solve(stage.pairs)
         if isinstance(stage, Consult):
@@ -156,9 +156,11 @@ class Engine:
                 branch.path = marked(stage, branch, self._trunk)
             elif isinstance(stage, Aside):
                 put_aside(branch)
+            elif isinstance(stage, Start):
+                begin(branch, stage.path)
             elif isinstance(stage, Merge):
                 merge(branch, stage, self._trunk.backbone, seed, functools.partial(self._score, stage, branch))
-            elif isinstance(stage, Train | Write | Mark):  # adapters of the same layers share a pass
+            elif isinstance(stage, Train | Write | Mark | Prefer):  # adapters of the same layers share a pass
                 pupil = self._learning(stage, branch, seed)
                 group = (branch.cut, branch.layer, pupil.segment.takes_states) if branch.adapter else number
                 groups.setdefault(group, []).append((branch, pupil, stage.blend))
@@ -260,7 +262,7 @@ class Engine:
             near_texts=target.texts + stage.near,
             names=read(stage.names or ()),
             source_names=read(stage.source_names or ()),
-            classes=self.classes,
+            classes=stage.target.classes or self.classes,
             seed=seed,
         )
 
@@ -276,11 +278,12 @@ class Engine:
         ids = not branch.segment.takes_states
         return self._trunk.states(texts, branch.template, branch.cut, ids=ids)
 
-    def _learning(self, stage: Train | Write | Mark, branch: Branch, seed: int) -> Pupil:
+    def _learning(self, stage: Train | Write | Mark | Prefer, branch: Branch, seed: int) -> Pupil:
         if isinstance(stage, Train):
             return self._pupil(stage, branch, seed)
-        of_answers = writing if isinstance(stage, Write) else marking
-        return of_answers(stage, branch, self._trunk, seed)  # type: ignore[arg-type]
+        of_answers: Any = {Write: writing, Mark: marking, Prefer: preferring}[type(stage)]
+        pupil: Pupil = of_answers(stage, branch, self._trunk, seed)
+        return pupil
 
     def _pupil(self, stage: Train, branch: Branch, seed: int) -> Pupil:
         """What is to be trained: layers of the branch's own, which are made where it has none yet."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.data.examples import Examples
-from transfuse.engine.answers import Ask, Consult, Explore, Recall, Write
+from transfuse.engine.answers import Ask, Consult, Explore, Prefer, Recall, Start, Write
 from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.taught import Taught
 from transfuse.engine.terms import Term
@@ -352,6 +352,8 @@ Stage = (
     | Explore
     | Mark
     | Answer
+    | Start
+    | Prefer
 )
 
 

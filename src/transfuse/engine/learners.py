@@ -7,10 +7,11 @@ import dataclasses
 import numpy as np
 
 from transfuse.backbones.remote.model import RemoteModel
-from transfuse.engine.answers import Ask, Consult, Explore, Pairs, Write
+from transfuse.engine.answers import Ask, Consult, Explore, Pairs, Prefer, Write
 from transfuse.engine.branch import Branch, grow
 from transfuse.engine.jobs import Rows
 from transfuse.engine.lessons import foretold
+from transfuse.engine.preferences import Preferences, likelihoods
 from transfuse.engine.spans import Answer, Mark, Spans
 from transfuse.engine.training import Pupil
 from transfuse.engine.trunk import Trunk
@@ -39,6 +40,22 @@ def writing(stage: Write, branch: Branch, trunk: Trunk, seed: int) -> Pupil:
         held = Held(apart, trunk.states_of(apart.inputs, branch.cut), stage.patience)
     rows = _rows(pairs, pairs.weights)
     return Pupil(segment, None, "", states, rows, stage.schedule, seed, answers=answers, held=held)
+
+
+def preferring(stage: Prefer, branch: Branch, trunk: Trunk, seed: int) -> Pupil:
+    """Adapters that learn which of two answers is better, over the cached prefix; the reference has no adapter."""
+    backbone = trunk.backbone
+    branch.layer = backbone.layers
+    segment = grow(branch, backbone, stage.layers, stage.adapter, seed, states=True)
+    sides = [(better, form) for better, _, form in stage.parts] + [(worse, form) for _, worse, form in stage.parts]
+    answers = Answers.of(sides, backbone, trunk.limit, stage.limit)
+    states = trunk.states_of(answers.inputs, branch.cut)
+    plain = backbone.segment(branch.cut, branch.layer, states=True)
+    reference = likelihoods(backbone, plain, answers, states, trunk.precision)
+    better = Pairs.join(*(better for better, _, _ in stage.parts))
+    rows = _rows(better, better.weights)
+    preferences = Preferences(answers, reference, stage.beta)
+    return Pupil(segment, None, "", states, rows, stage.schedule, seed, answers=preferences)
 
 
 def asked(stage: Ask, branch: Branch, trunk: Trunk) -> WriterPath:

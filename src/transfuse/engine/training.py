@@ -19,6 +19,7 @@ from transfuse.engine.epochs import epochs, steps
 from transfuse.engine.jobs import Rows, Schedule
 from transfuse.engine.live import LiveHead, LiveTerm, Seen
 from transfuse.engine.losses import cross_entropy, supervised_contrastive
+from transfuse.engine.preferences import Preferences
 from transfuse.engine.spans import Spans
 from transfuse.engine.write import Answers, Held
 from transfuse.fitted.head import Head
@@ -57,7 +58,7 @@ class Pupil:
     seed: int
     term: LiveTerm | None = None
     beside: States | None = None
-    answers: Answers | Spans | None = None
+    answers: Answers | Spans | Preferences | None = None
     held: Held | None = None
 
 
@@ -156,6 +157,8 @@ class _Learner:
         pupil = self.pupil
         if self.term is not None and self.term.steps() is not None:
             return self.term.batches(pupil.rows.labels, np.random.default_rng(pupil.seed))
+        if isinstance(pupil.answers, Preferences):
+            return pupil.answers.batches(pupil.schedule, pupil.seed)
         return epochs(pupil.states.lengths, pupil.rows.labels, pupil.schedule, pupil.seed)
 
     def _scheduler(self) -> torch.optim.lr_scheduler.LambdaLR:

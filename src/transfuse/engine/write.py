@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from transfuse.backbones.form import Form
-from transfuse.backbones.head_loss import head_loss
+from transfuse.backbones.head_loss import head_loss, token_log_probabilities
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.tokens import States, batches
 from transfuse.engine.answers import Pairs
@@ -110,6 +110,15 @@ class Answers:
             targets=aims,
             alpha=how.alpha,
         )
+
+    def likelihoods(self, backbone: Backbone, hidden: torch.Tensor, chosen: np.ndarray, low: bool) -> torch.Tensor:
+        """Log-likelihood of each of the B chosen answers, [B], the sum over its tokens; see `loss`."""
+        where, targets, _ = self._targets(chosen)
+        device = hidden.device
+        rows, places = (torch.from_numpy(part).to(device) for part in where)
+        picked = backbone.normed(hidden.flatten(0, 1)[rows * hidden.shape[1] + places])
+        found = token_log_probabilities(backbone, picked, torch.from_numpy(targets).to(device), low)
+        return torch.zeros(len(chosen), device=device).index_add(0, rows, found)
 
     def _targets(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Places [2, M] of the states that foretell each answer token, these tokens [M], and their weights [M]."""

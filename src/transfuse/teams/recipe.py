@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from transfuse.teams.contract import A_FIELD, LABELS, REQUEST, Contract
 from transfuse.teams.exchange import Limits
 from transfuse.teams.message import NAMES
 from transfuse.teams.protocols import Protocol
+from transfuse.teams.sections import LearnSection, TrainSection
 from transfuse.teams.wiring import protocol_of
 
 VERSION = 1
@@ -62,6 +64,7 @@ class RoleSection(Section):
     temperature: Annotated[float, Field(ge=0, le=10)] | None = Field(None, description="a number from 0 to 10")
     max_new_tokens: Count | None = Field(None, description="tokens of an answer, a whole number of at least 1")
     instead: _Text | None = Field(None, description="the role that is asked where this one fails")
+    train: TrainSection | None = Field(None, description="how it is trained: {data: FILE, method: lora}")
 
     @field_validator("output")
     @classmethod
@@ -91,6 +94,7 @@ class TeamRecipe(Section):
         None, validate_default=True, description="how remote models are asked: {budget: {money: 1.00}}"
     )
     seed: Seed = Field(0, description=A_SEED)
+    learn: LearnSection | None = Field(None, description="checks: {selects: numbers, grades: {judge: ROLE}}")
 
     _located: Located = PrivateAttr(default=Located({}, {}, "team"))
     _base: Path = PrivateAttr(default_factory=Path.cwd)
@@ -168,6 +172,11 @@ class TeamRecipe(Section):
     def base(self) -> Path:
         """The folder that relative paths are relative to."""
         return self._base
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """What stands in the file, as plain types."""
+        return copy.deepcopy(self._located.data)
 
     def wired(self, problems: list[tuple[KeyPath, str]] | None = None) -> Protocol | None:
         """The protocol; what is wrong with it is added to ``problems``."""

@@ -1,0 +1,247 @@
+"""Roles learn from labelled data: all of one backbone over one trunk, each with its verdict on what it transfers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transfuse.backbones import loading, precision
+from transfuse.backbones.huggingface import Backbone
+from transfuse.data.located import dump
+from transfuse.data.remote_names import is_remote
+from transfuse.engine.fit import Engine
+from transfuse.engine.trunk import Trunk
+from transfuse.errors import OutputError, RecipeError
+from transfuse.evaluation import compare
+from transfuse.fitted import FittedModel, FittedWriter
+from transfuse.fitted.artifact import MANIFEST
+from transfuse.fitted.model import known, load
+from transfuse.tasks.classify import Classify
+from transfuse.teams.message import canonical
+from transfuse.teams.pupils import LIMIT, Pupil, pupil_of
+from transfuse.teams.recipe import TeamRecipe
+from transfuse.teams.role_rows import split
+
+HELD = 0.2
+"""Of a role's rows, where the worth of its sources is judged."""
+ROLES, FILE, RECORD = "roles", "team.yaml", "training.json"
+
+Note = Callable[[str], None]
+"""Told what is done now."""
+
+
+def train(recipe: TeamRecipe, out: Path, note: Note = lambda text: None) -> dict[str, Any]:
+    """Train the roles of a team that have ``train``, and write the team that uses them.
+
+    A role that is there already, made of the same data and settings, stays as it is. Roles of one backbone that start
+    from nothing of each other are trained side by side (see `Engine.fit_all`), and a text that several of them read
+    goes through the frozen layers once.
+
+    Args:
+        recipe: of the team.
+        out: the folder: ``roles/NAME``, ``team.yaml``, ``training.json``.
+        note: told what is done now.
+
+    Returns:
+        what ``training.json`` holds: of each role its method, its rows and the verdicts on its sources.
+
+    Raises:
+        RecipeError: nothing to train, or a role that cannot be trained as the file says.
+        DataError: rows that cannot be used.
+        OutputError: the folder cannot be written.
+    """
+    names = [name for name, role in recipe.roles.items() if role.train is not None]
+    if not names:
+        raise RecipeError(
+            f"{recipe.at('roles')}: no role has `train`",
+            expected="a role with train: {data: FILE, method: lora}",
+            remedy="Say of a role what it learns from.",
+        )
+    backbones: dict[str, Backbone] = {}
+    pupils = {name: pupil_of(name, recipe, _backbone(name, recipe, backbones)) for name in names}
+    trunks: dict[str, Trunk] = {}
+    records: dict[str, Any] = {}
+    keys: dict[str, str] = {}
+    for wave in waves(recipe, names):
+        for name in wave:
+            keys[name] = _key(pupils[name], keys)
+        new = [pupils[name] for name in wave if made(out / ROLES / name) != keys[name]]
+        for reference in dict.fromkeys(pupil.backbone.revision for pupil in new):
+            side_by_side = [pupil for pupil in new if pupil.backbone.revision == reference]
+            note(f"train {', '.join(pupil.name for pupil in side_by_side)}")
+            _together(side_by_side, recipe, out, trunks, keys)
+        records |= {name: load(out / ROLES / name).made["role"] for name in wave}
+    write(out / FILE, dump(placed(recipe, {n: f"{ROLES}/{n}" for n in names}, {n for n in names if pupils[n].labels})))
+    record = {"team": recipe.name, "roles": {name: records[name] for name in names}}
+    write(out / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return record
+
+
+def waves(recipe: TeamRecipe, names: Sequence[str]) -> list[list[str]]:
+    """Roles that train, in an order in which each comes after those that it starts from.
+
+    Raises:
+        RecipeError: a source that is no role which trains, or roles that start from each other.
+    """
+    needs: dict[str, set[str]] = {}
+    for name in names:
+        section = recipe.roles[name].train
+        assert section is not None
+        needs[name] = {source.role for source in section.sources if source.role}
+        for place, source in enumerate(section.sources):
+            if source.role is not None and (source.role not in names or source.role == name):
+                raise RecipeError(
+                    f"{recipe.at('roles', name, 'train', 'sources', place, 'role')}: '{source.role}' does not train",
+                    expected=f"another role that trains: {', '.join(n for n in names if n != name) or 'there is none'}",
+                )
+    out: list[list[str]] = []
+    done: set[str] = set()
+    while len(done) < len(names):
+        ready = [name for name in names if name not in done and needs[name] <= done]
+        if not ready:
+            left = ", ".join(name for name in names if name not in done)
+            raise RecipeError(f"roles {left} start from each other", remedy="Leave one of these sources out.")
+        out.append(ready)
+        done |= set(ready)
+    return out
+
+
+def _together(
+    pupils: Sequence[Pupil], recipe: TeamRecipe, out: Path, trunks: dict[str, Trunk], keys: Mapping[str, str]
+) -> None:
+    """Fit roles of one backbone: once to judge their sources on rows apart, then all of them on all their rows."""
+    backbone = pupils[0].backbone
+    if backbone.revision not in trunks:
+        sample = list(pupils[0].rows.texts[:16])
+        trunks[backbone.revision] = Trunk(backbone, str(precision.choose(backbone, sample, LIMIT)["precision"]), LIMIT)
+    trunk = trunks[backbone.revision]
+    for pupil in pupils:
+        trunk.register(pupil.rows.texts)
+    engine = Engine(trunk, 0)
+    knowledge = {pupil.name: pupil.knowledge(out / ROLES) for pupil in pupils}
+    verdicts = _judged([pupil for pupil in pupils if knowledge[pupil.name]], knowledge, engine, recipe.seed)
+    chosen = {name: _best(found) for name, found in verdicts.items()}
+    used = {pupil.name: knowledge[pupil.name].get(chosen.get(pupil.name, "")) for pupil in pupils}
+    paths = engine.fit_all([pupil.job(pupil.rows, used[pupil.name], recipe.seed) for pupil in pupils])
+    for pupil, path in zip(pupils, paths, strict=True):
+        record = {
+            "method": pupil.method,
+            "settings": pupil.settings,
+            "rows": len(pupil.rows),
+            "sources": verdicts.get(pupil.name, {}),
+            "uses": chosen.get(pupil.name, "") or None,
+        }
+        saved(pupil, path, {"role": record, "key": keys[pupil.name]}).save(out / ROLES / pupil.name)
+
+
+def saved(pupil: Pupil, path: Any, made: dict[str, Any]) -> FittedModel | FittedWriter:
+    """A role's path as a fitted model."""
+    kind: Any = FittedModel if isinstance(pupil.task, Classify) else FittedWriter
+    model: FittedModel | FittedWriter = kind(
+        pupil.task, path, method=pupil.method, backbone=dict(pupil.place), made=made
+    )
+    return model
+
+
+def _judged(
+    pupils: Sequence[Pupil], knowledge: Mapping[str, Mapping[str, Any]], engine: Engine, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Of each role and source, what it is worth on rows that neither has seen: the paired comparison, as JSON."""
+    parts = {pupil.name: split(pupil.rows, HELD, seed) for pupil in pupils}
+    asked = [(pupil, source) for pupil in pupils for source in ("", *knowledge[pupil.name])]
+    jobs = [pupil.job(parts[pupil.name][0], knowledge[pupil.name].get(source), seed) for pupil, source in asked]
+    found = {
+        (pupil.name, source): engine.predict(path, parts[pupil.name][1].texts)
+        for (pupil, source), path in zip(asked, engine.fit_all(jobs), strict=True)
+    }
+    out: dict[str, dict[str, Any]] = {pupil.name: {} for pupil in pupils}
+    for pupil, source in asked:
+        if source:
+            expected = pupil.task.encode(parts[pupil.name][1])
+            sides = [pupil.task.judged(found[pupil.name, which]) for which in (source, "")]
+            compared = compare(expected, sides[0], sides[1], metric=pupil.task.metric, seed=seed)
+            out[pupil.name][source] = {"metric": pupil.task.metric, **compared.to_dict()}
+    return out
+
+
+def _best(verdicts: Mapping[str, Any]) -> str:
+    """The source that is worth most on the rows apart; empty where none is worth anything there."""
+    best = max(verdicts, key=lambda source: verdicts[source]["difference"]["value"])
+    return best if verdicts[best]["difference"]["value"] > 0 else ""
+
+
+def placed(recipe: TeamRecipe, folders: Mapping[str, str], choosing: Collection[str] = ()) -> dict[str, Any]:
+    """The team's file with fitted models in the places of the roles that were trained.
+
+    Args:
+        recipe: as the user wrote it.
+        folders: of the fitted models, relative to the new file.
+        choosing: the names of those that choose labels, for which the settings of decoders say nothing.
+    """
+    plain = recipe.written
+    if plain.get("backbone"):
+        plain["backbone"] = _absolute(plain["backbone"], recipe.base)
+    for name, role in plain["roles"].items():
+        role.pop("train", None)
+        if name in folders:
+            role["model"] = folders[name]
+            for key in ("instructions", "temperature", "max_new_tokens") if name in choosing else ():
+                role.pop(key, None)
+        elif role.get("model"):
+            role["model"] = _absolute(role["model"], recipe.base)
+    for key in ("selects", "grades") if plain.get("learn") else ():
+        found = plain["learn"][key]
+        for check in found if isinstance(found, list) else [found]:
+            if isinstance(check, dict) and "classifier" in check:
+                check["classifier"] = _absolute(str(check["classifier"]), recipe.base)
+    return plain
+
+
+def _absolute(reference: str, base: Path) -> str:
+    return reference if ":" in reference else str((base / reference).resolve())
+
+
+def _backbone(name: str, recipe: TeamRecipe, loaded: dict[str, Backbone]) -> Backbone:
+    reference = recipe.roles[name].model or recipe.backbone
+    at = recipe.at("roles", name)
+    if reference is None or is_remote(reference) or (recipe.base / reference / MANIFEST).exists():
+        raise RecipeError(
+            f"{at}: no backbone on this machine to train on" + (f", but {reference}" if reference else ""),
+            expected="`backbone:` of the team, or `model:` of the role: a path, catalog:NAME or hub:OWNER/NAME",
+            remedy="A fitted model to start from stands under `sources`.",
+        )
+    if reference not in loaded:
+        loaded[reference] = known(loading.load(reference, base=recipe.base))
+    return loaded[reference]
+
+
+def _key(pupil: Pupil, keys: Mapping[str, str]) -> str:
+    """Equal for roles that would be trained to the same: the data, the settings, the backbone, what they start from."""
+    others = [keys[source.role] for source in pupil.section.sources if source.role]
+    return hashlib.sha256(canonical([pupil.identity, others]).encode()).hexdigest()
+
+
+def made(folder: Path) -> str:
+    """The key of a role that is there already; empty where there is none."""
+    try:
+        return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["made"]["key"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def write(file: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        scratch = file.with_name(f".{file.name}.partial")
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(file)
+    except OSError as error:
+        raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from error
