@@ -22,6 +22,7 @@ NAMES = (
     "programs",
     "distill",
     "remote",
+    "team_faults",
     "speed",
     "growth",
     "profile",

@@ -62,6 +62,7 @@ def pages() -> dict[Path, str]:
         "programs": writing.programs,
         "distill": page_distill.distill,
         "remote": page_distill.remote,
+        "team_faults": page_distill.team_faults,
         "speed": _speed,
         "growth": _growth,
         "profile": _profile,

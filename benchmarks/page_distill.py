@@ -120,3 +120,17 @@ Dollars, by the stand-in's bills and as counted against the budget.
 | --- | --- | --- | --- | --- | --- | --- | --- |""",
         *rows,
     ]
+
+
+def team_faults(record: Mapping[str, Any]) -> list[str]:
+    """The part of the page about `benchmarks.team_faults`."""
+    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(record["outcomes"].items()))
+    kept = " and ".join(f"{count:,}" for count in record["kept_at_kills"])
+    return [
+        f"""## {record["requests"]:,} requests to a team that fails
+
+One role raises for one request in twenty and talks rubbish for another; the second takes twenty times what it may for
+one in fifty and says nothing for another; the process is killed with SIGKILL twice, when {kept} messages are kept, and
+begun again. {outcomes}; without an answer or a reason: {record["without_words"]}. Traces: {record["traces"]:,};
+messages that a kill lost: {record["messages_lost"]}; kept twice: {record["messages_twice"]}."""
+    ]
