@@ -23,6 +23,7 @@ NAMES = (
     "distill",
     "remote",
     "team_faults",
+    "team_cost",
     "speed",
     "growth",
     "profile",

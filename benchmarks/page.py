@@ -63,6 +63,7 @@ def pages() -> dict[Path, str]:
         "distill": page_distill.distill,
         "remote": page_distill.remote,
         "team_faults": page_distill.team_faults,
+        "team_cost": page_distill.team_cost,
         "speed": _speed,
         "growth": _growth,
         "profile": _profile,
