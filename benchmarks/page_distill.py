@@ -139,16 +139,16 @@ messages that a kill lost: {record["messages_lost"]}; kept twice: {record["messa
 def team_cost(record: Mapping[str, Any]) -> list[str]:
     """The part of the page about `benchmarks.team_cost`."""
     rows = [
-        f"| {kind} | {one['roles']} | {one['apart']:.2f} | {one['together']:.2f} | {one['apart'] / one['together']:.2f} "
-        f"| {one['memory']:.2f} | {one['difference']:.0e} |"
+        f"| {kind} | {one['roles']} | {one['apart']:.2f} | {one['together']:.2f} "
+        f"| {one['apart'] / one['together']:.2f} | {one['memory']:.2f} | {one['difference']:.0e} |"
         for kind, found in record["kinds"].items()
         for one in found
     ]
     return [
         f"""## Roles on one trunk
 
-N roles that choose labels from minilm-l6 for {record["texts"]} requests each, over one trunk and as N models by themselves;
-seconds in fp32, the quickest of three. Memory of the weights as a multiple of one model; the largest difference of a
+N roles that choose labels from minilm-l6 for {record["texts"]} requests each, over one trunk and as N models by
+themselves; seconds in fp32, the quickest of three. Memory of the weights as a multiple of one model; the largest difference of a
 log-probability between both ways.
 
 | roles are | N | apart | one trunk | times as fast | memory | difference |

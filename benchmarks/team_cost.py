@@ -1,4 +1,4 @@
-"""N roles that choose labels on one trunk beside N models of their own: time of answering, and memory of the weights."""
+"""N roles that choose labels on one trunk beside N models of their own: time of answering, memory of the weights."""
 
 from __future__ import annotations
 
