@@ -148,8 +148,8 @@ def team_cost(record: Mapping[str, Any]) -> list[str]:
         f"""## Roles on one trunk
 
 N roles that choose labels from minilm-l6 for {record["texts"]} requests each, over one trunk and as N models by
-themselves; seconds in fp32, the quickest of three. Memory of the weights as a multiple of one model; the largest difference of a
-log-probability between both ways.
+themselves; seconds in fp32, the quickest of three. Memory of the weights as a multiple of one model; the largest
+difference of a log-probability between both ways.
 
 | roles are | N | apart | one trunk | times as fast | memory | difference |
 | --- | --- | --- | --- | --- | --- | --- |""",
