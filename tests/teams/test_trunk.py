@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tiny
 from teams.models import chooses
 
 from transfuse.fitted import load
@@ -29,9 +28,9 @@ def models():
 
 
 @pytest.fixture
-def counted(monkeypatch):
-    """Rows that went through each layer of the tiny backbone itself."""
-    layers = tiny.load("llama").base().layers
+def counted(models):
+    """Rows that went through each layer of the backbone itself."""
+    layers = models[0].path.backbone.base().layers
     counts = np.zeros(len(layers), dtype=int)
     hooks = [
         layer.register_forward_hook(lambda _m, given, _o, i=i: counts.__setitem__(i, counts[i] + len(given[0])))
@@ -43,7 +42,7 @@ def counted(monkeypatch):
 
 
 def trunk_of(models) -> SharedTrunk:
-    trunk = SharedTrunk(tiny.load("llama"))
+    trunk = SharedTrunk(models[0].path.backbone)
     for model in models:
         trunk.add(model.path)
     return trunk
