@@ -24,7 +24,7 @@ MINILM = "catalog:minilm-l6"
 ROLES, DIFFERENT = (1, 2, 4, 8, 16), 4
 ROWS, TEXTS, REPEATS = 400, 600, 3
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "heads": ("probe", {"layer": 6, "pooling": "mean"}),
+    "heads": ("probe", {"layers": [6], "poolings": ["mean"]}),
     "own upper 2 of 6 layers": ("finetune", {"train_layers": 2, "epochs": 1, "label_words": False}),
     "LoRA on the upper 2 of 6 layers": ("lora", {"train_layers": 2, "epochs": 1}),
 }
