@@ -59,6 +59,8 @@ def test_a_chosen_teacher_is_a_model_like_any_other(recipe, knowing, tmp_path):
     asked = recipe("[majority]", f"[{{name: old, model: {knowing}}}]", backbones="[enc]")
     study = transfuse.run(asked, out=tmp_path / "out")
     assert study.report["chosen"] == "teacher+old"
+    chosen = next(c for c in study.report["candidates"] if c["id"] == "teacher+old")
+    assert "placebo" not in {t["kind"] for t in chosen["transfer"]}, "it learns nothing that could be shuffled"
     texts = ["redrosefire1", "bluenavyice2"]
     want = transfuse.load(knowing).predict(texts)
     assert study.model.predict(texts) == want
@@ -162,3 +164,9 @@ def test_several_prompts_speak_as_the_mean_of_their_probabilities(recipe, tmp_pa
     np.testing.assert_allclose(np.exp(path.log_probabilities(texts)), np.mean(each, 0), atol=1e-9)
     again = build(path.describe(), path.tensors(), lambda: workshop.backbone("dec"))
     np.testing.assert_allclose(again.log_probabilities(texts), path.log_probabilities(texts), atol=1e-6)
+
+
+def test_reasons_are_refused_where_labels_are_learnt(recipe, knowing, tmp_path):
+    asked = recipe("[distill]", f"[{{name: old, model: {knowing}, rationales: true}}]", backbones="[enc]")
+    with pytest.raises(RecipeError, match=r"sources\[0\]\.rationales.*a task of labels has nowhere to learn reasons"):
+        transfuse.run(asked, out=tmp_path / "out")

@@ -130,7 +130,8 @@ def expand(
         usable = [s for s in data if (about.uses_related if s in related else about.uses_sources)]
         if name in TAUGHT:
             usable = list(teachers)
-        mixes: list[tuple[str, ...]] = [(), *((s,) for s in usable), *((tuple(usable),) if len(usable) > 1 else ())]
+        several = len(usable) > 1 and (kind == LABELS or name not in TAUGHT)  # texts have no mean
+        mixes: list[tuple[str, ...]] = [(), *((s,) for s in usable), *((tuple(usable),) if several else ())]
         if usable and not settings and (about.alone, {}) in wanted:
             mixes = mixes[1:]  # that candidate is there already
         for backbone in fitting:

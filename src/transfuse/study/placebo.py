@@ -32,6 +32,8 @@ def try_placebo(
     decided = ledger.plan
     if not candidate.sources or decided is None or chosen.probabilities is None:
         return
+    if candidate.method == "teacher":  # it learns nothing of its sources: there is nothing to shuffle
+        return
     placebo = candidate.placebo()
     if KEY not in decided:
         took = chosen.record["seconds"]["fit"]

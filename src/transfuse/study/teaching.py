@@ -216,6 +216,12 @@ def _from_array(kept: np.ndarray) -> np.ndarray:
 
 
 def _teacher(recipe: Recipe, index: int, source: Source, data: StudyData, workshop: Workshop) -> Teacher:
+    if source.rationales and isinstance(data.task, Classify):
+        raise RecipeError(
+            f"{recipe.at('sources', index, 'rationales')}: a task of labels has nowhere to learn reasons",
+            expected="a task whose answer is text",
+            remedy="Leave `rationales` out.",
+        )
     if source.model is not None:
         return _fitted(recipe, index, source, data)
     assert source.teacher is not None

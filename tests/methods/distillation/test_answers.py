@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import toy
 
+from transfuse.advice.candidates import expand
 from transfuse.engine.answers import Explore, Write
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import TransferData
@@ -149,3 +150,19 @@ def test_reasons_are_learnt_before_the_answers_that_they_explain(tmp_path):
     assert answers.parts[0][0].texts == FEW.texts[:3]
     path = engine().fit(plan)
     assert len(path.answers(TEST.texts[:2])) == 2
+
+
+def test_two_teachers_of_written_answers_are_no_one(tmp_path):
+    two = {**taught(None, FEW, tmp_path), "u": taught(None, FEW, tmp_path)["t"]}
+    with pytest.raises(RecipeError, match="distill: 2 teachers, t, u"):
+        method("distill", "generate").plan(TASK, toy.backbone("taught"), TransferData(FEW, teachers=two), 0)
+    told = expand(
+        [("distill", {})],
+        ["dec"],
+        ["t", "u"],
+        is_decoder=lambda b: True,
+        parameters=lambda b: 1,
+        kind="generate",
+        teachers={"t": "dec", "u": "dec"},
+    )
+    assert {c.sources for c in told if c.method == "distill"} == {(), ("t",), ("u",)}

@@ -82,6 +82,12 @@ class AnswerDistillation:
         plain = dataclasses.replace(data, sources={}, related={}, teachers={})
         if not data.teachers:
             return AnswerFinetune().plan(task, backbone, plain, seed, **finetune)
+        if len(data.teachers) > 1:
+            raise RecipeError(
+                f"distill: {len(data.teachers)} teachers, {', '.join(data.teachers)}",
+                expected="one, where answers are written",
+                remedy="Name one of them.",
+            )
         (teacher,) = data.teachers.values()
         if written := _written(teacher, data.unlabelled, written_limit):
             plain = dataclasses.replace(plain, sources={WRITTEN: written})
