@@ -72,7 +72,7 @@ CHINESE: dict[str, str] = {
     "about.parameter": "训练预训练模型自身的一部分参数",
     "about.relation": "迁移样本之间的关系",
     "about.distillation": "从更大模型的回答中学习",
-    "about.merging": "合并多个模型的参数",
+    "about.merging": "把多个训练好的模型合为一个",
     "about.meta": "从许多任务中学习如何学习",
     "status.done": "完成",
     "status.skipped": "跳过",

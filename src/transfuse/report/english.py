@@ -76,7 +76,7 @@ ENGLISH: dict[str, str] = {
     "about.parameter": "trains part of the pretrained model itself",
     "about.relation": "transfers how examples relate to each other",
     "about.distillation": "learns from a larger model's answers",
-    "about.merging": "merges the parameters of several models",
+    "about.merging": "makes one of several fitted models",
     "about.meta": "learns from many tasks how to learn one",
     "status.done": "done",
     "status.skipped": "skipped",
