@@ -79,13 +79,23 @@ share of the reference's (`{{Order Number}}`) that are kept; *repeats* the share
     for part, head in (("many", "Adapted on {} replies."), ("few", "{} replies, and questions before them.")):
         told = record.get(part)
         if told:
-            lines += ["", head.format(told["shots"]), *_replies(told)]
+            lines += ["", head.format(told["shots"]) + _tried(told), *_replies(told)]
     if record.get("few"):
         lines += [
             "",
             f"*After questions*: `lora` on {record['few']['source_rows']} questions about passages (XQuAD) first.",
         ]
     return lines
+
+
+def _tried(told: Mapping[str, Any]) -> str:
+    """How the way was chosen that is tested."""
+    if "tried" not in told:
+        return ""
+    shown = ", ".join(
+        f"{arm} {100 * value:.1f}" if value < 1 else f"{arm} {value:.1f}" for arm, value in told["tried"].items()
+    )
+    return f" *Adapted* is {told['chosen']}, chosen by chrF++ on a fifth of them, fitted without it: {shown}."
 
 
 def _replies(told: Mapping[str, Any]) -> list[str]:
