@@ -92,9 +92,7 @@ def _tried(told: Mapping[str, Any]) -> str:
     """How the way was chosen that is tested."""
     if "tried" not in told:
         return ""
-    shown = ", ".join(
-        f"{arm} {100 * value:.1f}" if value < 1 else f"{arm} {value:.1f}" for arm, value in told["tried"].items()
-    )
+    shown = ", ".join(f"{arm} {value:.1f}" for arm, value in told["tried"].items())
     return f" *Adapted* is {told['chosen']}, chosen by chrF++ on a fifth of them, fitted without it: {shown}."
 
 
