@@ -12,9 +12,11 @@ from transfuse.advice.candidates import Candidate
 from transfuse.fitted.model import load
 from transfuse.methods.merging.ensemble import stacking_weights
 from transfuse.study import run as running
+from transfuse.study.assess import Judge, assess, choose
 from transfuse.study.ensembles import KEY, crossfit
 from transfuse.study.recipe import Recipe
 from transfuse.study.run import run
+from transfuse.tasks.classify import Classify
 
 NAME = "ensemble@enc+more"
 TEXT = recipe_text("auto", backbones="[enc]")
@@ -124,3 +126,45 @@ def test_together_members_say_what_each_says_alone(study):
     texts = [f"ruby{i}" for i in range(9)]
     alone = np.log(sum(w * np.exp(m.log_probabilities(texts)) for w, m in zip(path.weights, path.members, strict=True)))
     assert path.logits(texts) == pytest.approx(alone, abs=1e-5)
+
+
+def test_an_ensemble_speaks_for_what_it_is_made_of(study):
+    """Unless it is barred; what it cannot hold is chosen among as before."""
+    known = {c["id"]: c for c in study.report["candidates"]}
+    assert known["probe@enc"]["spoken_for"] in ("ensemble@enc", NAME)
+    assert known["probe@enc+more"]["spoken_for"] == NAME
+    assert known["tfidf"]["spoken_for"] == known[NAME]["spoken_for"] == ""
+
+
+LABELS = np.arange(200) % 2
+TASK = Classify(("a", "b"))
+
+
+def _done(candidate, share, seed=0):
+    generator = np.random.default_rng(seed)
+    hit = np.stack([generator.permutation(len(LABELS)) < share * len(LABELS) for _ in range(2)])
+    said = np.where(np.where(hit, LABELS, 1 - LABELS)[..., None] == np.arange(2), 0.8, 0.2)
+    return candidate, {"estimate": 1.0, "reason": ""}, np.log(said)
+
+
+PROBE = Candidate("probe@b", "feature", "probe", "b", (), {})
+TUNED = Candidate("lora@b", "parameter", "lora", "b", (), {})
+OTHER = Candidate("probe@c", "feature", "probe", "c", (), {})
+BOTH = Candidate("ensemble@b", "merging", "ensemble", "b", (), {}, members=((PROBE, 0.5), (TUNED, 0.5)))
+
+
+def test_a_member_with_a_luckier_mean_is_not_chosen():
+    done = [_done(PROBE, 0.8), _done(TUNED, 0.9, seed=1), _done(BOTH, 0.89, seed=2), _done(OTHER, 0.7)]
+    assessed = assess(done, Judge(LABELS, "accuracy", 0), TASK)
+    chosen, barred = choose(assessed, "accuracy", "default")
+    assert (chosen.candidate.id, barred) == ("ensemble@b", [])
+    assert [one.record["spoken_for"] for one in assessed] == ["ensemble@b", "ensemble@b", "", ""]
+    (entry,) = (t for t in assessed[2].record["transfer"] if t["kind"] == "best alone")
+    assert entry["against"] == "lora@b"
+
+
+def test_a_member_that_is_shown_to_be_better_bars_its_ensemble():
+    done = [_done(PROBE, 0.6), _done(TUNED, 0.95, seed=1), _done(BOTH, 0.7, seed=2)]
+    chosen, barred = choose(assess(done, Judge(LABELS, "accuracy", 0), TASK), "accuracy", "default")
+    assert chosen.candidate.id == "lora@b"
+    assert barred == [{"id": "ensemble@b", "reason": "hurts: best alone (lora@b)"}]

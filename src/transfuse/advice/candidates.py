@@ -203,6 +203,21 @@ def _asks_alone(candidate: Candidate) -> bool:
     return candidate.method == "prompt" and candidate.settings.get("shots") == 0
 
 
+NEVER_MEMBERS = ("baseline", "prompt")
+"""Families whose candidates are in no ensemble: they know too little, or cost a pass over a prompt for each text."""
+
+
+def may_be_member(candidate: Candidate, backbone: str, sources: tuple[str, ...]) -> bool:
+    """Whether a candidate may be in the ensemble of a backbone with some sources: it uses just these, or none."""
+    single = not candidate.members and candidate.family not in NEVER_MEMBERS and candidate.method != "teacher"
+    return single and candidate.backbone == backbone and candidate.sources in ((), sources)
+
+
+def spoken_for(candidate: Candidate, ensembles: Sequence[Candidate]) -> str:
+    """The id of the first ensemble that was made of candidates like this one; empty for none."""
+    return next((e.id for e in ensembles if may_be_member(candidate, e.backbone, e.sources)), "")
+
+
 def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
     """What a candidate must beat: (kind, id) pairs among the candidates.
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from transfuse.advice.candidates import Candidate, short
+from transfuse.advice.candidates import Candidate, may_be_member, short
 from transfuse.backbones.remote import is_remote
 from transfuse.engine.ledger import Ledger
 from transfuse.fitted.ensemble import pooled
 from transfuse.methods.merging.ensemble import stacking_weights
+from transfuse.study.assess import Assessed, barred_by
 from transfuse.study.fits import keep
 from transfuse.study.prepare import StudyData
 from transfuse.tasks.classify import Classify
@@ -21,16 +22,15 @@ KEY = "ensembles"
 METHOD = "ensemble"
 MOST = 4
 """Members of an ensemble."""
+LEAST = 1e-30
+"""Of a probability whose logarithm is taken."""
 PARTS = 5
 """Parts of the validation rows: each is judged by weights that were found on the others."""
-NEVER = ("baseline", "prompt")
-"""Families whose candidates are no members: they know too little, or cost a pass over a prompt for each text."""
-
-Fitted = tuple[Candidate, dict[str, Any], np.ndarray | None]
+Fitted = tuple[Candidate, dict[str, Any], np.ndarray]
 
 
 def ensembles(
-    fitted: Sequence[Fitted], labels: np.ndarray, data: StudyData, ledger: Ledger, room: float, seed: int
+    assessed: Sequence[Assessed], labels: np.ndarray, data: StudyData, ledger: Ledger, room: float, seed: int
 ) -> list[Fitted]:
     """Ensembles of each backbone's candidates: of those without sources, and with each choice of sources.
 
@@ -39,7 +39,7 @@ def ensembles(
     once, and obeyed by every resume.
 
     Args:
-        fitted: candidates, each with its record and its log-probabilities [R, N, C], or None.
+        assessed: candidates with their answers and verdicts; those that hurt are in no ensemble.
         labels: int64 [N], of the validation rows.
         data: of the study.
         ledger: keeps decisions and answers.
@@ -50,7 +50,11 @@ def ensembles(
     if not isinstance(data.task, Classify) or decided is None:
         return []
     fits, tests = len(data.splits.fits), len(data.test)
-    done = {c.id: (c, record, said) for c, record, said in fitted if said is not None}
+    done = {
+        one.candidate.id: (one.candidate, one.record, np.log(np.maximum(one.probabilities, LEAST)))
+        for one in assessed
+        if one.probabilities is not None and not barred_by(one.record["transfer"])
+    }
     if KEY not in decided:
         pools = {
             name: _affordable(pool, mix, labels, room, fits, tests) for name, mix, pool in _pools(list(done.values()))
@@ -68,13 +72,11 @@ def ensembles(
 
 def _pools(done: Sequence[Fitted]) -> Iterator[tuple[str, tuple[str, ...], list[Fitted]]]:
     """The id of each ensemble, its sources, and what may be in it: with sources, what uses just these, or none."""
-    known = [one for one in done if one[0].family not in NEVER and one[0].method != "teacher"]
-    backbones = list(dict.fromkeys(c.backbone for c, _, _ in known if c.backbone and not is_remote(c.backbone)))
+    backbones = list(dict.fromkeys(c.backbone for c, _, _ in done if c.backbone and not is_remote(c.backbone)))
     for backbone in backbones:
-        own = [one for one in known if one[0].backbone == backbone]
-        for mix in sorted({c.sources for c, _, _ in own}, key=len):
+        for mix in sorted({c.sources for c, _, _ in done if c.backbone == backbone}, key=len):
             name = f"{METHOD}@{short(backbone, backbones)}" + "".join(f"+{source}" for source in mix)
-            yield name, mix, [one for one in own if one[0].sources in ((), mix)]
+            yield name, mix, [one for one in done if may_be_member(one[0], backbone, mix)]
 
 
 def _affordable(
@@ -84,7 +86,7 @@ def _affordable(
 
     None where all of these leave the sources out: that ensemble is there already.
     """
-    weights = _weights([said for _, _, said in pool], labels)
+    weights = stacking_weights(np.stack([said for _, _, said in pool]), labels)
     ids: list[str] = []
     for i in np.argsort(-weights, kind="stable"):
         candidate, record, _ = pool[i]
@@ -95,13 +97,9 @@ def _affordable(
     return ids if mix in (c.sources for c, _, _ in pool if c.id in ids) else []
 
 
-def _weights(said: Sequence[np.ndarray | None], labels: np.ndarray) -> np.ndarray:
-    return stacking_weights(np.stack([s for s in said if s is not None]), labels)
-
-
 def _ensemble(name: str, members: Sequence[Fitted], labels: np.ndarray, seed: int) -> Fitted:
-    said = np.stack([s for _, _, s in members if s is not None])
-    weights = _weights(list(said), labels).round(4)
+    said = np.stack([s for _, _, s in members])
+    weights = stacking_weights(said, labels).round(4)
     weights /= weights.sum()
     first = members[0][0]
     sources = max((c.sources for c, _, _ in members), key=len)

@@ -161,10 +161,10 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     fitted = fits.run(planned, planned)
     labels = data.task.encode(data.train.take(validation_rows(data)))
     judge = _judge(data, labels, recipe.seed)
+    assessed = assess(fitted, judge, data.task)
     if isinstance(recipe.methods, str):
         room = recipe.budget.minutes * 60 - ledger.seconds - AFTER
-        fitted += ensembles(fitted, labels, data, ledger, room, recipe.seed)
-    assessed = assess(fitted, judge, data.task)
+        assessed = assess([*fitted, *ensembles(assessed, labels, data, ledger, room, recipe.seed)], judge, data.task)
     chosen, barred = choose(assessed, data.task.metric, recipe.gate)
     try_placebo(chosen, judge, fits, planned, ledger, recipe.budget.minutes * 60)
     progress.note(say["chosen"].format(id=chosen.candidate.id))
