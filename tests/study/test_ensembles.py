@@ -95,9 +95,10 @@ def test_no_time_no_ensemble(place, tmp_path, monkeypatch):
     assert not [c for c in report["candidates"] if c["method"] == "ensemble"]
 
 
-def test_named_methods_are_not_put_together(recipe, tmp_path):
-    report = run(recipe(backbones="[enc]"), out=tmp_path / "o").report
-    assert not [c for c in report["candidates"] if c["method"] == "ensemble"]
+@pytest.mark.parametrize(("key", "there"), [("", False), ("true", True)])
+def test_named_methods_are_put_together_where_it_is_asked_for(recipe, tmp_path, key, there):
+    report = run(recipe("[probe, centroid]", "", backbones="[enc]", ensembles=key), out=tmp_path / "o").report
+    assert [c["id"] for c in report["candidates"] if c["method"] == "ensemble"] == ["ensemble@enc"] * there
 
 
 def test_a_row_is_judged_by_weights_that_did_not_see_it():

@@ -162,7 +162,7 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     labels = data.task.encode(data.train.take(validation_rows(data)))
     judge = _judge(data, labels, recipe.seed)
     assessed = assess(fitted, judge, data.task)
-    if isinstance(recipe.methods, str):
+    if recipe.ensembles or (recipe.ensembles is None and isinstance(recipe.methods, str)):
         room = recipe.budget.minutes * 60 - ledger.seconds - AFTER
         assessed = assess([*fitted, *ensembles(assessed, labels, data, ledger, room, recipe.seed)], judge, data.task)
     chosen, barred = choose(assessed, data.task.metric, recipe.gate)
