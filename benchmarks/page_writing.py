@@ -135,8 +135,8 @@ def questions(record: Mapping[str, Any]) -> list[str]:
         f"""## Questions about passages
 
 XQuAD, {record["trained_rows"]} questions to learn from and {count} about other paragraphs to be tested by; F1 and
-exact match of SQuAD, Chinese by characters. *Marked* is `span`, *adapted* is `lora` in one pass; *after English* the
-English questions are learnt first.
+exact match of SQuAD, Chinese by characters. *Marked* is `span`, *adapted* is `lora` in one pass; in Chinese in two
+passes over {record.get("few", record["trained_rows"])} questions, *after English* the English ones are learnt first.
 
 | questions, backbone | way | F1 | exact match | difference of F1 | seconds |
 | --- | --- | --- | --- | --- | --- |""",
