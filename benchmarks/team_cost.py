@@ -16,9 +16,9 @@ from transfuse.engine.jobs import TransferData
 from transfuse.fitted.head import HeadPath
 from transfuse.fitted.model import remember
 from transfuse.fitted.paths import build
+from transfuse.fitted.shared import SharedTrunk
 from transfuse.methods.catalogue import method
 from transfuse.tasks.classify import Classify
-from transfuse.teams.trunk import SharedTrunk
 
 MINILM = "catalog:minilm-l6"
 ROLES, DIFFERENT = (1, 2, 4, 8, 16), 4

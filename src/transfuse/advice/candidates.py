@@ -67,6 +67,7 @@ class Candidate:
         settings: of the method, where they differ from the defaults.
         shuffled: whether the sources' labels are shuffled: a placebo, by which a gain is tested.
         kind: of the task.
+        members: of an ensemble, the candidates that it is made of, each with its weight; else none.
     """
 
     id: str
@@ -77,16 +78,27 @@ class Candidate:
     settings: Mapping[str, Any]
     shuffled: bool = False
     kind: str = LABELS
+    members: tuple[tuple[Candidate, float], ...] = ()
 
     def placebo(self) -> Candidate:
         """The same with its sources' labels shuffled."""
-        return dataclasses.replace(self, id=f"{self.id}~shuffled", shuffled=True)
+        members = tuple((member.placebo() if member.sources else member, weight) for member, weight in self.members)
+        return dataclasses.replace(self, id=f"{self.id}~shuffled", shuffled=True, members=members)
 
     def to_dict(self) -> dict[str, Any]:
         """For plan.json and report.json."""
-        fields = {**dataclasses.asdict(self), "sources": list(self.sources), "settings": dict(self.settings)}
-        usual = {"shuffled": False, "kind": LABELS}
+        members = [{"weight": weight, **member.to_dict()} for member, weight in self.members]
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields |= {"sources": list(self.sources), "settings": dict(self.settings), "members": members}
+        usual = {"shuffled": False, "kind": LABELS, "members": []}
         return {k: v for k, v in fields.items() if k not in usual or v != usual[k]}
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> Candidate:
+        """What `to_dict` wrote, whatever else stands beside it."""
+        known = {f.name: fields[f.name] for f in dataclasses.fields(Candidate) if f.name in fields}
+        members = tuple((Candidate.from_dict(member), member["weight"]) for member in fields.get("members", ()))
+        return Candidate(**{**known, "sources": tuple(fields["sources"]), "members": members})
 
 
 def expand(
@@ -190,6 +202,21 @@ def _with_unique_ids(candidates: list[Candidate]) -> list[Candidate]:
 
 def _asks_alone(candidate: Candidate) -> bool:
     return candidate.method == "prompt" and candidate.settings.get("shots") == 0
+
+
+NEVER_MEMBERS = ("baseline", "prompt")
+"""Families whose candidates are in no ensemble: they know too little, or cost a pass over a prompt for each text."""
+
+
+def may_be_member(candidate: Candidate, backbone: str, sources: tuple[str, ...]) -> bool:
+    """Whether a candidate may be in the ensemble of a backbone with some sources: it uses just these, or none."""
+    single = not candidate.members and candidate.family not in NEVER_MEMBERS and candidate.method != "teacher"
+    return single and candidate.backbone == backbone and candidate.sources in ((), sources)
+
+
+def spoken_for(candidate: Candidate, ensembles: Sequence[Candidate]) -> str:
+    """The id of the first ensemble that was made of candidates like this one; empty for none."""
+    return next((e.id for e in ensembles if may_be_member(candidate, e.backbone, e.sources)), "")
 
 
 def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[tuple[str, str]]:

@@ -13,9 +13,6 @@ SHARE = 0.95
 """Share of the budget that may be planned; the rest is for what no estimate sees."""
 
 
-_TOLD = ("estimate", "room", "together", "reason", "barred")
-
-
 @dataclasses.dataclass(frozen=True)
 class Planned:
     """A candidate with the planner's decision.
@@ -59,8 +56,7 @@ class Planned:
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> Planned:
         """What `to_dict` wrote."""
-        names = {key: value for key, value in fields.items() if key not in _TOLD}
-        candidate = Candidate(**{**names, "sources": tuple(fields["sources"])})
+        candidate = Candidate.from_dict(fields)
         return Planned(candidate, fields["estimate"], fields["room"], fields["together"], fields.get("barred", ""))
 
 

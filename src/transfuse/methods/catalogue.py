@@ -74,8 +74,11 @@ WRITING = {
 }
 """The same for tasks whose answer is text."""
 
-ADDED = {"teacher": "transfuse.methods.distillation.teacher:Teacher"}
-"""What a study adds itself, for each of a recipe's teachers."""
+ADDED = {
+    "teacher": "transfuse.methods.distillation.teacher:Teacher",
+    "ensemble": "transfuse.methods.merging.ensemble:Ensemble",
+}
+"""What a study adds itself: each of a recipe's teachers, and what it has fitted, answering together."""
 
 TAUGHT = ("distill",)
 """The methods that learn from teachers."""

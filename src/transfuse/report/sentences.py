@@ -41,7 +41,15 @@ def verdict(report: Report, lang: str) -> list[str]:
     name = reading.name_of(chosen)
     first = speak("say.chosen", id=name, about=about) if known else speak("say.chosen_plain", id=name)
     about_sources = [*_sources(report, chosen, speak), *_curve(report, speak)]
-    return [first, *_figures(report, chosen, speak), *about_sources, *_probe(chosen, speak)]
+    return [first, *_members(chosen, speak), *_figures(report, chosen, speak), *about_sources, *_probe(chosen, speak)]
+
+
+def _members(chosen: Candidate, speak: Speaker) -> list[str]:
+    """What an ensemble is made of, the heaviest first."""
+    found = [m for m in reading.items(chosen, "members") if isinstance(m, Mapping)]
+    found.sort(key=lambda m: -(reading.number(m.get("weight")) or 0.0))
+    named = [f"{reading.name_of(m)} ({amounts.plain(reading.number(m.get('weight')))})" for m in found]
+    return [speak("say.members", members=speak.listed(named))] if named else []
 
 
 def reasons(report: Report, lang: str) -> list[str]:
@@ -145,6 +153,7 @@ def _probe(chosen: Candidate, speak: Speaker) -> list[str]:
         "simpler method": "say.simpler",
         "zero-shot": "say.zero_shot",
         "teacher": "say.teacher",
+        "best alone": "say.best_alone",
     }
     return [
         sentence
@@ -169,7 +178,8 @@ def _why(report: Report, speak: Speaker) -> list[str]:
     if chosen is None or figure is None:
         return []
     barred = {reading.at(entry, "id") for entry in reading.items(report, "barred")}
-    free = [c for c in reading.with_status(report, "done") if c.get("id") not in barred]
+    done = [c for c in reading.with_status(report, "done") if c.get("id") not in barred]
+    free = [c for c in done if not c.get("spoken_for")]
     values = {reading.name_of(c): v.value for c in free if (v := reading.validation_of(report, c))}
     better = max if reading.greater_is_better(reading.metric_of(report)) else min
     equal = sum(value == figure.value for value in values.values())
@@ -182,7 +192,7 @@ def _why(report: Report, speak: Speaker) -> list[str]:
     runner_up = next((c for c in free if c.get("id") != chosen.get("id")), None)
     if runner_up and key != "say.why_gate" and (beside := reading.validation_of(report, runner_up)):
         out.append(speak("say.next", id=reading.name_of(runner_up), figure=amounts.with_interval(speak, beside)))
-    return out
+    return [*out, speak("say.spoken_for", n=len(done) - len(free))] if len(done) > len(free) else out
 
 
 def _barred(report: Report, speak: Speaker) -> list[str]:

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from transfuse.advice.candidates import Candidate, counterparts
+from transfuse.advice.candidates import Candidate, counterparts, may_be_member, spoken_for
 from transfuse.errors import StudyError
 from transfuse.evaluation import Comparison, compare, holm, metric_intervals, metric_of
 from transfuse.tasks import Task
 
 KINDS = ("no transfer", "without source")
 """Comparisons in which *helps* is asked for by the strict gate."""
+
+ALONE = "best alone"
+"""The comparison of an ensemble with the best of what it was made of."""
 
 
 @dataclasses.dataclass
@@ -58,6 +61,12 @@ class Judge:
             return found
         return found.over_splits([self._figure(a, p) - self._figure(b, p) for p in self.parts], self.ratio)
 
+    def figure(self, probabilities: np.ndarray) -> float:
+        """The metric of probabilities [R, N, C] or answers [R, N], turned so that more is better."""
+        return float(
+            np.mean([self._figure(probabilities, (r, np.arange(len(p)))) for r, p in enumerate(probabilities)])
+        )
+
     def _figure(self, probabilities: np.ndarray, part: tuple[int, np.ndarray]) -> float:
         """The metric on what one split leaves out, turned so that more is better."""
         repeat, rows = part
@@ -87,7 +96,7 @@ def assess(
         if probabilities is not None:
             figures = metric_intervals(judge.labels, probabilities, seed=judge.seed, names=task.metrics)
             entry["validation"] = {name: interval.to_dict() for name, interval in figures.items()}
-            for kind, against in counterparts(candidate, every):
+            for kind, against in [*counterparts(candidate, every), *_best_alone(candidate, every, found, judge)]:
                 other = found.get(against)
                 if other is not None:
                     result = judge.compare(probabilities, other)
@@ -95,6 +104,17 @@ def assess(
         out.append(Assessed(candidate, probabilities, entry))
     _adjust([t for one in out for t in one.record["transfer"]])
     return out
+
+
+def _best_alone(
+    candidate: Candidate, every: Sequence[Candidate], found: Mapping[str, np.ndarray | None], judge: Judge
+) -> list[tuple[str, str]]:
+    """What an ensemble stands in the place of: the best candidate that might be in it; nothing for all others."""
+    if not candidate.members:
+        return []
+    own = [c.id for c in every if may_be_member(c, candidate.backbone, candidate.sources)]
+    figures = {name: judge.figure(said) for name in own if (said := found[name]) is not None}
+    return [(ALONE, max(figures, key=lambda name: figures[name]))]
 
 
 def _adjust(transfers: Sequence[dict[str, Any]]) -> None:
@@ -111,10 +131,13 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
 
     A verdict *hurts* bars always; ``gate: strict`` also bars what is not shown to help against no transfer and, with a
     source, against the same without it. Equal means go to the cheaper one, by the plan's estimate:
-    measured times differ from run to run, and the choice must not.
+    measured times differ from run to run, and the choice must not. The best of many means on a few rows is the luckiest
+    one, so an ensemble speaks for what it was made of: unless it is barred, as it is where one of them is shown to be
+    better, these are not chosen themselves.
 
     Returns:
-        The choice, and the barred candidates as ``{id, reason}``.
+        The choice, and the barred candidates as ``{id, reason}``; what an ensemble speaks for has its id as
+        ``spoken_for`` in its record.
 
     Raises:
         StudyError: no candidate was fitted.
@@ -130,11 +153,15 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     barred: list[dict[str, str]] = []
     allowed = []
     for one in done:
-        reason = _barred(one.record["transfer"], gate, one.candidate.family)
+        reason = barred_by(one.record["transfer"], gate, one.candidate.family)
         if reason:
             barred.append({"id": one.candidate.id, "reason": reason})
         else:
             allowed.append(one)
+    speaking = [one.candidate for one in allowed if one.candidate.members]
+    for one in allowed:
+        one.record["spoken_for"] = spoken_for(one.candidate, speaking)
+    allowed = [one for one in allowed if not one.record["spoken_for"]]
     sign = 1.0 if metric_of(metric)[1] else -1.0
 
     def rank(one: Assessed) -> tuple[float, float]:
@@ -143,7 +170,8 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     return max(allowed, key=rank), barred
 
 
-def _barred(transfer: Sequence[Mapping[str, Any]], gate: str, family: str) -> str:
+def barred_by(transfer: Sequence[Mapping[str, Any]], gate: str = "default", family: str = "") -> str:
+    """Why a candidate with these comparisons may not be chosen; empty where it may."""
     for comparison in transfer:
         if comparison["verdict"] == "hurts":
             return f"hurts: {comparison['kind']} ({comparison['against']})"

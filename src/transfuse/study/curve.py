@@ -83,12 +83,7 @@ def arms_of(report: Mapping[str, Any]) -> dict[str, Candidate]:
             "the study chose no transfer", expected="a transfer, to be compared with none", remedy="Try other sources."
         )
     without = known[kinds.get("without source") or kinds["no transfer"]]
-    return {"with": _candidate(chosen), "without": _candidate(without)}
-
-
-def _candidate(record: Mapping[str, Any]) -> Candidate:
-    fields = {name: record[name] for name in ("id", "family", "method", "backbone", "settings")}
-    return Candidate(**fields, sources=tuple(record["sources"]), kind=record.get("kind", LABELS))
+    return {"with": Candidate.from_dict(chosen), "without": Candidate.from_dict(without)}
 
 
 def _curve(
@@ -165,7 +160,6 @@ def _predicted(
     name = f"curve.{which[0]}.{which[1]}.{candidate.id}"
     task = workshop.data.task
     if not ledger.has_predictions(name):
-        engine = workshop.engine(candidate.backbone)
-        found = engine.predict(engine.fit(workshop.job(candidate, rows)), test.texts)
+        found = workshop.said(candidate, workshop.fit(candidate, rows), test.texts)
         ledger.write_predictions(name, task.columns(found))
     return task.judged(task.from_columns(ledger.read_predictions(name)))

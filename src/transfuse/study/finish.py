@@ -212,7 +212,7 @@ def _of_labels(
 def _source_rows(candidate: Candidate, data: StudyData, workshop: Workshop, ledger: Ledger) -> dict[str, Any] | None:
     """What each row of the source counted in the last fit, into source_rows.csv; both ends for the report."""
     weighed = workshop.engine(candidate.backbone).weighed
-    if weighed is None:
+    if weighed is None or candidate.members:
         return None
     rows, weights = weighed
     order = np.argsort(-weights, kind="stable")

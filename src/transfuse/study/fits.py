@@ -88,7 +88,7 @@ def _attempt(candidate: Candidate, data: StudyData, workshop: Workshop, ledger: 
                 raise
         record = _record("failed", f"{type(error).__name__}: {error}")
     else:
-        _keep(candidate.id, outcome, data, ledger)
+        keep(candidate.id, outcome.answers, data, ledger)
         record = _record("done", "", outcome)
     ledger.write(candidate.id, record)
     return record
@@ -114,11 +114,11 @@ def _record(status: str, reason: str, outcome: Outcome | None = None) -> dict[st
     }
 
 
-def _keep(name: str, outcome: Outcome, data: StudyData, ledger: Ledger) -> None:
+def keep(name: str, answers: np.ndarray, data: StudyData, ledger: Ledger) -> None:
     """One row a prediction: repeat, row of the user's file, label, and a log-probability for each class or the text."""
     rows = validation_rows(data)
-    repeats = len(outcome.answers)
-    flat = outcome.answers.reshape(repeats * len(rows), *outcome.answers.shape[2:])
+    repeats = len(answers)
+    flat = answers.reshape(repeats * len(rows), *answers.shape[2:])
     columns: dict[str, Any] = {
         "split": ["validation"] * len(flat),
         "repeat": np.repeat(np.arange(repeats), len(rows)),

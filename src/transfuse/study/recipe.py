@@ -84,6 +84,7 @@ class Recipe(Section):
     )
     validation: Validation | None = Field(None, description="cross-validation: {folds: 5, repeats: 2}")
     gate: Literal["default", "strict"] = Field("default", description="default or strict")
+    ensembles: Switch | None = Field(None, description="true or false")
     seed: Seed = Field(0, description=A_SEED)
     allow_overlap: Switch = Field(False, description="true or false")
     allow_unsafe_weights: Switch = Field(False, description="true or false")

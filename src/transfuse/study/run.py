@@ -14,7 +14,8 @@ from transfuse.advice.planner import Planned
 from transfuse.engine.ledger import LEDGER, PLAN, Ledger, read_json
 from transfuse.errors import OutputError
 from transfuse.study.assess import Judge, assess, choose
-from transfuse.study.decide import check_owner, decide, decide_again, obey
+from transfuse.study.decide import AFTER, check_owner, decide, decide_again, obey
+from transfuse.study.ensembles import ensembles
 from transfuse.study.finish import MODEL, finish
 from transfuse.study.fits import Fits
 from transfuse.study.placebo import try_placebo
@@ -161,6 +162,9 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     labels = data.task.encode(data.train.take(validation_rows(data)))
     judge = _judge(data, labels, recipe.seed)
     assessed = assess(fitted, judge, data.task)
+    if recipe.ensembles or (recipe.ensembles is None and isinstance(recipe.methods, str)):
+        room = recipe.budget.minutes * 60 - ledger.seconds - AFTER
+        assessed = assess([*fitted, *ensembles(assessed, labels, data, ledger, room, recipe.seed)], judge, data.task)
     chosen, barred = choose(assessed, data.task.metric, recipe.gate)
     try_placebo(chosen, judge, fits, planned, ledger, recipe.budget.minutes * 60)
     progress.note(say["chosen"].format(id=chosen.candidate.id))

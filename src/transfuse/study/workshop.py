@@ -21,6 +21,7 @@ from transfuse.engine.taught import Taught
 from transfuse.engine.trunk import Trunk
 from transfuse.engine.watch import MemoryWatch
 from transfuse.errors import RecipeError
+from transfuse.fitted.ensemble import EnsemblePath, pooled
 from transfuse.fitted.remote import RemoteLabelsPath, RemoteWriterPath
 from transfuse.fitted.writer import WriterPath
 from transfuse.methods.catalogue import method
@@ -164,6 +165,22 @@ class Workshop:
                 remedy="Correct the setting in the recipe.",
             ) from error
 
+    def fit(self, candidate: Candidate, positions: np.ndarray) -> Any:
+        """The path of a candidate that is fitted on some of the target's rows; of an ensemble, all its members'."""
+        if candidate.members:
+            paths = [self.fit(member, positions) for member, _ in candidate.members]
+            return EnsemblePath(paths, weights=[weight for _, weight in candidate.members])
+        return self.engine(candidate.backbone).fit(self.job(candidate, positions))
+
+    def said(self, candidate: Candidate, path: Any, texts: Sequence[str]) -> np.ndarray:
+        """What a path says of the study's texts, from what is kept of them; a teacher has said it already."""
+        if candidate.method == "teacher":
+            return self.taught[candidate.sources[0]].of(texts)
+        if candidate.members:
+            parts = zip(candidate.members, path.members, strict=True)
+            return pooled([self.said(member, own, texts) for (member, _), own in parts], path.weights)
+        return self.engine(candidate.backbone).predict(path, texts)
+
     def requests(self, candidate: Candidate) -> tuple[list[Request], int]:
         """What the validation of a remote model's candidate asks, at worst, and of how many texts."""
         requests, texts = [], 0
@@ -188,19 +205,13 @@ class Workshop:
                 engine.tick = lambda share, b=base, c=count, t=text: self.report(t, b + share / c)  # type: ignore[misc]
                 self.report(text, base)
                 start = time.perf_counter()
-                path = engine.fit(self.job(candidate, trained))
+                path = self.fit(candidate, trained)
                 seconds += time.perf_counter() - start
-                found = self._found(candidate, path, [train.texts[i] for i in left_out])
+                found = self.said(candidate, path, [train.texts[i] for i in left_out])
                 out[repeat, [place[int(i)] for i in left_out]] = found
             assert path is not None
             speed = 1000 * self._speed(candidate, path, [train.texts[i] for i in rows[:TIMED]])
         return Outcome(out, seconds, speed, watch.peak, path.trainable_parameters, _tokens(path))
-
-    def _found(self, candidate: Candidate, path: Any, texts: Sequence[str]) -> np.ndarray:
-        """What a path says of texts; a teacher has said it already."""
-        if candidate.method == "teacher":
-            return self.taught[candidate.sources[0]].of(texts)
-        return self.engine(candidate.backbone).predict(path, texts)
 
     def _speed(self, candidate: Candidate, path: Any, sample: Sequence[str]) -> float:
         """Seconds of predicting a text; a remote model is not asked, and paid, for that."""
@@ -224,7 +235,7 @@ class Workshop:
         whole = splits.fits[0][1] if splits.kind == "split" else np.arange(len(self.data.train))
         engine = self.engine(candidate.backbone)
         engine.tick = lambda share: self.report(self._say["final fit"], share)
-        return engine.fit(self.job(candidate, whole))
+        return self.fit(candidate, whole)
 
 
 def shuffled(examples: Examples, seed: int) -> Examples:

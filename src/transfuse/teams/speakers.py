@@ -10,9 +10,9 @@ import numpy as np
 
 from transfuse.fitted import FittedModel, FittedWriter
 from transfuse.fitted.head import HeadPath
+from transfuse.fitted.shared import SharedTrunk
 from transfuse.teams.role import Asked, Lane, Reply, Speaker
 from transfuse.teams.safety import shown
-from transfuse.teams.trunk import SharedTrunk
 
 TOGETHER = 64
 """Most calls of a pass; a backbone splits it into batches of its own."""

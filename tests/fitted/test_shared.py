@@ -7,7 +7,7 @@ import pytest
 from teams.models import chooses
 
 from transfuse.fitted import load
-from transfuse.teams.trunk import SharedTrunk
+from transfuse.fitted.shared import SharedTrunk
 
 TEXTS = ["the good, the bad", "x", "a longer text about the good and the bad of it", "wörld 好的"]
 INTENTS, VERDICTS = ("refund", "delivery", "other"), ("good", "bad")

@@ -1,4 +1,4 @@
-"""One trunk: roles that choose labels from one backbone read a text's frozen prefix once, and branch above it."""
+"""One trunk: heads over one backbone read a text's frozen prefix once, and branch above it."""
 
 from __future__ import annotations
 

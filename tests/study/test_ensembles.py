@@ -1,0 +1,171 @@
+"""What a study has fitted answers together: ensembles, as candidates like all others."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from study.place import recipe_text, same
+
+from transfuse.advice.candidates import Candidate
+from transfuse.fitted.model import load
+from transfuse.methods.merging.ensemble import stacking_weights
+from transfuse.study import run as running
+from transfuse.study.assess import Judge, assess, choose
+from transfuse.study.ensembles import KEY, crossfit
+from transfuse.study.recipe import Recipe
+from transfuse.study.run import run
+from transfuse.tasks.classify import Classify
+
+NAME = "ensemble@enc+more"
+TEXT = recipe_text("auto", backbones="[enc]")
+
+
+@pytest.fixture(scope="module")
+def study(place, tmp_path_factory):
+    """A study of `methods: auto` whose choice falls on the ensemble with the source."""
+    with pytest.MonkeyPatch.context() as patch:
+        _choose_the_ensemble(patch)
+        return run(Recipe.from_text(TEXT, base=place), out=tmp_path_factory.mktemp("ensembles") / "out")
+
+
+def _choose_the_ensemble(patch):
+    usual = running.choose
+
+    def choose(assessed, metric, gate):
+        return next(a for a in assessed if a.candidate.id == NAME), usual(assessed, metric, gate)[1]
+
+    patch.setattr(running, "choose", choose)
+
+
+def test_ensembles_stand_among_the_candidates(study):
+    known = {c["id"]: c for c in study.report["candidates"]}
+    own = known[NAME]
+    assert (own["family"], own["method"], own["sources"], own["status"]) == ("merging", "ensemble", ["more"], "done")
+    members = own["members"]
+    assert 2 <= len(members) <= 4
+    assert sum(m["weight"] for m in members) == pytest.approx(1)
+    assert {m["family"] for m in members}.isdisjoint({"baseline", "prompt"})
+    assert all(m["sources"] in ([], ["more"]) for m in members)
+    assert all(m["sources"] == [] for m in known["ensemble@enc"]["members"])
+    assert own["seconds"]["fit"] == pytest.approx(sum(known[m["id"]]["seconds"]["fit"] for m in members), abs=0.01)
+    kinds = {t["kind"]: t["against"] for t in own["transfer"]}
+    assert (kinds["no transfer"], kinds["without source"]) == ("tfidf", "ensemble@enc")
+    assert (study.out / "predictions" / f"{NAME}.parquet").exists()
+
+
+def test_the_saved_model_is_its_members_together(study):
+    model = load(study.out / "model")
+    assert (model.path.kind, model.method) == ("ensemble", "ensemble")
+    texts = ["redrosefire1", "navyblue7"]
+    alone = [np.exp(member.log_probabilities(texts)) for member in model.path.members]
+    pool = sum(w * p for w, p in zip(model.path.weights, alone, strict=True))
+    assert model.path.temperature != 1
+    hot = np.exp(np.log(pool) / model.path.temperature)
+    assert model.predict_proba(texts) == pytest.approx(hot / hot.sum(1, keepdims=True), abs=1e-6)
+    weights = [m["weight"] for m in next(c for c in study.report["candidates"] if c["id"] == NAME)["members"]]
+    assert list(model.path.weights) == pytest.approx(weights)
+
+
+def test_its_placebo_shuffles_the_sources_of_its_members(study):
+    own = next(c for c in study.report["candidates"] if c["id"] == NAME)
+    (entry,) = (t for t in own["transfer"] if t["kind"] == "placebo")
+    assert entry["against"] == f"{NAME}~shuffled"
+    shuffled = Candidate.from_dict(own).placebo()
+    assert all(m.shuffled == bool(m.sources) for m, _ in shuffled.members)
+
+
+def test_a_resume_gives_the_same_report_and_obeys_the_plan(study, place, tmp_path, monkeypatch):
+    _choose_the_ensemble(monkeypatch)
+    plan = json.loads((study.out / "plan.json").read_text(encoding="utf-8"))
+    assert plan[KEY][NAME] == [m["id"] for m in _of(study.report)["members"]]
+    (study.out / "report.json").unlink()
+    again = run(Recipe.from_text(TEXT, base=place), out=study.out)
+    assert same(again.report) == same(study.report)
+
+
+def _of(report):
+    return next(c for c in report["candidates"] if c["id"] == NAME)
+
+
+def test_no_time_no_ensemble(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("transfuse.study.run.AFTER", 1e9)
+    report = run(Recipe.from_text(TEXT, base=place), out=tmp_path / "o").report
+    assert not [c for c in report["candidates"] if c["method"] == "ensemble"]
+
+
+@pytest.mark.parametrize(("key", "there"), [("", False), ("true", True)])
+def test_named_methods_are_put_together_where_it_is_asked_for(recipe, tmp_path, key, there):
+    report = run(recipe("[probe, centroid]", "", backbones="[enc]", ensembles=key), out=tmp_path / "o").report
+    assert [c["id"] for c in report["candidates"] if c["method"] == "ensemble"] == ["ensemble@enc"] * there
+
+
+def test_a_row_is_judged_by_weights_that_did_not_see_it():
+    """A member that is right on one row alone gains nothing on that row by it."""
+    labels = np.zeros(20, dtype=int)
+    generator = np.random.default_rng(0)
+    said = np.log(generator.dirichlet([2, 2], (2, 1, 20)))
+    turned = said.copy()
+    turned[0, 0, 7] = np.log([0.999, 0.001])
+    weights = stacking_weights(said, labels), stacking_weights(turned, labels)
+    assert weights[1][0] > weights[0][0]
+    before, after = crossfit(said, labels, 0), crossfit(turned, labels, 0)
+    here = np.log(np.exp(turned[:, 0, 7]).T @ _weights_of(before[0, 7], said[:, 0, 7]))
+    assert after[0, 7] == pytest.approx(here, abs=1e-6)
+
+
+def _weights_of(pool, members):
+    """The weights by which two members' probabilities make a pool."""
+    (a, b), p = np.exp(members)[:, 0], np.exp(pool[0])
+    return np.array([(p - b) / (a - b), 1 - (p - b) / (a - b)])
+
+
+def test_together_members_say_what_each_says_alone(study):
+    """In fp32 they read a text over one trunk."""
+    path = load(study.out / "model").path
+    texts = [f"ruby{i}" for i in range(9)]
+    alone = np.log(sum(w * np.exp(m.log_probabilities(texts)) for w, m in zip(path.weights, path.members, strict=True)))
+    assert path.logits(texts) == pytest.approx(alone, abs=1e-5)
+
+
+def test_an_ensemble_speaks_for_what_it_is_made_of(study):
+    """Unless it is barred; what it cannot hold is chosen among as before."""
+    known = {c["id"]: c for c in study.report["candidates"]}
+    assert known["probe@enc"]["spoken_for"] in ("ensemble@enc", NAME)
+    assert known["probe@enc+more"]["spoken_for"] == NAME
+    assert known["tfidf"]["spoken_for"] == known[NAME]["spoken_for"] == ""
+
+
+LABELS = np.arange(200) % 2
+TASK = Classify(("a", "b"))
+
+
+def _done(candidate, share, seed=0):
+    generator = np.random.default_rng(seed)
+    hit = np.stack([generator.permutation(len(LABELS)) < share * len(LABELS) for _ in range(2)])
+    said = np.where(np.where(hit, LABELS, 1 - LABELS)[..., None] == np.arange(2), 0.8, 0.2)
+    return candidate, {"estimate": 1.0, "reason": ""}, np.log(said)
+
+
+PROBE = Candidate("probe@b", "feature", "probe", "b", (), {})
+TUNED = Candidate("lora@b", "parameter", "lora", "b", (), {})
+OTHER = Candidate("probe@c", "feature", "probe", "c", (), {})
+BOTH = Candidate("ensemble@b", "merging", "ensemble", "b", (), {}, members=((PROBE, 0.5), (TUNED, 0.5)))
+
+
+def test_a_member_with_a_luckier_mean_is_not_chosen():
+    done = [_done(PROBE, 0.8), _done(TUNED, 0.9, seed=1), _done(BOTH, 0.89, seed=2), _done(OTHER, 0.7)]
+    assessed = assess(done, Judge(LABELS, "accuracy", 0), TASK)
+    chosen, barred = choose(assessed, "accuracy", "default")
+    assert (chosen.candidate.id, barred) == ("ensemble@b", [])
+    assert [one.record["spoken_for"] for one in assessed] == ["ensemble@b", "ensemble@b", "", ""]
+    (entry,) = (t for t in assessed[2].record["transfer"] if t["kind"] == "best alone")
+    assert entry["against"] == "lora@b"
+
+
+def test_a_member_that_is_shown_to_be_better_bars_its_ensemble():
+    done = [_done(PROBE, 0.6), _done(TUNED, 0.95, seed=1), _done(BOTH, 0.7, seed=2)]
+    chosen, barred = choose(assess(done, Judge(LABELS, "accuracy", 0), TASK), "accuracy", "default")
+    assert chosen.candidate.id == "lora@b"
+    assert barred == [{"id": "ensemble@b", "reason": "hurts: best alone (lora@b)"}]
