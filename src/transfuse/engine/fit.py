@@ -36,6 +36,7 @@ from transfuse.engine.learners import asked, consulted, marked, marking, preferr
 from transfuse.engine.live import Before, live
 from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo
 from transfuse.engine.meta import reptile
+from transfuse.engine.readout import choose
 from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.terms import CoTune, Episodes, Relate
 from transfuse.engine.threads import one_blas_thread
@@ -134,7 +135,7 @@ class Engine:
         groups: dict[object, list[tuple[Branch, Pupil, float]]] = {}
         for number, (stage, branch, seed) in enumerate(steps):
             if isinstance(stage, ChooseReadout):
-                self._choose(stage, branch)
+                choose(stage, branch, self._trunk, self.classes)
             elif isinstance(stage, FitHead):
                 branch.head = self._head(stage, branch, seed)
             elif isinstance(stage, SolveHead):
@@ -200,28 +201,6 @@ class Engine:
     def _pooled(self, texts: Sequence[str], layer: int, pooling: str, template: str | None) -> np.ndarray:
         at = self._trunk.backbone.poolings.index(pooling)
         return self._trunk.features(texts, template, [layer])[:, 0, at]
-
-    def _choose(self, stage: ChooseReadout, branch: Branch) -> None:
-        """Fill in the readout with the least leave-one-out error; the earlier of equals wins."""
-        backbone = self._trunk.backbone
-        layers = stage.layers or tuple(range(1, backbone.layers + 1))
-        poolings = stage.poolings or backbone.poolings
-        rows = stage.rows
-        options = [(t, p, layer) for t in stage.templates for p in poolings for layer in layers]
-        if len(options) == 1:
-            (branch.template, branch.pooling, branch.layer) = options[0]
-            return
-        judged = rows.target if rows.target.any() else np.ones(len(rows), dtype=bool)
-        classes = rows.classes or self.classes
-        errors: list[float] = []
-        for template in stage.templates:
-            features = self._trunk.features(rows.texts, template)
-            for pooling in poolings:
-                x = features[:, :, backbone.poolings.index(pooling)]
-                with one_blas_thread():
-                    found = [ridge_loo(x[:, n], rows.labels, classes, rows.weights, judged) for n in layers]
-                errors += found if stage.layers else list(_smoothed(np.array(found)))
-        branch.template, branch.pooling, branch.layer = options[int(np.argmin(errors))]
 
     def _head(self, stage: FitHead, branch: Branch, seed: int) -> Head:
         """A logistic head on the features at the readout, through the trained layers where there are some."""
@@ -377,13 +356,6 @@ class Engine:
             precision=trunk.precision,
             free=stage.near or CONTENT_FREE,
         )
-
-
-def _smoothed(errors: np.ndarray) -> np.ndarray:
-    """Each layer's error averaged with its neighbours', itself twice: layers change slowly, noise does not."""
-    padded = np.pad(errors, 1, mode="edge")
-    smooth: np.ndarray = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
-    return smooth
 
 
 def _inner_folds(rows: Rows, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
