@@ -14,6 +14,7 @@ from transfuse.backbones.remote.model import RemoteModel
 from transfuse.backbones.tokens import States
 from transfuse.engine.answers import Ask, Consult, Explore, Prefer, Recall, Start, Write
 from transfuse.engine.branch import Branch, begin, blended, go_back, grow, merge, put_aside, weights
+from transfuse.engine.gradients import agreement, of_branch
 from transfuse.engine.jobs import (
     Aside,
     ChooseReadout,
@@ -37,6 +38,7 @@ from transfuse.engine.live import Before, live
 from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo
 from transfuse.engine.meta import reptile
 from transfuse.engine.readout import choose
+from transfuse.engine.selecting import Select
 from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.terms import CoTune, Episodes, Relate
 from transfuse.engine.threads import one_blas_thread
@@ -146,6 +148,8 @@ class Engine:
                     branch.weighed = stage.source, counted
             elif isinstance(stage, Repeat):
                 self._repeat(stage, branch, seed)
+            elif isinstance(stage, Select):
+                self._select(stage, branch, seed)
             elif isinstance(stage, Explore):
                 for turn in range(stage.rounds):
                     self._run([(written(stage, branch, self._trunk, seed + turn), branch, seed + turn)])
@@ -299,6 +303,17 @@ class Engine:
         pupil = self._pupil(dataclasses.replace(stage.train, term=None), branch, seed)
         assert isinstance(stage.train.term, Episodes)
         reptile(self._trunk.backbone, pupil, stage.train.term, stage.step, self._trunk.precision, self.tick)
+
+    def _select(self, stage: Select, branch: Branch, seed: int) -> None:
+        """Weigh the source's rows at a branch that is warmed up for it, and run what follows on those that are left."""
+        warm = Branch()
+        for one in stage.warm:
+            self._run([(one, warm, seed)])
+        sides = [(self._states(rows.texts, warm), rows.labels) for rows in (stage.source, stage.target)]
+        weights = stage.weigh(agreement(of_branch(warm, self._trunk.backbone, self._trunk.precision), *sides))
+        branch.weighed = stage.source, weights * stage.source.weights
+        for one in stage.then(weights):
+            self._run([(one, branch, seed)])
 
     def _score(self, stage: Merge, branch: Branch) -> float:
         """How good the layers are: less the leave-one-out error of the rows."""

@@ -12,6 +12,7 @@ import numpy as np
 from transfuse.data.examples import Examples
 from transfuse.engine.answers import Ask, Consult, Explore, Prefer, Recall, Start, Write
 from transfuse.engine.hashing import take_in
+from transfuse.engine.selecting import Select
 from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.taught import Taught
 from transfuse.engine.terms import Term
@@ -342,6 +343,7 @@ Stage = (
     | SolveHead
     | Train
     | Repeat
+    | Select
     | Aside
     | Merge
     | Recall
