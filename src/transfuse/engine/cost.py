@@ -28,6 +28,7 @@ from transfuse.engine.jobs import (
 )
 from transfuse.engine.live import BESIDE
 from transfuse.engine.logistic import fit_head, ridge_loo
+from transfuse.engine.selecting import Select
 from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.terms import Align, Episodes, Names, Relate
 from transfuse.engine.threads import one_blas_thread
@@ -223,6 +224,8 @@ class _Pricer:
             return len(stage.scales) * self._pass(len(stage.rows), self.trained or self.backbone.layers)
         if isinstance(stage, Repeat):
             return self._train(stage.train)
+        if isinstance(stage, Select):
+            return self._select(stage)
         return self._train(stage) if isinstance(stage, Train) else 0.2
 
     def _pass(self, rows: int, layers: int) -> float:
@@ -308,6 +311,18 @@ class _Pricer:
             below = max(self.depth - layers, 1)
             self.trunk[("states", layers, source)] = self._pass(rows, below)
         return layers * self._trained_tokens(stage) * self.prices.training + self._pass(self.validation, layers)
+
+    def _select(self, stage: Select) -> float:
+        """The warm-up, a gradient of each row, and what follows on as many rows as will be left."""
+        seconds = sum(self.seconds(one) for one in stage.warm)
+        rows, layers = len(stage.source) + len(stage.target), self.trained
+        seconds += layers * rows * self.prices.tokens * self.prices.training
+        self.trained = 0
+        left = stage.weigh(np.zeros(len(stage.source)))
+        seconds += sum(self.seconds(one) for one in stage.then(left))
+        below = max(self.depth - layers, 1)
+        self.trunk[("states", layers, "source")] = self._pass(len(stage.source), below)  # of all, not of what is left
+        return seconds
 
     def _trained_tokens(self, stage: Train) -> float:
         """Tokens that go forward and backward, padding included."""

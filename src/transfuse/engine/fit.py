@@ -14,6 +14,7 @@ from transfuse.backbones.remote.model import RemoteModel
 from transfuse.backbones.tokens import States
 from transfuse.engine.answers import Ask, Consult, Explore, Prefer, Recall, Start, Write
 from transfuse.engine.branch import Branch, begin, blended, go_back, grow, merge, put_aside, weights
+from transfuse.engine.gradients import agreement, of_branch
 from transfuse.engine.jobs import (
     Aside,
     ChooseReadout,
@@ -36,6 +37,8 @@ from transfuse.engine.learners import asked, consulted, marked, marking, preferr
 from transfuse.engine.live import Before, live
 from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo
 from transfuse.engine.meta import reptile
+from transfuse.engine.readout import choose
+from transfuse.engine.selecting import Select
 from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.terms import CoTune, Episodes, Relate
 from transfuse.engine.threads import one_blas_thread
@@ -134,7 +137,7 @@ class Engine:
         groups: dict[object, list[tuple[Branch, Pupil, float]]] = {}
         for number, (stage, branch, seed) in enumerate(steps):
             if isinstance(stage, ChooseReadout):
-                self._choose(stage, branch)
+                choose(stage, branch, self._trunk, self.classes)
             elif isinstance(stage, FitHead):
                 branch.head = self._head(stage, branch, seed)
             elif isinstance(stage, SolveHead):
@@ -145,6 +148,8 @@ class Engine:
                     branch.weighed = stage.source, counted
             elif isinstance(stage, Repeat):
                 self._repeat(stage, branch, seed)
+            elif isinstance(stage, Select):
+                self._select(stage, branch, seed)
             elif isinstance(stage, Explore):
                 for turn in range(stage.rounds):
                     self._run([(written(stage, branch, self._trunk, seed + turn), branch, seed + turn)])
@@ -200,28 +205,6 @@ class Engine:
     def _pooled(self, texts: Sequence[str], layer: int, pooling: str, template: str | None) -> np.ndarray:
         at = self._trunk.backbone.poolings.index(pooling)
         return self._trunk.features(texts, template, [layer])[:, 0, at]
-
-    def _choose(self, stage: ChooseReadout, branch: Branch) -> None:
-        """Fill in the readout with the least leave-one-out error; the earlier of equals wins."""
-        backbone = self._trunk.backbone
-        layers = stage.layers or tuple(range(1, backbone.layers + 1))
-        poolings = stage.poolings or backbone.poolings
-        rows = stage.rows
-        options = [(t, p, layer) for t in stage.templates for p in poolings for layer in layers]
-        if len(options) == 1:
-            (branch.template, branch.pooling, branch.layer) = options[0]
-            return
-        judged = rows.target if rows.target.any() else np.ones(len(rows), dtype=bool)
-        classes = rows.classes or self.classes
-        errors: list[float] = []
-        for template in stage.templates:
-            features = self._trunk.features(rows.texts, template)
-            for pooling in poolings:
-                x = features[:, :, backbone.poolings.index(pooling)]
-                with one_blas_thread():
-                    found = [ridge_loo(x[:, n], rows.labels, classes, rows.weights, judged) for n in layers]
-                errors += found if stage.layers else list(_smoothed(np.array(found)))
-        branch.template, branch.pooling, branch.layer = options[int(np.argmin(errors))]
 
     def _head(self, stage: FitHead, branch: Branch, seed: int) -> Head:
         """A logistic head on the features at the readout, through the trained layers where there are some."""
@@ -321,6 +304,17 @@ class Engine:
         assert isinstance(stage.train.term, Episodes)
         reptile(self._trunk.backbone, pupil, stage.train.term, stage.step, self._trunk.precision, self.tick)
 
+    def _select(self, stage: Select, branch: Branch, seed: int) -> None:
+        """Weigh the source's rows at a branch that is warmed up for it, and run what follows on those that are left."""
+        warm = Branch()
+        for one in stage.warm:
+            self._run([(one, warm, seed)])
+        sides = [(self._states(rows.texts, warm), rows.labels) for rows in (stage.source, stage.target)]
+        weights = stage.weigh(agreement(of_branch(warm, self._trunk.backbone, self._trunk.precision), *sides))
+        branch.weighed = stage.source, weights * stage.source.weights
+        for one in stage.then(weights):
+            self._run([(one, branch, seed)])
+
     def _score(self, stage: Merge, branch: Branch) -> float:
         """How good the layers are: less the leave-one-out error of the rows."""
         rows = stage.rows
@@ -377,13 +371,6 @@ class Engine:
             precision=trunk.precision,
             free=stage.near or CONTENT_FREE,
         )
-
-
-def _smoothed(errors: np.ndarray) -> np.ndarray:
-    """Each layer's error averaged with its neighbours', itself twice: layers change slowly, noise does not."""
-    padded = np.pad(errors, 1, mode="edge")
-    smooth: np.ndarray = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
-    return smooth
 
 
 def _inner_folds(rows: Rows, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

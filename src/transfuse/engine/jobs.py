@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +11,8 @@ import numpy as np
 
 from transfuse.data.examples import Examples
 from transfuse.engine.answers import Ask, Consult, Explore, Prefer, Recall, Start, Write
+from transfuse.engine.hashing import take_in
+from transfuse.engine.selecting import Select
 from transfuse.engine.spans import Answer, Mark
 from transfuse.engine.taught import Taught
 from transfuse.engine.terms import Term
@@ -343,6 +343,7 @@ Stage = (
     | SolveHead
     | Train
     | Repeat
+    | Select
     | Aside
     | Merge
     | Recall
@@ -375,26 +376,5 @@ class Job:
         """Equal for jobs whose shared stages are equal."""
         digest = hashlib.sha256(f"{self.seed}".encode())
         for stage in self.stages[: self.shared]:
-            _update(digest, stage)
+            take_in(digest, stage)
         return digest.hexdigest()
-
-
-def _update(digest: Any, value: Any) -> None:
-    """Feed a stage into a hash, field by field, arrays by their bytes, functions by name and by what they hold."""
-    if dataclasses.is_dataclass(value):
-        digest.update(type(value).__name__.encode())
-        for field in dataclasses.fields(value):
-            _update(digest, getattr(value, field.name))
-    elif isinstance(value, np.ndarray):
-        digest.update(np.ascontiguousarray(value).tobytes())
-    elif isinstance(value, tuple):
-        digest.update(f"({len(value)}".encode())
-        for item in value:
-            _update(digest, item)
-    elif isinstance(value, functools.partial):
-        _update(digest, (value.func, value.args, tuple(sorted(value.keywords.items()))))
-    elif inspect.isfunction(value):
-        held = tuple(cell.cell_contents for cell in value.__closure__ or ())
-        _update(digest, (value.__module__, value.__qualname__, held))
-    else:
-        digest.update(repr(value).encode() + b";")

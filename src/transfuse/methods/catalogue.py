@@ -32,7 +32,7 @@ METHODS = {
     "nearest": "transfuse.methods.instance.nearest:method",
     "tradaboost": "transfuse.methods.instance.tradaboost:method",
     "dsir": "transfuse.methods.instance.dsir:method",
-    "less": "transfuse.methods.instance.gradient:method",
+    "less": "transfuse.methods.instance.gradient:Less",
     "curriculum": "transfuse.methods.instance.curriculum:Curriculum",
     "matching": "transfuse.methods.relation.matching:Matching",
     "analogy": "transfuse.methods.relation.analogy:Analogy",

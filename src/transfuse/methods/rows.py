@@ -67,11 +67,32 @@ def evidence(rows: Rows, most: int = 2048) -> Rows:
 
 def counted_rows(task: Classify, examples: Examples, *, target: bool) -> Rows:
     """All rows of a weight above 0: a row that counts nothing must not move a mean, a fold or a batch either."""
-    weights = np.ones(len(examples)) if examples.weights is None else np.asarray(examples.weights, dtype=float)
-    kept = np.flatnonzero(weights > 0)
+    kept = counting(examples)
     if len(kept) < len(examples):
-        examples, weights = examples.take(kept), weights[kept]
+        examples = examples.take(kept)
+    weights = np.ones(len(examples)) if examples.weights is None else np.asarray(examples.weights, dtype=float)
     return Rows(examples.texts, task.encode(examples.labels or ()), weights, np.full(len(examples), target))
+
+
+def counting(examples: Examples) -> np.ndarray:
+    """Positions of the rows of a weight above 0."""
+    return np.flatnonzero(np.ones(len(examples)) if examples.weights is None else np.asarray(examples.weights) > 0)
+
+
+def without(sources: Mapping[str, Examples], most: int, weights: np.ndarray) -> dict[str, Examples]:
+    """The sources without those of the rows of `source_rows` that are given a weight of 0, in their order.
+
+    Args:
+        sources: of which `source_rows` takes N rows.
+        most: rows of each, as there.
+        weights: float [N].
+    """
+    left, at = {}, 0
+    for name, examples in sources.items():
+        own = counting(examples.take(range(min(most, len(examples)))))
+        left[name] = examples.take(own[weights[at : at + len(own)] > 0])
+        at += len(own)
+    return left
 
 
 def label_names(task: Classify) -> Rows | None:
