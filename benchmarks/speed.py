@@ -24,6 +24,7 @@ REPEATS = {
     "fewshot": 2,
     "caches": 1,
     "replies": 2,
+    "passes": 1,
     "write": 2,
     "distill": 2,
 }

@@ -68,7 +68,7 @@ def ours(precision: str) -> dict[str, Any]:
             return Engine(Trunk(small, precision, 256), 0).fit(job)
 
     seconds, path = timed(work)
-    return _of_all(_figures(seconds, path.writer("fp32").network, small.tokenizer))
+    return _figures(seconds, path.writer("fp32").network, small.tokenizer, EPOCHS)
 
 
 def target_says() -> Any:
@@ -76,11 +76,6 @@ def target_says() -> Any:
     import numpy as np
 
     return np.empty(0, dtype=object)
-
-
-def _of_all(figures: dict[str, Any]) -> dict[str, Any]:
-    """Tokens a second over all passes."""
-    return {**figures, "tokens_per_second": figures["tokens_per_second"] * EPOCHS}
 
 
 def peer(*, low: bool) -> dict[str, Any]:
@@ -123,7 +118,7 @@ def peer(*, low: bool) -> dict[str, Any]:
         )
         seconds, _ = timed(trainer.train)
         network = trainer.model.float().eval()
-    return _of_all(_figures(seconds, network, tokenizer))
+    return _figures(seconds, network, tokenizer, EPOCHS)
 
 
 SIDES = {

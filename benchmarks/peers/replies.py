@@ -35,12 +35,12 @@ def _ids(tokenizer: Any, request: str, reply: str) -> tuple[list[int], list[int]
     return ids, [*tokenizer(reply, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
 
-def _figures(seconds: float, network: Any, tokenizer: Any) -> dict[str, Any]:
+def _figures(seconds: float, network: Any, tokenizer: Any, epochs: int = 1) -> dict[str, Any]:
     """Tokens a second, requests and replies alike, and the mean loss of other replies' tokens, by transformers."""
     import torch
 
     learnt, others = pairs()
-    tokens = sum(len(a) + len(b) for a, b in (_ids(tokenizer, *pair) for pair in learnt))
+    tokens = epochs * sum(len(a) + len(b) for a, b in (_ids(tokenizer, *pair) for pair in learnt))
     total, count = 0.0, 0
     with torch.inference_mode():
         for pair in others:
@@ -51,7 +51,7 @@ def _figures(seconds: float, network: Any, tokenizer: Any) -> dict[str, Any]:
     return {"seconds": seconds, "tokens_per_second": tokens / seconds, "loss": total / count}
 
 
-def ours(layers: int | str, precision: str) -> dict[str, Any]:
+def ours(layers: int | str, precision: str, epochs: int = 1) -> dict[str, Any]:
     """`lora`, what its states cost included."""
     from transfuse.backbones import loading
     from transfuse.data import Examples
@@ -74,17 +74,17 @@ def ours(layers: int | str, precision: str) -> dict[str, Any]:
             0,
             rank=RANK,
             train_layers=layers,
-            epochs=1,
+            epochs=epochs,
             batch_size=BATCH,
             learning_rate=RATE,
         )
         return Engine(Trunk(backbone, precision, 256), 0).fit(job)
 
     seconds, path = timed(work)
-    return _figures(seconds, path.writer("fp32").network, backbone.tokenizer)
+    return _figures(seconds, path.writer("fp32").network, backbone.tokenizer, epochs)
 
 
-def peer(*, low: bool) -> dict[str, Any]:
+def peer(*, low: bool, epochs: int = 1) -> dict[str, Any]:
     """trl's SFTTrainer with a peft configuration, its loss on the replies alone."""
     import datasets
     import peft
@@ -103,7 +103,7 @@ def peer(*, low: bool) -> dict[str, Any]:
         arguments = trl.SFTConfig(
             output_dir=str(Path(scratch)),
             per_device_train_batch_size=BATCH,
-            num_train_epochs=1,
+            num_train_epochs=epochs,
             learning_rate=RATE,
             warmup_steps=2,
             bf16=low,
@@ -126,7 +126,7 @@ def peer(*, low: bool) -> dict[str, Any]:
         )
         seconds, _ = timed(trainer.train)
         network = trainer.model.merge_and_unload().float().eval()
-    return _figures(seconds, network, tokenizer)
+    return _figures(seconds, network, tokenizer, epochs)
 
 
 SIDES = {
