@@ -6,8 +6,8 @@ from benchmarks.peers.replies import HALF, ours, peer
 
 EPOCHS = 3
 WORK = (
-    "LoRA (rank 8) of smollm2-135m-instruct on 64 support replies, three passes, 4 a step, the lower half frozen and its "
-    "outputs cached (their one pass counted) beside all layers"
+    "LoRA (rank 8) of smollm2-135m-instruct on 64 support replies, three passes, 4 a step: lower half frozen, its "
+    "outputs cached, the pass for these counted, beside trl with all layers"
 )
 
 SIDES = {
