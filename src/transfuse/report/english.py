@@ -76,7 +76,7 @@ ENGLISH: dict[str, str] = {
     "about.parameter": "trains part of the pretrained model itself",
     "about.relation": "transfers how examples relate to each other",
     "about.distillation": "learns from a larger model's answers",
-    "about.merging": "makes one of several fitted models",
+    "about.merging": "joins several fitted models into one",
     "about.meta": "learns from many tasks how to learn one",
     "status.done": "done",
     "status.skipped": "skipped",
@@ -117,7 +117,7 @@ ENGLISH: dict[str, str] = {
     "say.best_alone": "Against {against}, the best of what it was made of, it was worth {difference} on {split}: "
     "{verdict}.",
     "say.members": "It is the weighted mean of {members}.",
-    "say.spoken_for": "Another {n} were not chosen among: an ensemble speaks for each, as none is shown to be better.",
+    "say.spoken_for": "For {n} more an ensemble speaks that was made of them: none is shown to be better than it.",
     "say.zero_shot": "Against the same backbone asked without an example it was worth {difference} on {split}: "
     "{verdict}.",
     "say.why": "Chosen because its mean {metric} on validation, {figure}, is the best of the {n} candidates "

@@ -93,11 +93,13 @@ class Scale:
 
 
 def settings_of(candidate: Candidate) -> str:
-    """``train_layers=2, lr=0.0001``, shortened."""
+    """``train_layers=2, lr=0.0001``, or the weights of an ensemble's members; shortened."""
     settings = candidate.get("settings")
     if not isinstance(settings, Mapping):
         return ""
-    text = ", ".join(f"{key}={value}" for key, value in settings.items() if value is not None)
+    members = [m for m in reading.items(candidate, "members") if isinstance(m, Mapping)]
+    weights = [f"{amounts.plain(reading.number(m.get('weight')))} {reading.name_of(m)}" for m in members]
+    text = ", ".join([*weights, *(f"{key}={value}" for key, value in settings.items() if value is not None)])
     return text if len(text) <= SETTINGS else text[: SETTINGS - 1] + "…"
 
 
