@@ -162,8 +162,7 @@ def test_packed_examples_make_the_same_model(name, monkeypatch):
     for pack in (0, 64):
         seen.clear()
         path = fitted(name, TARGET, {"other": TEST}, epochs=2, pack=pack)
-        assert all((rows < examples) == (pack > 0) for examples, rows in seen)
-        assert seen
+        assert any(rows < examples for examples, rows in seen) == (pack > 0)
         found.append(path.bits(TEST.texts, TEST.labels)[:, 0])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-3, atol=1e-3)
     with pytest.raises(RecipeError, match="pack: -1\nExpected: 0 or more"):
