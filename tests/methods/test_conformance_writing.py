@@ -16,6 +16,7 @@ from transfuse.data.examples import Examples
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.engine.trunk import Trunk
+from transfuse.engine.write import Answers
 from transfuse.errors import DataError, ModelError, RecipeError
 from transfuse.fitted import FittedWriter, load
 from transfuse.methods.catalogue import METHODS, WRITING, method, no_transfer, of_kind, settings
@@ -144,6 +145,28 @@ def test_a_source_changes_those_that_use_one(name):
     quick = {"epochs": 1, "source_epochs": 12} if told(name) else {}
     a, b = (fitted(name, TARGET.take(range(2)), s, **quick).answers(TEST.texts[:8]) for s in ({}, {"other": other}))
     assert (list(a) == list(b)) != method(name, "generate").uses_sources
+
+
+@pytest.mark.parametrize("name", [name for name in of_kind("generate") if "pack" in settings(name, "generate")])
+def test_packed_examples_make_the_same_model(name, monkeypatch):
+    """With a source before the target; the layers read fewer rows, and what they learn is the same."""
+    seen, found = [], []
+    lay = Answers.laid
+
+    def noted(self, chosen, values, mask):
+        laid = lay(self, chosen, values, mask)
+        seen.append((len(chosen), len(laid[1])))
+        return laid
+
+    monkeypatch.setattr(Answers, "laid", noted)
+    for pack in (0, 64):
+        seen.clear()
+        path = fitted(name, TARGET, {"other": TEST}, epochs=2, pack=pack)
+        assert any(rows < examples for examples, rows in seen) == (pack > 0)
+        found.append(path.bits(TEST.texts, TEST.labels)[:, 0])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-3, atol=1e-3)
+    with pytest.raises(RecipeError, match="pack: -1\nExpected: 0 or more"):
+        fitted(name, pack=-1)
 
 
 @every_method

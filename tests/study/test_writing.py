@@ -10,8 +10,10 @@ import pandas
 import pytest
 import torch
 import toy
+from study.place import Told
 
 import transfuse
+from transfuse.engine import learners
 from transfuse.errors import DataError, RecipeError, TransfuseError
 from transfuse.evaluation import as_answers, as_expected, sandbox, texts
 from transfuse.fitted import load
@@ -135,6 +137,18 @@ def test_a_resume_gives_the_same_report(study, folder):
     again = transfuse.run(recipe(folder, more=more, task="similarity: enc"), out=study.out).report
     for key in ("chosen", "test", "no_transfer", "examples"):
         assert again[key] == before[key]
+
+
+def test_a_study_says_where_examples_cannot_share_a_row(folder, tmp_path, monkeypatch):
+    quick = "{learning_rate: 0.005, epochs: 1, train_layers: 1, pack: 64}"
+    notes = []
+    for number, packs in enumerate((True, False)):
+        told = Told()
+        monkeypatch.setattr(learners, "packs", lambda *_, packs=packs: packs)
+        transfuse.run(recipe(folder, f"[{{lora: {quick}}}]"), out=tmp_path / str(number), progress=told)
+        notes.append([note for note in told.notes if "pack" in note])
+    assert notes[0] == []
+    assert notes[1] == ["pack: in dec examples of one row would not be as each alone, so each has its own"]
 
 
 def test_a_bundle_answers_without_transfuse(study, tmp_path):

@@ -167,7 +167,11 @@ class Segment(nn.Module):
         self.layers = at(clone, anatomy.layers)
 
     def forward(self, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Token ids [B, T] or states [B, T, D], with mask [B, T] of ones and zeros, to states [B, T, D]."""
+        """Token ids [B, T] or states [B, T, D], with mask [B, T], to states [B, T, D].
+
+        The mask is 0 at padding and 1 elsewhere; where a row holds several texts (see `packing`), it is the number of
+        each token's text, and each text sees itself alone.
+        """
         if len(self.layers) == 0 and self.takes_states:
             return inputs
         given = {"inputs_embeds": inputs} if self.takes_states else {"input_ids": inputs}
@@ -175,7 +179,11 @@ class Segment(nn.Module):
             before = self.soft.to(inputs.dtype).expand(len(inputs), -1, -1)
             given = {"inputs_embeds": torch.cat([before, inputs], 1)}
             mask = torch.cat([mask.new_ones(before.shape[:2]), mask], 1)
-        output = self.model(attention_mask=mask, use_cache=False, **given)
+        if (own := _positions(mask)) is None:
+            given["attention_mask"] = mask
+        else:  # positions that begin anew are how transformers knows the texts of a row
+            given["position_ids"] = own
+        output = self.model(use_cache=False, **given)
         hidden: torch.Tensor = output.last_hidden_state
         return hidden if self.soft is None else hidden[:, len(self.soft) :]
 
@@ -199,6 +207,20 @@ class Segment(nn.Module):
                 _put(clone, path, at(base, path))
         clone.__dict__["config"] = copy.deepcopy(self.model.config)
         return clone
+
+
+def _positions(mask: torch.Tensor) -> torch.Tensor | None:
+    """Each token's place in its text, int64 [B, T], 0 at padding; None where no row holds several texts.
+
+    Args:
+        mask: int64 [B, T], the number of each token's text in its row, from 1 on; 0 at padding.
+    """
+    if torch.compiler.is_compiling() or not (mask > 1).any():  # an exported graph knows no packed rows
+        return None
+    here = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    new = torch.diff(mask, dim=1, prepend=mask.new_zeros(len(mask), 1)) != 0
+    begin = torch.where(new, here, 0).cummax(1).values
+    return torch.where(mask > 0, here - begin, 0)
 
 
 def assembled(network: Any, stack: str, anatomy: Anatomy, cut: int, layers: Sequence[nn.Module]) -> Any:

@@ -139,6 +139,7 @@ class Write:
         held: rows that are not learnt from, whose loss says when to stop, or None.
         patience: epochs without a lower loss of these that are borne.
         lessons: a teacher that is learnt from beside the answers, or None.
+        pack: most tokens of a row in which several examples stand, each by itself; 0 gives each its own.
     """
 
     parts: tuple[tuple[Pairs, Form], ...]
@@ -150,6 +151,7 @@ class Write:
     held: tuple[Pairs, Form] | None = None
     patience: int = 0
     lessons: Lessons | None = None
+    pack: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

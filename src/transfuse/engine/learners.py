@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from transfuse.backbones.packing import packs
 from transfuse.backbones.remote.model import RemoteModel
 from transfuse.engine.answers import Ask, Consult, Explore, Pairs, Prefer, Write
 from transfuse.engine.branch import Branch, grow
@@ -15,7 +16,7 @@ from transfuse.engine.preferences import Preferences, likelihoods
 from transfuse.engine.spans import Answer, Mark, Spans
 from transfuse.engine.training import Pupil
 from transfuse.engine.trunk import Trunk
-from transfuse.engine.write import Answers, Held
+from transfuse.engine.write import MICRO_TOKENS, Answers, Held
 from transfuse.fitted.model import remember
 from transfuse.fitted.recalled import LookupPath
 from transfuse.fitted.remote import Asked, RemoteLabelsPath, RemoteWriterPath
@@ -33,6 +34,10 @@ def writing(stage: Write, branch: Branch, trunk: Trunk, seed: int) -> Pupil:
         ((_, form),) = stage.parts
         taught = foretold(stage.lessons, answers, form, trunk.backbone, trunk.limit, stage.limit)
         answers = dataclasses.replace(answers, taught=taught)
+    if stage.pack and packs(trunk.backbone, segment):
+        answers = dataclasses.replace(answers, pack=min(stage.pack, MICRO_TOKENS))
+    elif stage.pack:
+        trunk.unpacked = True
     states = trunk.states_of(answers.inputs, branch.cut)
     held = None
     if stage.held is not None:

@@ -213,7 +213,8 @@ class _Learner:
     def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The chosen rows, and behind them the texts that the term wants beside them."""
         if self.pupil.beside is None or self.term is None:
-            return self.pupil.states.batch(self.chosen)
+            answers, given = self.pupil.answers, self.pupil.states.batch(self.chosen)
+            return answers.laid(self.chosen, *given) if isinstance(answers, Answers) else given
         own = self.pupil.rows.labels[self.chosen]
         self.others = self.term.choose(own, len(self.pupil.beside), self.generator)
         return self.states.batch(np.concatenate([self.chosen, len(self.pupil.states) + self.others]))

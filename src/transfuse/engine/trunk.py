@@ -44,6 +44,7 @@ class Trunk:
 
     Attributes:
         anew: of each such set, its tokens and the bytes that it would have needed.
+        unpacked: whether texts should have shared rows and could not (see `packing.packs`).
     """
 
     backbone: Backbone
@@ -61,6 +62,7 @@ class Trunk:
         self._kept: dict[Key, np.ndarray] = {}
         self._rows: dict[tuple[str, int], np.ndarray] = {}
         self.anew: list[tuple[int, int]] = []
+        self.unpacked = False
 
     def register(self, texts: Sequence[str]) -> None:
         """Make texts known, in this order; those known already keep their places."""

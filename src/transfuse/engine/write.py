@@ -12,6 +12,7 @@ import torch
 from transfuse.backbones.form import Form
 from transfuse.backbones.head_loss import head_loss, token_log_probabilities
 from transfuse.backbones.huggingface import Backbone
+from transfuse.backbones.packing import packed, places
 from transfuse.backbones.tokens import States, batches
 from transfuse.engine.answers import Pairs
 from transfuse.engine.soft_head import soft_head_loss
@@ -34,6 +35,7 @@ class Answers:
         inputs: N rows, what the backbone reads to foretell them.
         ahead: how many places before a token the state stands that foretells it.
         taught: what a teacher foretells at every token of the answers, or None.
+        pack: most tokens of a row in which several examples stand (see `packing`); 0 gives each its own.
     """
 
     tokens: Sequence[Sequence[int]]
@@ -42,6 +44,7 @@ class Answers:
     inputs: Sequence[Sequence[int]]
     ahead: int
     taught: Foretold | None = None
+    pack: int = 0
 
     @staticmethod
     def of(parts: Sequence[tuple[Pairs, Form]], backbone: Backbone, limit: int, most: int) -> Answers:
@@ -72,18 +75,27 @@ class Answers:
         return counted
 
     def parts(self, chosen: np.ndarray, most: int = MICRO_TOKENS) -> list[np.ndarray]:
-        """Rows of a batch in parts of bounded size."""
-        lengths = np.array([len(self.tokens[i]) for i in chosen], dtype=np.int64)
-        if len(chosen) * lengths.max() <= most:
+        """Rows of a batch in parts of bounded size; what shares a packed row is in one."""
+        lengths = self._lengths(chosen)
+        rows, _ = places(lengths, self.pack)
+        widths = np.bincount(rows, lengths).astype(np.int64)
+        if len(widths) * widths.max() <= most:
             return [chosen]
-        return [chosen[part] for part in batches(lengths, most)]
+        return [chosen[np.concatenate([np.flatnonzero(rows == r) for r in part])] for part in batches(widths, most)]
+
+    def laid(self, chosen: np.ndarray, values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the layers are given: the chosen rows as they are padded, or `packed`."""
+        return packed(values, mask, *places(self._lengths(chosen), self.pack)) if self.pack else (values, mask)
+
+    def _lengths(self, chosen: np.ndarray) -> np.ndarray:
+        return np.array([len(self.tokens[i]) for i in chosen], dtype=np.int64)
 
     def loss(self, backbone: Backbone, hidden: torch.Tensor, chosen: np.ndarray, low: bool) -> torch.Tensor:
         """Mean loss of the answers' tokens, each counted as its row is; 0 where nothing counts.
 
         Args:
             backbone: gives the final norm and the head.
-            hidden: states [B, T, D] after the last layer.
+            hidden: states [B, T, D] after the last layer, of what `laid` gave.
             chosen: the B rows.
             low: whether products run in bf16.
         """
@@ -115,24 +127,26 @@ class Answers:
         """Log-likelihood of each of the B chosen answers, [B], the sum over its tokens; see `loss`."""
         where, targets, _ = self._targets(chosen)
         device = hidden.device
-        rows, places = (torch.from_numpy(part).to(device) for part in where)
-        picked = backbone.normed(hidden.flatten(0, 1)[rows * hidden.shape[1] + places])
+        rows, at = (torch.from_numpy(part).to(device) for part in where)
+        picked = backbone.normed(hidden.flatten(0, 1)[rows * hidden.shape[1] + at])
         found = token_log_probabilities(backbone, picked, torch.from_numpy(targets).to(device), low)
-        return torch.zeros(len(chosen), device=device).index_add(0, rows, found)
+        owners = torch.from_numpy(np.repeat(np.arange(len(chosen)), self.counted[chosen])).to(device)
+        return torch.zeros(len(chosen), device=device).index_add(0, owners, found)
 
     def _targets(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Places [2, M] of the states that foretell each answer token, these tokens [M], and their weights [M]."""
+        own, begins = places(self._lengths(chosen), self.pack)
         rows: list[int] = []
-        places: list[int] = []
+        at: list[int] = []
         targets: list[int] = []
         weights: list[float] = []
-        for at, i in enumerate(chosen):
+        for i, row_of, begin in zip(chosen, own.tolist(), begins.tolist(), strict=True):
             start, row = int(self.starts[i]), self.tokens[i]
-            rows += [at] * (len(row) - start)
-            places += range(start - self.ahead, len(row) - self.ahead)
+            rows += [row_of] * (len(row) - start)
+            at += range(begin + start - self.ahead, begin + len(row) - self.ahead)
             targets += row[start:]
             weights += [float(self.weights[i])] * (len(row) - start)
-        return np.array([rows, places]), np.array(targets), np.array(weights)
+        return np.array([rows, at]), np.array(targets), np.array(weights)
 
 
 @dataclasses.dataclass

@@ -67,6 +67,8 @@ class Fits:
         progress.done(identifier, ": ".join(filter(None, (self.say[record["status"]], record["reason"]))))
         for tokens, size in self.workshop.computed_anew(one.candidate.backbone):
             progress.note(self.say["anew"].format(tokens=tokens, gib=size / 2**30))
+        if self.workshop.not_packed(one.candidate.backbone):
+            progress.note(self.say["unpacked"].format(backbone=one.candidate.backbone))
         return record
 
 

@@ -22,6 +22,7 @@ NOTES = {
         "done": "done",
         "failed": "failed",
         "anew": "states of {tokens:,} tokens would need {gib:.1f} GiB, so they are computed anew in every pass",
+        "unpacked": "pack: in {backbone} examples of one row would not be as each alone, so each has its own",
     },
     "zh": {
         "finished": "{folder}：此前已完成；--fresh 可重新开始",
@@ -39,6 +40,7 @@ NOTES = {
         "done": "完成",
         "failed": "失败",
         "anew": "{tokens:,} 个词元的状态需要 {gib:.1f} GiB，因此每一遍都重新计算",
+        "unpacked": "pack：在 {backbone} 里，同处一行的样例与各自单独计算的结果不同，因此每个样例各占一行",
     },
 }
 """What a study says while it runs, by language."""

@@ -135,6 +135,14 @@ class Workshop:
             trunk.anew.clear()
         return found
 
+    def not_packed(self, reference: str) -> bool:
+        """Whether examples should have shared rows of a backbone and could not, since this was asked last."""
+        trunk = self._engines[reference].trunk if reference in self._engines else None
+        found = trunk is not None and trunk.unpacked
+        if trunk is not None:
+            trunk.unpacked = False
+        return found
+
     def job(self, candidate: Candidate, positions: np.ndarray) -> Job:
         """The job of a candidate on some of the target's rows.
 

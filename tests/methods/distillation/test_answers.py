@@ -85,6 +85,23 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(tmp_path):
         assert abs(loss.item()) < 1e-6
 
 
+def test_packed_examples_learn_from_their_teacher_what_they_learn_apart(tmp_path):
+    teacher = fitted("finetune", MANY, epochs=1)
+    found = []
+    for pack in (0, 64):
+        data = TransferData(FEW, teachers=taught(teacher, FEW, tmp_path))
+        plan = method("distill", "generate").plan(TASK, toy.backbone("taught"), data, 0, pack=pack)
+        stage = next(s for s in plan.stages if isinstance(s, Write))
+        run = engine()
+        pupil = writing(stage, run._begun(dataclasses.replace(plan, shared=0)), run._trunk, 0)
+        assert (pupil.answers.pack, pupil.answers.taught is None) == (pack, False)
+        rows = np.arange(len(FEW))
+        values, mask = pupil.answers.laid(rows, *pupil.states.batch(rows))
+        assert (len(mask) < len(FEW)) == bool(pack)
+        found.append(pupil.answers.loss(run._trunk.backbone, pupil.segment(values, mask), rows, False).item())
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
 def test_what_the_teacher_writes_teaches_requests_without_an_answer(teacher, tmp_path):
     texts = MANY.texts
     lessons = taught(teacher, FEW, tmp_path, texts, teacher.answers(texts))

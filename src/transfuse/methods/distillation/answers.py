@@ -43,7 +43,7 @@ class AnswerDistillation:
 
     @borrowing(
         AnswerFinetune.plan,
-        "train_layers template learning_rate layer_decay epochs batch_size warmup patience source_epochs beams "
+        "train_layers template learning_rate layer_decay epochs batch_size warmup patience source_epochs pack beams "
         "max_new_tokens",
     )
     def plan(

@@ -70,6 +70,7 @@ class AnswerLora:
         source_limit: int = 1024,
         source_epochs: int = 1,
         target_learning_rate: float | None = None,
+        pack: int = 0,
         beams: int = 1,
         max_new_tokens: int | None = None,
     ) -> Job:
@@ -92,11 +93,15 @@ class AnswerLora:
             source_limit: most rows of each source.
             source_epochs: passes over them.
             target_learning_rate: of the target stage after a source; by default half of ``learning_rate``.
+            pack: most tokens of a row in which several examples stand, each by itself; 0 gives each its own. The steps
+                are those of the same examples, with the same loss.
             beams, max_new_tokens: as in `Asking`.
         """
         assert backbone is not None
         if rank < 1:
             raise RecipeError(f"lora.rank: {rank}", expected="1 or more", remedy="16 is a good start.")
+        if pack < 0:
+            raise RecipeError(f"pack: {pack}", expected="0 or more", remedy="512 is a good start; 0 packs nothing.")
         if sources not in ("first", "together"):
             raise RecipeError(
                 f"sources: '{sources}'", expected="first or together", remedy="Correct the setting of the method."
@@ -109,16 +114,17 @@ class AnswerLora:
         target = pairs_of(data.target, target=True)
         learnt, held = _held_back(target, patience, seed)
         own = ((learnt, form),)
-        last = Write(
-            own, limit, layers, adapter, schedule, held=None if held is None else (held, form), patience=patience
-        )
+        plain = Write(own, limit, layers, adapter, schedule, pack=pack)
+        last = dataclasses.replace(plain, held=None if held is None else (held, form), patience=patience)
         stages: tuple[Stage, ...] = (last,)
         shown = source_parts(task, backbone, data, source_limit, template)
         if shown and sources == "together":
             stages = (dataclasses.replace(last, parts=(*shown, *own)),)
         elif shown:  # the source's stage needs no answer of the target, and is shared by all folds
             rate = learning_rate / 2 if target_learning_rate is None else target_learning_rate
-            first = Write(shown, limit, layers, adapter, dataclasses.replace(schedule, epochs=source_epochs))
+            first = dataclasses.replace(
+                plain, parts=shown, schedule=dataclasses.replace(schedule, epochs=source_epochs)
+            )
             stages = (first, dataclasses.replace(last, schedule=dataclasses.replace(schedule, learning_rate=rate)))
         ask = Ask(form, decoding_of(task, backbone, form, target, beams, max_new_tokens))
         return Job((*stages, ask), len(stages) - 1, seed)
@@ -141,7 +147,7 @@ class AnswerFinetune:
     @borrowing(
         AnswerLora.plan,
         "train_layers template epochs batch_size warmup average_from patience sources source_limit source_epochs "
-        "target_learning_rate beams max_new_tokens",
+        "target_learning_rate pack beams max_new_tokens",
     )
     def plan(
         self,
