@@ -115,7 +115,7 @@ def crossfit(said: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
     for part in range(PARTS):
         here = parts == part
         weights = stacking_weights(said[:, :, ~here], labels[~here])
-        out[:, here] = pooled(list(said[:, :, here]), weights)
+        out[:, here] = pooled(list(said[:, :, here]), weights.tolist())
     return out
 
 
