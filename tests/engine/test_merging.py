@@ -9,6 +9,7 @@ from transfuse.engine.merging import (
     greedy_soup,
     interpolate,
     mixture,
+    side_by_side,
     task_arithmetic,
     task_vectors,
     ties,
@@ -31,6 +32,19 @@ def test_averages_by_hand():
     found = average([FIRST, SECOND])
     torch.testing.assert_close(found["w"], torch.tensor([[1.25, 3.0], [1.0, 4.25]]))
     torch.testing.assert_close(average([FIRST, SECOND], [0.25, 0.75])["b"], torch.tensor([2.5, 0.25]))
+
+
+def test_adapters_side_by_side_change_a_map_by_the_sum_of_their_changes():
+    generator = torch.Generator().manual_seed(0)
+    sizes = [("x.lora_A.weight", lambda rank: (rank, 5)), ("x.lora_B.weight", lambda rank: (4, rank))]
+    one, two = ({name: torch.randn(*size(rank), generator=generator) for name, size in sizes} for rank in (2, 3))
+    found = side_by_side([one, two], [0.5, 2.0])
+    a, b = found["x.lora_A.weight"], found["x.lora_B.weight"]
+    assert (a.shape, b.shape) == ((5, 5), (4, 5))
+    expected = (
+        0.5 * one["x.lora_B.weight"] @ one["x.lora_A.weight"] + 2 * two["x.lora_B.weight"] @ two["x.lora_A.weight"]
+    )
+    torch.testing.assert_close(b @ a, expected)
 
 
 def test_interpolation_goes_from_the_origin_to_the_tuned_model():

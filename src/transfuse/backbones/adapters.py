@@ -85,6 +85,14 @@ def tensors(segment: Segment) -> dict[str, torch.Tensor]:
     return {name: p.detach() for name, p in segment.model.named_parameters() if any(x in name for x in PARTS)}
 
 
+def scaling(segment: Segment) -> float:
+    """alpha / r of a segment that is adapted by LoRA."""
+    from peft.tuners.lora import LoraLayer
+
+    found: float = next(m.scaling[NAME] for m in segment.layers.modules() if isinstance(m, LoraLayer))
+    return found
+
+
 def mixes(segment: Segment) -> bool:
     """Whether the segment is adapted by LoRA alone, so that several can run as one (`SideBySide`)."""
     names = tensors(segment)

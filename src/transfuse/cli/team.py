@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from transfuse.cli import team_evaluate, team_learn, team_run, team_trace, team_train
+from transfuse.cli import team_distill, team_evaluate, team_learn, team_run, team_trace, team_train
 
 app = typer.Typer(
     help="Teams: role models on one backbone that answer together.",
@@ -17,3 +17,4 @@ app.command("evaluate")(team_evaluate.evaluate)
 app.command("trace")(team_trace.trace)
 app.command("train")(team_train.train)
 app.command("learn")(team_learn.learn)
+app.command("distill")(team_distill.distill)

@@ -129,13 +129,18 @@ def merge(branch: Branch, stage: Merge, backbone: Backbone, seed: int, score: Sc
     """Make one of the layers put aside and of those that the branch has, in place.
 
     Args:
-        branch: with two trained segments or more of the same layers.
+        branch: with two trained segments or more of the same layers; of adapters (LoRA) the changes are averaged.
         stage: the rule, and what to choose among.
         backbone: gives the layers as they were pretrained.
         seed: of what is dropped.
         score: of the layers that the branch has when it is called; called once a choice.
     """
     segments = [*branch.aside, *([branch.segment] if branch.segment is not None else [])]
+    branch.aside = ()
+    if branch.adapter:
+        assert stage.rule == "average"
+        _adapted(branch, segments, backbone)
+        return
     branch.segment = grown(segments[-1])
     own = dict(branch.segment.layers.named_parameters())
     origin = dict(backbone.segment(branch.cut, branch.layer).layers.named_parameters())
@@ -152,7 +157,20 @@ def merge(branch: Branch, stage: Merge, backbone: Backbone, seed: int, score: Sc
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(found[name])
-    branch.aside = ()
+
+
+def _adapted(branch: Branch, segments: Sequence[Segment], backbone: Backbone) -> None:
+    """The mean of what adapters change, as one adapter with the ranks of all."""
+    weights = [adapters.scaling(segment) / len(segments) for segment in segments]
+    found = merging.side_by_side([adapters.tensors(segment) for segment in segments], weights)
+    rank = next(len(tensor) for name, tensor in found.items() if "lora_A" in name)
+    branch.adapter = {**(branch.adapter or {}), "rank": rank, "alpha": rank}
+    branch.segment = backbone.segment(branch.cut, branch.layer, own=True, shared=True, states=True)
+    adapters.add(branch.segment, branch.adapter, seed=0)
+    with torch.no_grad():
+        for name, parameter in branch.segment.model.named_parameters():
+            if name in found:
+                parameter.copy_(found[name])
 
 
 def _merged(

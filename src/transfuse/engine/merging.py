@@ -23,6 +23,26 @@ def interpolate(origin: Tensors, tuned: Tensors, alpha: float) -> dict[str, torc
     return {name: torch.lerp(origin[name], tuned[name], alpha) for name in origin}
 
 
+def side_by_side(adapters: Sequence[Tensors], weights: Sequence[float]) -> dict[str, torch.Tensor]:
+    """One adapter that changes a map by Σ_k w_k B_k A_k, exactly: the ranks of all stand side by side.
+
+    The mean of the factors themselves would be another map: (B_1 + B_2)(A_1 + A_2) has the products of each with each.
+
+    Args:
+        adapters: of each, A [r_k, D_in] under names with ``lora_A`` and B [D_out, r_k] under names with ``lora_B``.
+        weights: w_k, with the scaling alpha_k / r_k of each in it.
+
+    Returns:
+        the same names with A [Σ r_k, D_in] and B [D_out, Σ r_k], for a scaling of 1.
+    """
+    return {
+        name: torch.cat([one[name] for one in adapters])
+        if "lora_A" in name
+        else torch.cat([weight * one[name] for weight, one in zip(weights, adapters, strict=True)], 1)
+        for name in adapters[0]
+    }
+
+
 def task_vectors(origin: Tensors, models: Sequence[Tensors]) -> list[dict[str, torch.Tensor]]:
     """τ_k = θ_k - θ_0."""
     return [{name: model[name] - origin[name] for name in origin} for model in models]

@@ -12,7 +12,7 @@ from transfuse.backbones.form import Form
 from transfuse.backbones.huggingface import Backbone
 from transfuse.data.examples import Examples
 from transfuse.engine.answers import Ask, Start, Write
-from transfuse.engine.jobs import ChooseReadout, Job, Rows, TransferData
+from transfuse.engine.jobs import Job, Rows, TransferData
 from transfuse.errors import RecipeError, nearest
 from transfuse.fitted.head import HeadPath
 from transfuse.fitted.model import known, load
@@ -20,6 +20,7 @@ from transfuse.fitted.writer import WriterPath
 from transfuse.methods.catalogue import LABELS, method, of_kind, settings, suits
 from transfuse.tasks.classify import Classify
 from transfuse.tasks.writing import Writing
+from transfuse.teams.beginnings import Blend, Place, copied, merged
 from transfuse.teams.building import MAX_NEW_TOKENS, fitted_folder, prompted
 from transfuse.teams.contract import REQUEST, Contract
 from transfuse.teams.recipe import RoleSection, TeamRecipe
@@ -88,18 +89,18 @@ class Pupil:
             "sources": [[source.model_dump(), self._content(source)] for source in self.section.sources],
         }
 
-    def knowledge(self, roles: Path) -> dict[str, Examples | Start]:
+    def knowledge(self, roles: Path) -> dict[str, Examples | Start | Blend]:
         """What it may start from, by name: rows of another domain, or the layers of another model.
 
         Args:
             roles: the folder of the team's roles that are trained already.
         """
-        found: dict[str, Examples | Start] = {}
+        found: dict[str, Examples | Start | Blend] = {}
         for source in self.section.sources:
             found[source.told] = self._known(source, roles)
         return found
 
-    def job(self, rows: Examples, source: Examples | Start | None, seed: int) -> Job:
+    def job(self, rows: Examples, source: Examples | Start | Blend | None, seed: int) -> Job:
         """The job that trains it on some of its rows.
 
         Raises:
@@ -113,8 +114,9 @@ class Pupil:
             raise RecipeError(f"{self.where}: method '{self.method}': a setting of the wrong kind: {error}") from error
         trains = self.form is None or any(isinstance(stage, Write) for stage in job.stages)
         stages = [self._own(stage) for stage in job.stages] if trains else list(job.stages)
-        if isinstance(source, Start):
-            stages = self._begun(source, stages)
+        if isinstance(source, Start | Blend):
+            place = Place(self.method, self.backbone.layers, self.form is not None, self.where)
+            stages = (copied if isinstance(source, Start) else merged)(source.path, stages, place)
         return dataclasses.replace(job, stages=tuple(stages))
 
     def _own(self, stage: Any) -> Any:
@@ -138,27 +140,6 @@ class Pupil:
         }
         return dataclasses.replace(stage, **named) if named else stage
 
-    def _begun(self, start: Start, stages: list[Any]) -> list[Any]:
-        """The stages behind the layers of another model; the readout stays where these end."""
-        path = start.path
-        top = path.cut + len(path.trained.layers)
-        trains = [stage for stage in stages if hasattr(stage, "adapter")]
-        fits = bool(trains) and all(bool(stage.adapter) == (path.adapter is not None) for stage in trains)
-        if not fits or (self.form is not None and top != self.backbone.layers):
-            raise RecipeError(
-                f"{self.where}: '{self.method}' cannot go on with layers {path.cut} to {top}"
-                f"{' with adapters' if path.adapter else ''} of another model",
-                expected=f"{'lora' if path.adapter else 'finetune'}, and for a role that writes the uppermost layers",
-                remedy="Choose that method for both, or `how: distill`.",
-            )
-        out: list[Any] = [start]
-        for stage in stages:
-            if isinstance(stage, ChooseReadout):
-                template = stage.templates[:1]
-                stage = dataclasses.replace(stage, layers=(top,), poolings=stage.poolings[:1], templates=template)
-            out.append(stage)
-        return out
-
     def _content(self, source: SourceSection) -> Any:
         """What a source outside the team holds, as far as a change of it must be seen."""
         if source.data:
@@ -167,7 +148,7 @@ class Pupil:
             return self._played(source.traces).fingerprint()
         return None if source.role else identity_of(load(self._folder(source, Path())))
 
-    def _known(self, source: SourceSection, roles: Path) -> Examples | Start:
+    def _known(self, source: SourceSection, roles: Path) -> Examples | Start | Blend:
         if source.data:
             return self._rows(source)
         if source.traces:
@@ -179,7 +160,7 @@ class Pupil:
         path = model.path
         if not isinstance(path, HeadPath | WriterPath) or path.trained is None:
             raise RecipeError(
-                f"{self.where}: {source.told} has no trained layers to copy (method '{model.method}')",
+                f"{self.where}: {source.told} has no trained layers to {source.how} (method '{model.method}')",
                 expected="a model of finetune, lora or the like",
                 remedy="Write `how: distill`.",
             )
@@ -189,7 +170,7 @@ class Pupil:
                 expected="one backbone for both",
                 remedy="Write `how: distill`, which needs no common layers.",
             )
-        return Start(path)
+        return Start(path) if source.how == "copy" else Blend(path)
 
     def _played(self, file: str) -> Examples:
         return played(self.base / file, self.name, tuple(self.inputs), self.contract, self.backbone.tokenizer)

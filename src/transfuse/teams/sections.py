@@ -13,6 +13,9 @@ from transfuse.data.problems import shown
 A_METHOD = "a method's name, or a name with settings: {lora: {epochs: 3}}"
 A_SOURCE = "a source: {data: FILE}, {traces: FILE}, {model: FOLDER} or {role: NAME}"
 
+DONE = {"copy": "", "merge": " merged", "distill": " distilled"}
+"""How a source is taken over, behind its name."""
+
 _Text = Annotated[str, Field(min_length=1)]
 
 
@@ -24,8 +27,10 @@ class SourceSection(Section):
     traces: _Text | None = Field(None, description="traces of a team in which a teacher played this role: a file")
     model: ModelFolder | None = Field(None, description="a fitted model's folder, relative to the team's file")
     role: _Text | None = Field(None, description="another role of this team, that trains too")
-    how: Literal["copy", "distill"] = Field(
-        "copy", description="copy (start from its layers) or distill (learn what it says of this role's requests)"
+    how: Literal["copy", "merge", "distill"] = Field(
+        "copy",
+        description="copy (start from its layers), merge (add half of its layers' change to half of what this role "
+        "has learnt) or distill (learn what it says of this role's requests)",
     )
 
     @model_validator(mode="after")
@@ -33,6 +38,10 @@ class SourceSection(Section):
         given = [key for key in ("data", "traces", "model", "role") if getattr(self, key) is not None]
         if len(given) != 1:
             raise wrong(f"found {' and '.join(given) or 'none of them'}. Expected: {A_SOURCE}.")
+        if self.how != "copy" and given[0] in ("data", "traces"):
+            raise wrong(
+                f"found how: {self.how} of {given[0]}. Expected: a model or a role, which has layers and answers."
+            )
         return self
 
     @property
@@ -41,7 +50,7 @@ class SourceSection(Section):
         if self.name:
             return self.name
         key = next(key for key in ("data", "traces", "model", "role") if getattr(self, key) is not None)
-        return f"{key} {getattr(self, key)}" + (" distilled" if self.how == "distill" else "")
+        return f"{key} {getattr(self, key)}" + DONE[self.how]
 
 
 class TrainSection(Section):

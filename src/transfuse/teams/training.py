@@ -61,13 +61,13 @@ def train(recipe: TeamRecipe, out: Path, note: Note = lambda text: None) -> dict
             remedy="Say of a role what it learns from.",
         )
     backbones: dict[str, Backbone] = {}
-    pupils = {name: pupil_of(name, recipe, _backbone(name, recipe, backbones)) for name in names}
+    pupils = {name: pupil_of(name, recipe, backbone_of(name, recipe, backbones)) for name in names}
     trunks: dict[str, Trunk] = {}
     records: dict[str, Any] = {}
     keys: dict[str, str] = {}
     for wave in waves(recipe, names):
         for name in wave:
-            keys[name] = _key(pupils[name], keys)
+            keys[name] = key_of(pupils[name], keys)
         new = [pupils[name] for name in wave if made(out / ROLES / name) != keys[name]]
         for reference in dict.fromkeys(pupil.backbone.revision for pupil in new):
             side_by_side = [pupil for pupil in new if pupil.backbone.revision == reference]
@@ -113,11 +113,10 @@ def _together(
     pupils: Sequence[Pupil], recipe: TeamRecipe, out: Path, trunks: dict[str, Trunk], keys: Mapping[str, str]
 ) -> None:
     """Fit roles of one backbone: once to judge their sources on rows apart, then all of them on all their rows."""
-    backbone = pupils[0].backbone
-    if backbone.revision not in trunks:
-        sample = list(pupils[0].rows.texts[:16])
-        trunks[backbone.revision] = Trunk(backbone, str(precision.choose(backbone, sample, LIMIT)["precision"]), LIMIT)
-    trunk = trunks[backbone.revision]
+    revision = pupils[0].backbone.revision
+    if revision not in trunks:
+        trunks[revision] = trunk_of(pupils[0])
+    trunk = trunks[revision]
     for pupil in pupils:
         trunk.register(pupil.rows.texts)
     engine = Engine(trunk, 0)
@@ -135,6 +134,12 @@ def _together(
             "uses": chosen.get(pupil.name, "") or None,
         }
         saved(pupil, path, {"role": record, "key": keys[pupil.name]}).save(out / ROLES / pupil.name)
+
+
+def trunk_of(pupil: Pupil) -> Trunk:
+    """A trunk of the role's backbone, in the arithmetic that a trial on its rows finds best."""
+    chosen = precision.choose(pupil.backbone, list(pupil.rows.texts[:16]), LIMIT)
+    return Trunk(pupil.backbone, str(chosen["precision"]), LIMIT)
 
 
 def saved(pupil: Pupil, path: Any, made: dict[str, Any]) -> FittedModel | FittedWriter:
@@ -204,7 +209,12 @@ def _absolute(reference: str, base: Path) -> str:
     return reference if ":" in reference else str((base / reference).resolve())
 
 
-def _backbone(name: str, recipe: TeamRecipe, loaded: dict[str, Backbone]) -> Backbone:
+def backbone_of(name: str, recipe: TeamRecipe, loaded: dict[str, Backbone]) -> Backbone:
+    """The backbone that a role is trained on; one that is loaded is taken again.
+
+    Raises:
+        RecipeError: none, a remote one, or a fitted model in its place.
+    """
     reference = recipe.roles[name].model or recipe.backbone
     at = recipe.at("roles", name)
     if reference is None or is_remote(reference) or (recipe.base / reference / MANIFEST).exists():
@@ -218,7 +228,7 @@ def _backbone(name: str, recipe: TeamRecipe, loaded: dict[str, Backbone]) -> Bac
     return loaded[reference]
 
 
-def _key(pupil: Pupil, keys: Mapping[str, str]) -> str:
+def key_of(pupil: Pupil, keys: Mapping[str, str]) -> str:
     """Equal for roles that would be trained to the same: the data, the settings, the backbone, what they start from."""
     others = [keys[source.role] for source in pupil.section.sources if source.role]
     return hashlib.sha256(canonical([pupil.identity, others]).encode()).hexdigest()
