@@ -126,7 +126,8 @@ def _paired(how: Inner, student: Segment, teacher: Segment) -> list[tuple[int, i
 
 
 def _same_heads(student: Segment, teacher: Segment) -> None:
-    own, theirs = (int(one.model.config.num_attention_heads) for one in (student, teacher))  # type: ignore[union-attr]
+    configs: list[Any] = [one.model.config for one in (student, teacher)]
+    own, theirs = (config.num_attention_heads for config in configs)
     if own != theirs:
         raise RecipeError(
             f"distill.attention: a student of {own} heads a layer, and a teacher of {theirs}",

@@ -181,18 +181,18 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn_inside(bench, part,
     assert looked(look, teacher, np.arange(8)) == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize(("part", "way"), [("attention", "last"), ("states", "uniform")])
-def test_layers_come_to_do_what_the_teachers_do(bench, part, way):
+@pytest.mark.parametrize(("part", "way", "much"), [("attention", "last", 2000.0), ("states", "uniform", 20.0)])
+def test_layers_come_to_do_what_the_teachers_do(bench, part, way, much):
     """The loss inside is less on new texts after training with it than after training without it."""
     teacher = fitted(bench, {}, TEXTS, train_layers="all", layer=3)
     says = teacher.log_probabilities(TEXTS.texts).astype(np.float32)
     lessons = {"t": Taught(TEXTS.texts, says, teacher)}
     how = {"train_layers": "all", "layer": 2, "taught_epochs": 6, "layer_map": way}
     far = []
-    for weight in (0.0, 20.0):
+    for weight in (0.0, much):
         path = fitted(bench, lessons, NOBODY, TEXTS.unlabelled(), **how, **{part: weight})
         far.append(looked(inside(path.whole(), teacher, part, way=way), path, np.arange(24)))
-    assert far[1] < 0.8 * far[0]
+    assert far[1] < 0.9 * far[0]
     left = [
         h for m in path.trained.modules() for h in m._forward_hooks.values() if "taps" in getattr(h, "__module__", "")
     ]
@@ -201,7 +201,7 @@ def test_layers_come_to_do_what_the_teachers_do(bench, part, way):
 
 def test_layers_that_are_frozen_are_not_paired(bench):
     """Those that train learn from the layers that they would learn from if all did."""
-    teacher = fitted(bench, {}, FEW, kind="decoder", train_layers="all", epochs=1)
+    teacher = fitted(bench, {}, FEW, kind="decoder", train_layers="all", epochs=1, layer=5)
     upper = bench.backbone("decoder").segment(3, 5)
     assert inside(upper, teacher, "attention", width=32).pairs == [(4, 4), (5, 5)]
 

@@ -77,7 +77,8 @@ class Distillation:
             relations: weight of the loss between how tokens relate by queries, keys and values in the last layer of
                 both (Wang et al. 2021); of a teacher with the same tokens.
             attention: weight of the loss between the distributions of attention of paired layers (Jiao et al. 2020); of
-                a teacher with the same tokens and as many heads.
+                a teacher with the same tokens and as many heads. A mean of squares of small numbers: weights begin to
+                count at some hundreds.
             states: weight of the loss between the directions of the tokens' states after paired layers, through a
                 learnt map where widths differ (Jiao et al. 2020; Sanh et al. 2019); of a teacher with the same tokens.
             layer_map: which of the teacher's layers each layer that trains is paired with: ``uniform`` spreads them
