@@ -14,6 +14,7 @@ import atexit
 import functools
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,12 @@ OPENS = ("llama", "mistral", "gemma", "gemma2", "gemma3_text")
 """Decoders whose tokenizer begins a text with <s>; the others add nothing, and have no padding token either."""
 
 
-def tokenizer(family: str) -> transformers.PreTrainedTokenizerFast:
+def tokenizer(family: str, rules: Sequence[str] = MERGES) -> transformers.PreTrainedTokenizerFast:
     """Bytes and a few merges; ``<s> text </s>`` for encoders, ``<s> text`` or ``text`` for decoders."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    names = [*SPECIAL.values(), *alphabet, *(merge.replace(" ", "") for merge in MERGES)]
+    names = [*SPECIAL.values(), *alphabet, *(merge.replace(" ", "") for merge in rules)]
     vocabulary = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    merges = [(left, right) for left, _, right in (merge.partition(" ") for merge in MERGES)]
+    merges = [(left, right) for left, _, right in (merge.partition(" ") for merge in rules)]
     made = Tokenizer(models.BPE(vocab=vocabulary, merges=[m for m in merges if all(part in vocabulary for part in m)]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()

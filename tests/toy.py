@@ -3,6 +3,7 @@
 toy.backbone("encoder")    # tiny's BERT
 toy.backbone("decoder")    # a random Llama of five layers
 toy.backbone("taught")     # a Llama of two layers that was taught to answer the toy task: it can be prompted
+toy.backbone("stranger")   # the same with tokens of its own
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ WORDS = {"warm": ("red", "rose", "ruby", "fire"), "cold": ("blue", "navy", "teal
 TASK = Classify(labels=("warm", "cold"), template="{text} =")
 
 ALPHABET = "bcdfghjklmnpqrstvwxz"
+STRANGE = ("Ġ w", "a r", "o l", "e d", "b l", "bl u", "Ġ n")
+"""What a stranger's tokens are made of: some of an answer's are the other decoders' own, some are two of theirs."""
 
 
 def examples(count: int, seed: int, share: float = 0.5, words: dict[str, tuple[str, ...]] = WORDS) -> Examples:
@@ -71,11 +74,11 @@ def backbone(kind: str) -> Backbone:
     """A tiny model saved as a user's folder would be, and loaded as the program loads it, once a process."""
     if kind == "encoder":
         return tiny.load("bert")
-    tokenizer = tiny.tokenizer("llama")
+    tokenizer = tiny.tokenizer("llama", STRANGE if kind == "stranger" else tiny.MERGES)
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
-        num_hidden_layers={"decoder": 5, "taught": 2}[kind],
+        num_hidden_layers={"decoder": 5}.get(kind, 2),
         num_attention_heads=2,
         num_key_value_heads=1,
         intermediate_size=64,
@@ -90,7 +93,7 @@ def backbone(kind: str) -> Backbone:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = transformers.LlamaForCausalLM(config)
-        if kind == "taught":
+        if kind != "decoder":
             teach(network, tokenizer)
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

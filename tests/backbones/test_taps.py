@@ -11,7 +11,7 @@ from transformers.models.gemma2 import modeling_gemma2
 
 from transfuse.backbones import adapters
 from transfuse.backbones.attention import NAME, attend
-from transfuse.backbones.taps import PROJECTIONS, tapped
+from transfuse.backbones.taps import PROJECTIONS, passed, tapped
 from transfuse.errors import BackboneError
 
 FAMILIES = pytest.mark.parametrize("family", list(tiny.CONFIGS))
@@ -121,6 +121,24 @@ def test_what_an_adapter_does_is_seen(family, monkeypatch):
     assert not torch.allclose(taps[2].value, before[2].value, atol=0.1)
     taps[2].value.sum().backward()
     assert any(one.grad is not None and one.grad.abs().max() > 0 for one in segment.parameters())
+
+
+@pytest.mark.parametrize("family", ["bert", "llama", "gpt2"])
+def test_states_after_layers_are_those_of_the_pass(family):
+    backbone = tiny.load(family)
+    segment = backbone.segment(0, 3)
+    before = hooks(segment)
+    with torch.no_grad(), passed(segment, [1, 3]) as states:
+        last = segment(IDS, MASK)
+        torch.testing.assert_close(states[3], last)
+    rows = [IDS[0].tolist(), IDS[1, :7].tolist()]
+    first = torch.split(backbone.states(rows, 1), [10, 7])
+    torch.testing.assert_close(states[1][0], first[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(states[1][1, :7], first[1], rtol=1e-4, atol=1e-4)
+    assert hooks(segment) == before
+    upper = backbone.segment(2, 3)
+    with passed(upper, [3]) as states:
+        torch.testing.assert_close(upper(last, MASK), states[3])
 
 
 def test_an_unknown_family_is_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -138,7 +139,16 @@ def token_bytes(tokenizer: Any, ids: Sequence[int] | None = None) -> list[bytes 
 
 
 def _kind(tokenizer: Any) -> str:
-    """By what the tokenizer does to give text back."""
+    """By what the tokenizer does to give text back; found once, since all of its rules are read for it."""
+    if tokenizer not in _KINDS:
+        _KINDS[tokenizer] = _read_kind(tokenizer)
+    return _KINDS[tokenizer]
+
+
+_KINDS: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+
+
+def _read_kind(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return "metaspace"

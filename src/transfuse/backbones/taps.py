@@ -1,4 +1,4 @@
-"""Queries, keys and values of chosen layers while a model runs, by hooks on the projections that make them."""
+"""Queries, keys and values of chosen layers while a model runs, and the states after them, by hooks."""
 
 from __future__ import annotations
 
@@ -106,6 +106,29 @@ def tapped(segment: Segment, layers: Sequence[int]) -> Iterator[dict[int, Tap]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextlib.contextmanager
+def passed(segment: Segment, layers: Sequence[int]) -> Iterator[dict[int, torch.Tensor]]:
+    """Within this context every pass of a segment leaves the states [B, T, D] after some layers in what is given.
+
+    Args:
+        segment, layers: as in `tapped`; any family.
+    """
+    states: dict[int, torch.Tensor] = {}
+
+    def after(layer: int) -> Callable[..., None]:
+        def hook(_module: nn.Module, _given: Any, output: Any) -> None:
+            states[layer] = output[0] if isinstance(output, tuple) else output
+
+        return hook
+
+    hooks = [segment.layers[layer - 1 - segment.start].register_forward_hook(after(layer)) for layer in layers]
+    try:
+        yield states
+    finally:
+        for one in hooks:
+            one.remove()
 
 
 def _gather(

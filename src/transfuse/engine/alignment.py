@@ -130,8 +130,14 @@ def group_loss(
     Reference: Minixhofer, Vulić and Ponti 2025 (approximate likelihood matching), the binarised divergence.
     Departures: groups are not chosen or weighed by how much their tokenizers bias them; every P is `CERTAIN` less.
     """
-    each = divergence(_outcomes(student, temperature), _outcomes(teacher, temperature), beta)
-    return weighted_mean(each, weights)
+    return weighted_mean(group_divergences(student, teacher, temperature, beta), weights)
+
+
+def group_divergences(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float = 1.0, beta: float = 0.0
+) -> torch.Tensor:
+    """D of each group as in `group_loss`, float [G]."""
+    return divergence(_outcomes(student, temperature), _outcomes(teacher, temperature), beta)
 
 
 def _outcomes(log_share: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -93,6 +93,8 @@ class Lessons:
         temperature: that both sides' logits are divided by.
         beta: which divergence, see `divergences.divergence`.
         k: likeliest tokens that are kept, with the sum of the others.
+        match: how its tokens meet the student's: ``same`` where they are the student's, or ``bytes`` or ``sorted``; see
+            `across`.
     """
 
     path: Any
@@ -104,6 +106,7 @@ class Lessons:
     temperature: float
     beta: float
     k: int
+    match: str = "same"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from transfuse.backbones.packing import packs
 from transfuse.backbones.remote.model import RemoteModel
+from transfuse.engine.across import across
 from transfuse.engine.answers import Ask, Consult, Explore, Pairs, Prefer, Write
 from transfuse.engine.branch import Branch, grow
 from transfuse.engine.jobs import Rows
@@ -32,7 +33,8 @@ def writing(stage: Write, branch: Branch, trunk: Trunk, seed: int) -> Pupil:
     answers = Answers.of(stage.parts, trunk.backbone, trunk.limit, stage.limit)
     if stage.lessons is not None:
         ((_, form),) = stage.parts
-        taught = foretold(stage.lessons, answers, form, trunk.backbone, trunk.limit, stage.limit)
+        read = foretold if stage.lessons.match == "same" else across
+        taught = read(stage.lessons, answers, form, trunk.backbone, trunk.limit, stage.limit)
         answers = dataclasses.replace(answers, taught=taught)
     if stage.pack and packs(trunk.backbone, segment):
         answers = dataclasses.replace(answers, pack=min(stage.pack, MICRO_TOKENS))

@@ -222,8 +222,10 @@ class SoftLive(LiveTerm):
         super().__init__()
         self.term = term
         self.inside: Inside | None = None
+        self.width, self.seed = width, seed
         self.vectors = None if term.vectors is None else torch.from_numpy(term.vectors).float().to(device)
         self.map: nn.Module = nn.Identity()
+        self.states_map: nn.Module = nn.Identity()
         if self.vectors is not None and term.hidden and self.vectors.shape[1] != width:
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
@@ -244,13 +246,14 @@ class SoftLive(LiveTerm):
         soft = term.temperature**2 * divergences.divergence(student, teacher, term.beta)
         loss = divergences.weighted_mean(self.own[at] * hard + self.theirs[at] * soft, seen.weights)
         if self.inside is not None:
-            loss = loss + term.relations * self.inside.loss(seen.rows)
+            loss = loss + self.inside.loss(seen.rows)
         return loss if self.vectors is None else loss + self._seen(seen.features, self.vectors[at])
 
     def watch(self, segment: Segment, texts: Sequence[str], lengths: np.ndarray) -> None:
         """Begin to look inside the layers, where that is asked for."""
-        if self.term.relations:
-            self.inside = Inside(segment, self.term.teacher, texts, lengths)
+        if self.term.inner is not None:
+            self.inside = Inside(self.term.inner, segment, self.width, texts, lengths, self.seed)
+            self.states_map = self.inside.map  # trains with the student
 
     def finish(self) -> None:
         """Look no longer."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from transfuse.backbones.head_loss import cross_entropy_of, through_head
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.divergences import divergence, log_shares
 from transfuse.engine.topk import NOTHING, TopK
+from transfuse.engine.vocabularies import sorted_distances
 
 
 def soft_head_loss(
@@ -63,9 +66,6 @@ def soft_part(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Σ w_i T²·D_i of `topk_loss`, and its gradient, without a graph over the vocabulary.
 
-    With u = [z_kept / T, rest(T)], ∂L/∂z is ∂L/∂u / T at the kept tokens, and ∂L/∂rest · exp(z / T - rest) / T in the
-    tail; ∂L/∂u comes from a graph over [m, k + 1] alone.
-
     Args:
         logits: float32 [m, V]; they are overwritten.
         teacher: m distributions.
@@ -76,16 +76,60 @@ def soft_part(
         The sum, and float32 [m, V].
     """
     teacher.seen_by(logits.shape[1])
-    known = logits[:, : teacher.vocabulary]
-    kept = known.gather(1, teacher.ids) / temperature
-    known = known.scatter_(1, teacher.ids, NOTHING).div_(temperature)
+    aims = log_shares(teacher.buckets(temperature))
+
+    def total(small: torch.Tensor) -> torch.Tensor:
+        return temperature**2 * (divergence(log_shares(small), aims, beta) * weights).sum()
+
+    found = _through_buckets(logits[:, : teacher.vocabulary], teacher.ids, temperature, total)
+    logits[:, teacher.vocabulary :] = 0
+    return found, logits
+
+
+def universal_part(
+    logits: torch.Tensor, teacher: TopK, weights: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Σ w_i Σ_j |p_(j) - q_(j)| of `universal_loss`, and its gradient, without a graph over the vocabulary.
+
+    Both sides keep their k largest shares in order and one tail, so this is never above that of all shares.
+
+    Args:
+        logits: float32 [m, V]; they are overwritten.
+        teacher: m distributions over any vocabulary.
+        weights: float [m].
+        temperature: T of both softmaxes.
+
+    Returns:
+        The sum, and float32 [m, V].
+
+    Reduces to: `universal_loss` where k is as large as both vocabularies; exactly 0 for a student equal to its teacher.
+    """
+    ids = logits.topk(min(teacher.ids.shape[1], logits.shape[1]), 1).indices
+    aims = log_shares(teacher.buckets(temperature)).exp()
+
+    def total(small: torch.Tensor) -> torch.Tensor:
+        q = log_shares(small).exp()
+        each = sorted_distances(q[:, :-1], aims[:, :-1]) + (q[:, -1] - aims[:, -1]).abs()
+        return (each * weights).sum()
+
+    return _through_buckets(logits, ids, temperature, total), logits
+
+
+def _through_buckets(
+    logits: torch.Tensor, ids: torch.Tensor, temperature: float, total: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """A sum over rows of any loss of u = [z_ids / T, rest(T)]; its gradient takes the place of the logits [m, V].
+
+    ∂L/∂z is ∂L/∂u / T at the named tokens, and ∂L/∂rest · exp(z / T - rest) / T in the tail; ∂L/∂u comes from a graph
+    over [m, k + 1] alone.
+    """
+    kept = logits.gather(1, ids) / temperature
+    known = logits.scatter_(1, ids, NOTHING).div_(temperature)
     rest = known.logsumexp(1, keepdim=True)
     with torch.enable_grad():
         small = torch.cat([kept, rest], 1).requires_grad_()
-        each = divergence(log_shares(small), log_shares(teacher.buckets(temperature)), beta)
-        total = temperature**2 * (each * weights).sum()
-        (slopes,) = torch.autograd.grad(total, small)
+        found = total(small)
+        (slopes,) = torch.autograd.grad(found, small)
     slopes = slopes / temperature
-    known.sub_(rest).exp_().mul_(slopes[:, -1:]).scatter_(1, teacher.ids, slopes[:, :-1])
-    logits[:, teacher.vocabulary :] = 0
-    return total.detach(), logits
+    known.sub_(rest).exp_().mul_(slopes[:, -1:]).scatter_(1, ids, slopes[:, :-1])
+    return found.detach()

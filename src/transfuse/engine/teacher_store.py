@@ -37,11 +37,14 @@ def fingerprint(
     return digest.hexdigest()
 
 
-def record(k: int, vocabulary: int, temperatures: Sequence[float] = TEMPERATURES) -> np.dtype[np.void]:
-    """What is kept of one token: ids in two bytes where the vocabulary allows it, logits and tails in float32."""
+def record(
+    k: int, vocabulary: int, temperatures: Sequence[float] = TEMPERATURES, beside: bool = False
+) -> np.dtype[np.void]:
+    """What is kept of one token: ids in two bytes where the vocabulary allows it, all else in float32."""
     ids = np.uint16 if vocabulary <= 1 << 16 else np.uint32
     k = min(k, vocabulary)
-    return np.dtype([("ids", ids, (k,)), ("logits", np.float32, (k,)), ("rest", np.float32, (len(temperatures),))])
+    fields = [("ids", ids, (k,)), ("logits", np.float32, (k,)), ("rest", np.float32, (len(temperatures),))]
+    return np.dtype([*fields, ("beside", np.float32)] if beside else fields)
 
 
 def bytes_per_token(k: int, vocabulary: int, temperatures: Sequence[float] = TEMPERATURES) -> int:
@@ -85,6 +88,7 @@ class TeacherOutputs:
         lengths: int [N], distributions of each row.
         k, vocabulary, temperatures: as of `TopK`.
         part_tokens: tokens of a part; a row is never cut.
+        beside: whether a number is kept beside each distribution.
     """
 
     def __init__(
@@ -97,9 +101,11 @@ class TeacherOutputs:
         vocabulary: int,
         temperatures: Sequence[float] = TEMPERATURES,
         part_tokens: int = PART_TOKENS,
+        beside: bool = False,
     ) -> None:
         self.folder, self.key = folder / key[:16], key
         self.k, self.vocabulary, self.temperatures = k, vocabulary, tuple(map(float, temperatures))
+        self._kind = record(k, vocabulary, temperatures, beside)
         self.starts = np.cumsum([0, *lengths], dtype=np.int64)
         self.parts = _parts(self.starts, part_tokens)
         self._of = np.repeat(np.arange(len(self.parts)), [len(part.rows) for part in self.parts])
@@ -114,12 +120,13 @@ class TeacherOutputs:
         wanted = range(len(self.parts)) if positions is None else np.unique(self._of[np.asarray(positions, np.int64)])
         return [self.parts[at] for at in wanted if self._get(self.parts[at]) is None]
 
-    def write_part(self, part: Part, outputs: TopK) -> None:
+    def write_part(self, part: Part, outputs: TopK, beside: torch.Tensor | None = None) -> None:
         """Keep a part.
 
         Args:
             part: one of `missing`.
             outputs: of its rows, one after another.
+            beside: float [part.tokens], where a number is kept beside each.
 
         Raises:
             DataError: they are not the part's.
@@ -134,9 +141,11 @@ class TeacherOutputs:
                 expected=str(wanted),
                 remedy="Compute exactly the part's rows, with the settings that the outputs were opened with.",
             )
-        records = np.empty(part.tokens, dtype=record(self.k, self.vocabulary, self.temperatures))
+        records = np.empty(part.tokens, dtype=self._kind)
         for name in ("ids", "logits", "rest"):
             records[name] = getattr(outputs, name).cpu().numpy()
+        if beside is not None:
+            records["beside"] = beside.cpu().numpy()
         kept = self._store.put(self._name(part), records)
         if not isinstance(kept, np.memmap):
             raise OutputError(
@@ -152,13 +161,18 @@ class TeacherOutputs:
         Raises:
             DataError: a row whose part is missing.
         """
-        chosen = np.asarray(positions, dtype=np.int64)
-        taken = [self._row(int(position)) for position in chosen]
-        empty = np.empty(0, dtype=record(self.k, self.vocabulary, self.temperatures))
-        records = np.concatenate([empty, *taken])
+        records, starts = self._records(positions)
         ids, logits, rest = (torch.from_numpy(records[name].astype(kind)) for name, kind in _READ)
-        starts: np.ndarray = np.cumsum([0, *(len(one) for one in taken)], dtype=np.int64)
         return TopK(ids, logits, rest, self.temperatures, self.vocabulary), starts
+
+    def beside(self, positions: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """The numbers beside the outputs of some rows, one after another, float32; raises as `rows`."""
+        return torch.from_numpy(self._records(positions)[0]["beside"].astype(np.float32))
+
+    def _records(self, positions: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        taken = [self._row(int(position)) for position in positions]
+        starts: np.ndarray = np.cumsum([0, *(len(one) for one in taken)], dtype=np.int64)
+        return np.concatenate([np.empty(0, dtype=self._kind), *taken]), starts
 
     def _row(self, position: int) -> np.ndarray:
         part = self.parts[int(self._of[position])]
@@ -183,7 +197,8 @@ class TeacherOutputs:
 
     def _name(self, part: Part) -> str:
         settings = (self.k, self.vocabulary, self.temperatures)
-        return repr((self.key, settings, part.first, part.stop, part.tokens))
+        name = repr((self.key, settings, part.first, part.stop, part.tokens))
+        return f"{name} beside" if "beside" in (self._kind.names or ()) else name
 
 
 _READ = (("ids", np.int64), ("logits", np.float32), ("rest", np.float32))

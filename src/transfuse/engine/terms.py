@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from transfuse.engine.inner import Way
+
 
 @dataclasses.dataclass(frozen=True)
 class Names:
@@ -86,6 +88,25 @@ class Episodes:
 
 
 @dataclasses.dataclass(frozen=True)
+class Inner:
+    """What is learnt of the layers of a teacher (see `inside`); weights of 0 leave a part out.
+
+    Args:
+        teacher: the path of a fitted model with a head, of the student's tokens.
+        relations: weight of the loss between how tokens relate in the last layer of both.
+        attention: of that between the distributions of attention in paired layers.
+        states: of that between the tokens' states after paired layers.
+        layer_map: how layers are paired, see `inner.layer_map`.
+    """
+
+    teacher: Any
+    relations: float
+    attention: float
+    states: float
+    layer_map: Way
+
+
+@dataclasses.dataclass(frozen=True)
 class Soft:
     """What a teacher says of each row is learnt beside the row's label (Hinton, Vinyals and Dean 2015).
 
@@ -100,8 +121,7 @@ class Soft:
             widths differ (Romero et al. 2015; Jiao et al. 2020, equation 8).
         distances, angles: weights of the losses between how the rows of a batch lie to each other in both (Park et al.
             2019).
-        relations: weight of the loss between how tokens relate in the last layer of both (see `inside`).
-        teacher: the path of a fitted model, where tokens are related.
+        inner: what is learnt of the teacher's layers, or None.
     """
 
     says: np.ndarray
@@ -113,8 +133,7 @@ class Soft:
     hidden: float = 0.0
     distances: float = 0.0
     angles: float = 0.0
-    relations: float = 0.0
-    teacher: Any = None
+    inner: Inner | None = None
     texts: tuple[str, ...] = ()
 
 

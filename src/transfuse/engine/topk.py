@@ -86,7 +86,7 @@ class TopK:
             raise BackboneError(
                 f"the student foretells {columns:,} tokens and its teacher chose from {self.vocabulary:,}",
                 expected="the teacher's outputs over tokens that both have",
-                remedy="Trim the teacher's logits to the shared tokens (engine/vocabularies.py) before they are kept.",
+                remedy="Compare the tokens that both have: `match: bytes` of `distill`.",
             )
 
 

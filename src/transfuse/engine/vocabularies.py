@@ -88,6 +88,11 @@ def universal_loss(
     Reference: Boizard et al. 2024 (universal logit distillation).
     """
     q, p = (log_shares(one, temperature).exp().sort(-1, descending=True).values for one in (student, teacher.detach()))
-    width = max(p.shape[-1], q.shape[-1])
-    p, q = (functional.pad(one, (0, width - one.shape[-1])) for one in (p, q))
-    return weighted_mean((p - q).abs().sum(-1), weights)
+    return weighted_mean(sorted_distances(q, p), weights)
+
+
+def sorted_distances(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Σ_i |p_(i) - q_(i)| of each row, float [M], of shares in order, float [M, V] and [M, W]."""
+    width = max(student.shape[-1], teacher.shape[-1])
+    q, p = (functional.pad(one, (0, width - one.shape[-1])) for one in (student, teacher))
+    return (p - q).abs().sum(-1)

@@ -15,9 +15,9 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.packing import packed, places
 from transfuse.backbones.tokens import States, batches
 from transfuse.engine.answers import Pairs
-from transfuse.engine.soft_head import soft_head_loss
 
 if TYPE_CHECKING:
+    from transfuse.engine.across import Across
     from transfuse.engine.lessons import Foretold
 
 MICRO_TOKENS = 4096
@@ -34,7 +34,7 @@ class Answers:
         weights: float64 [N].
         inputs: N rows, what the backbone reads to foretell them.
         ahead: how many places before a token the state stands that foretells it.
-        taught: what a teacher foretells at every token of the answers, or None.
+        taught: what a teacher foretells of the answers, token by token or by groups of them, or None.
         pack: most tokens of a row in which several examples stand (see `packing`); 0 gives each its own.
     """
 
@@ -43,7 +43,7 @@ class Answers:
     weights: np.ndarray
     inputs: Sequence[Sequence[int]]
     ahead: int
-    taught: Foretold | None = None
+    taught: Foretold | Across | None = None
     pack: int = 0
 
     @staticmethod
@@ -110,18 +110,7 @@ class Answers:
         aims = torch.from_numpy(targets).to(device)
         if self.taught is None:
             return head_loss(backbone, picked, aims, counted, low)
-        how = self.taught.lessons
-        return soft_head_loss(
-            backbone,
-            picked,
-            self.taught.of(chosen, device),
-            counted,
-            low,
-            temperature=how.temperature,
-            beta=how.beta,
-            targets=aims,
-            alpha=how.alpha,
-        )
+        return self.taught.loss(backbone, picked, chosen, aims, counted, low)
 
     def likelihoods(self, backbone: Backbone, hidden: torch.Tensor, chosen: np.ndarray, low: bool) -> torch.Tensor:
         """Log-likelihood of each of the B chosen answers, [B], the sum over its tokens; see `loss`."""

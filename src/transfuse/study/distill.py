@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from transfuse.backbones.huggingface import Backbone
 from transfuse.data.examples import Examples
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import TransferData
-from transfuse.engine.lessons import same_tokens
 from transfuse.engine.taught import Taught
 from transfuse.engine.trunk import Trunk
-from transfuse.errors import DataError, OutputError, RecipeError
+from transfuse.errors import DataError, OutputError
 from transfuse.evaluation import Interval, as_answers, as_expected, metric_intervals
 from transfuse.evaluation import temperature as best_temperature
 from transfuse.fitted import Cascade, FittedModel, FittedWriter
@@ -103,7 +101,7 @@ def distill(
     known = _Known(own, source, kept, rows, learnt)
     settings = {"learning_rate": learning_rate, "train_layers": train_layers}
     given = {name: value for name, value in settings.items() if value is not None}
-    data, chosen = known.data(backbone, {"temperature": temperature, "alpha": alpha, **given}, epochs)
+    data, chosen = known.data({"temperature": temperature, "alpha": alpha, **given}, epochs)
     job = method("distill", own.task.kind).plan(own.task, backbone, data, seed, **chosen)
     trunk = Trunk(backbone, precision, own.task.max_tokens)
     fit = NOTES[lang]["final fit"]
@@ -135,9 +133,7 @@ class _Known:
     rows: Examples | None
     texts: Sequence[str]
 
-    def data(
-        self, backbone: Backbone, settings: dict[str, Any], epochs: int | None
-    ) -> tuple[TransferData, dict[str, Any]]:
+    def data(self, settings: dict[str, Any], epochs: int | None) -> tuple[TransferData, dict[str, Any]]:
         """The same as methods take it, with the settings that belong to it."""
         texts, rows = tuple(self.texts), self.rows
         passes = {} if epochs is None else {"taught_epochs": epochs}
@@ -151,7 +147,7 @@ class _Known:
         said = [i for i, answer in enumerate(answers) if str(answer).strip()]
         pairs = Examples(tuple(texts[i] for i in said), tuple(str(answers[i]) for i in said), origin=self.source.name)
         target = pairs if rows is None else rows
-        path = self._readable(backbone)
+        path = self._readable
         place = "" if self.kept.path is None else str(self.kept.path.parent / "foretold")
         if not place:
             path = None  # what it foretells at every token is kept on the disk alone
@@ -163,13 +159,10 @@ class _Known:
         data = TransferData(target, unlabelled=pairs.unlabelled(), teachers={"teacher": taught})
         return data, {**settings, "written_limit": max(len(pairs), 1), **passes}
 
-    def _readable(self, backbone: Backbone) -> Any:
-        """The teacher's path, where it can be read token by token by this student; else None."""
+    @property
+    def _readable(self) -> Any:
+        """The teacher's path, where it can be read token by token; else None."""
         if not self.source.there or not isinstance(self.source.model.path, WriterPath):
-            return None
-        try:
-            same_tokens(self.source.model.path, backbone)
-        except RecipeError:
             return None
         return self.source.model.path
 

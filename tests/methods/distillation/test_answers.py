@@ -1,7 +1,7 @@
 """Students that write, of teachers that do."""
 
 import dataclasses
-from types import SimpleNamespace
+import itertools
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from transfuse.engine.answers import Explore, Write
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import TransferData
 from transfuse.engine.learners import writing
-from transfuse.engine.lessons import same_tokens
 from transfuse.engine.taught import Taught
 from transfuse.engine.trunk import Trunk
 from transfuse.errors import RecipeError
@@ -64,17 +63,16 @@ def test_the_student_comes_to_say_what_its_teacher_says(tmp_path):
 
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn(tmp_path):
     """The loss of the first step, at every temperature: the teacher's weights are the student's."""
-    own = (
-        fitted("prompt", FEW, shots=0, learning_rate=None)
-        if False
-        else engine().fit(
-            method("prompt", "generate").plan(TASK, toy.backbone("taught"), TransferData(FEW), 0, shots=0)
-        )
-    )
-    for temperature in (1.0, 2.0, 3.0):
+    plan = method("prompt", "generate").plan
+    own = engine().fit(plan(TASK, toy.backbone("taught"), TransferData(FEW), 0, shots=0))
+    for temperature, match in itertools.product((1.0, 2.0, 3.0), ("auto", "bytes", "sorted")):
         data = TransferData(FEW, teachers=taught(own, FEW, tmp_path))
         plan = method("distill", "generate").plan(
-            TASK, toy.backbone("taught"), data, 0, alpha=1.0, temperature=temperature, k=5, train_layers="all"
+            TASK,
+            toy.backbone("taught"),
+            data,
+            0,
+            **{"alpha": 1.0, "temperature": temperature, "k": 5, "match": match, "train_layers": "all"},
         )
         stage = next(s for s in plan.stages if isinstance(s, Write))
         run = engine()
@@ -136,18 +134,50 @@ def test_a_teacher_is_asked_once_for_all_folds(teacher, tmp_path, monkeypatch):
     from transfuse.engine import lessons
 
     calls = []
-    real = lessons._asked
-    monkeypatch.setattr(lessons, "_asked", lambda *given: calls.append(1) or real(*given))
+    real = lessons.asked
+    monkeypatch.setattr(lessons, "asked", lambda *given: calls.append(1) or real(*given))
     for fold in (MANY.take(range(30)), MANY.take(range(20, 60))):
         fitted("distill", fold, epochs=1, data={"teachers": taught(teacher, MANY, tmp_path)})
     assert len(calls) == 1
 
 
-def test_a_teacher_of_other_tokens_can_only_write():
-    known = SimpleNamespace(get_vocab=lambda: {"a": 0})
-    teacher = SimpleNamespace(backbone=SimpleNamespace(tokenizer=known, reference="big"))
-    with pytest.raises(RecipeError, match=r"and its teacher big have different tokens[\s\S]*Set `alpha: 0`"):
-        same_tokens(teacher, toy.backbone("taught"))
+@pytest.fixture(scope="module")
+def doubting():
+    """A model with other tokens that has seen its answers once, and is in doubt."""
+    run = Engine(Trunk(toy.backbone("stranger"), "fp32", 64), 0)
+    plan = method("finetune", "generate").plan
+    return run.fit(plan(TASK, toy.backbone("stranger"), TransferData(MANY), 0, **{**QUICK, "epochs": 1}))
+
+
+@pytest.mark.parametrize("match", ["auto", "bytes", "sorted"])
+def test_a_teacher_of_other_tokens_makes_its_student_doubt_as_it_does(doubting, tmp_path, match):
+    """The student's bits come nearer to its teacher's than those of a student of the labels alone."""
+    told = {"teachers": taught(doubting, MANY, tmp_path)}
+    how = {"alpha": 0.9, "temperature": 1.0, "match": match}
+    alone, soft = fitted("finetune", MANY), fitted("distill", MANY, **how, data=told)
+    again = fitted("distill", MANY, **how, data=told)
+    theirs = doubting.bits(TEST.texts, TEST.labels)[:, 0]
+    apart = [np.abs(one.bits(TEST.texts, TEST.labels)[:, 0] - theirs).mean() for one in (soft, alone)]
+    assert apart[0] < (0.5 if match != "sorted" else 0.9) * apart[1], (apart, theirs.mean())
+    np.testing.assert_array_equal(*(one.bits(TEST.texts, TEST.labels) for one in (soft, again)))
+
+
+def test_how_tokens_meet_is_the_teachers_unless_a_recipe_says_it(doubting, teacher, tmp_path):
+    found = []
+    for path, match in ((teacher, "auto"), (doubting, "auto"), (teacher, "bytes"), (doubting, "sorted")):
+        data = TransferData(MANY, teachers=taught(path, MANY, tmp_path))
+        plan = method("distill", "generate").plan(TASK, toy.backbone("taught"), data, 0, match=match, own_rounds=1)
+        *_, last, own, _ = plan.stages
+        found.append((last.lessons.match, own.write.lessons.match))
+    assert found == [("same", "same"), ("bytes", "bytes"), ("bytes", "bytes"), ("sorted", "sorted")]
+    with pytest.raises(RecipeError, match=r"distill\.match: 'words'[\s\S]*auto or bytes or sorted"):
+        fitted("distill", FEW, match="words", data={"teachers": taught(doubting, FEW, tmp_path)})
+
+
+def test_a_student_of_a_stranger_learns_from_what_it_writes_itself(doubting, tmp_path):
+    data = {"teachers": taught(doubting, FEW, tmp_path), "unlabelled": MANY.unlabelled()}
+    plain, own = (fitted("distill", FEW, epochs=1, own_rounds=rounds, data=data) for rounds in (0, 4))
+    assert bits(own) < bits(plain)
 
 
 def test_without_a_teacher_it_is_fine_tuning():

@@ -12,6 +12,7 @@ from transfuse.engine import relations
 from transfuse.engine.inside import Inside
 from transfuse.engine.jobs import Train, TransferData
 from transfuse.engine.taught import Taught
+from transfuse.engine.terms import Inner
 from transfuse.errors import RecipeError
 from transfuse.methods.catalogue import method
 
@@ -139,26 +140,106 @@ def test_tokens_come_to_relate_as_they_do_in_the_teacher(bench):
         path = fitted(bench, lessons, NOBODY, TEXTS.unlabelled(), train_layers="all", taught_epochs=8, relations=weight)
         tokens = path.backbone.tokens(TEST.texts, path.template, path.limit)
         states = path.backbone.begun(tokens)
-        look = Inside(path.whole(), teacher, TEST.texts, states.lengths)
+        look = Inside(Inner(teacher, 1.0, 0.0, 0.0, "uniform"), path.whole(), 16, TEST.texts, states.lengths)
         rows = np.arange(24)
         with torch.no_grad():
             path.whole()(*states.batch(rows))
             far.append(float(look.loss(rows)))
         look.close()
     assert far[1] < far[0]
-    again = Inside(teacher.whole(), teacher, TEST.texts, states.lengths)
-    assert float(again.loss(rows)) == 0.0, "a teacher relates tokens as it does itself"
-    again.close()
     left = [
         h for m in path.trained.modules() for h in m._forward_hooks.values() if "taps" in getattr(h, "__module__", "")
     ]
     assert not left, "nothing looks any longer"
 
 
-def test_relations_need_common_tokens(bench):
+PARTS = {"relations": (1.0, 0.0, 0.0), "attention": (0.0, 1.0, 0.0), "states": (0.0, 0.0, 1.0)}
+
+
+def inside(student, teacher, part, lengths=None, way="uniform", texts=TEST.texts, width=16):
+    tokens = teacher.backbone.tokens(texts, teacher.template, teacher.limit)
+    found = np.array([len(row) for row in tokens]) if lengths is None else lengths
+    return Inside(Inner(teacher, *PARTS[part], way), student, width, texts, found)
+
+
+def looked(look, path, rows):
+    """The loss inside, of rows that a student has just read."""
+    states = path.backbone.begun(path.backbone.tokens(TEST.texts, path.template, path.limit))
+    with torch.no_grad():
+        path.whole()(*states.batch(rows))
+        found = float(look.loss(rows))
+    look.close()
+    return found
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn_inside(bench, part, kind):
+    teacher = fitted(bench, {}, FEW, kind=kind, train_layers="all", epochs=1, template="none")
+    look = inside(teacher.whole(), teacher, part, width=teacher.backbone.width)
+    assert look.pairs == [(n, n) for n in range(1, teacher.layer + 1)]
+    assert looked(look, teacher, np.arange(8)) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("part", "way", "much"), [("attention", "last", 2000.0), ("states", "uniform", 20.0)])
+def test_layers_come_to_do_what_the_teachers_do(bench, part, way, much):
+    """The loss inside is less on new texts after training with it than after training without it."""
+    teacher = fitted(bench, {}, TEXTS, train_layers="all", layer=3)
+    says = teacher.log_probabilities(TEXTS.texts).astype(np.float32)
+    lessons = {"t": Taught(TEXTS.texts, says, teacher)}
+    how = {"train_layers": "all", "layer": 2, "taught_epochs": 6, "layer_map": way}
+    far = []
+    for weight in (0.0, much):
+        path = fitted(bench, lessons, NOBODY, TEXTS.unlabelled(), **how, **{part: weight})
+        far.append(looked(inside(path.whole(), teacher, part, way=way), path, np.arange(24)))
+    assert far[1] < 0.9 * far[0]
+    left = [
+        h for m in path.trained.modules() for h in m._forward_hooks.values() if "taps" in getattr(h, "__module__", "")
+    ]
+    assert not left, "nothing looks any longer"
+
+
+def test_layers_that_are_frozen_are_not_paired(bench):
+    """Those that train learn from the layers that they would learn from if all did."""
+    teacher = fitted(bench, {}, FEW, kind="decoder", train_layers="all", epochs=1, layer=5)
+    upper = bench.backbone("decoder").segment(3, 5)
+    assert inside(upper, teacher, "attention", width=32).pairs == [(4, 4), (5, 5)]
+
+
+def test_a_map_is_learnt_where_states_are_of_other_widths(bench):
+    """It trains with the student, from its seed, and is thrown away."""
+    teacher = fitted(bench, {}, FEW, kind="decoder", epochs=1, template="none", layer=5)
+    student = bench.backbone("taught").segment(0, 2, own=True)
+    look = inside(student, teacher, "states", width=16)
+    assert look.map.weight.shape == (32, 16)
+    assert torch.equal(look.map.weight, inside(student, teacher, "states", width=16).map.weight)
+    assert isinstance(inside(student, teacher, "states", width=32).map, torch.nn.Identity)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_inside_needs_common_tokens(bench, part):
     teacher = fitted(bench, {}, TEXTS)
-    with pytest.raises(RecipeError, match="cuts texts into other tokens than its student"):
-        Inside(teacher.whole(), teacher, TEST.texts, np.ones(len(TEST)))
+    with pytest.raises(RecipeError, match=rf"distill\.{part}: .* cuts texts into other tokens[\s\S]*`{part}: 0`"):
+        inside(teacher.whole(), teacher, part, np.ones(len(TEST)))
+
+
+def test_attention_needs_as_many_heads(bench):
+    teacher = fitted(bench, {}, FEW, epochs=1)
+    student = bench.backbone("encoder").segment(0, 3)
+    student.model.config.num_attention_heads = 4
+    with pytest.raises(
+        RecipeError, match=r"distill\.attention: a student of 4 heads .* teacher of 2[\s\S]*`relations`"
+    ):
+        inside(student, teacher, "attention")
+
+
+def test_layers_are_paired_in_a_way_that_there_is(bench):
+    with pytest.raises(RecipeError, match=r"distill\.layer_map: 'first'[\s\S]*uniform or last or skip"):
+        fitted(bench, {"t": knowing(TEXTS)}, FEW, layer_map="first")
+    shallow = fitted(bench, {}, FEW, epochs=1, layer=1, train_layers=1)
+    with pytest.raises(RecipeError, match=r"distill\.layer_map: a student of 3 layers[\s\S]*`layer_map: uniform`"):
+        inside(bench.backbone("encoder").segment(0, 3), shallow, "states", way="last")
+    assert inside(bench.backbone("encoder").segment(0, 3), shallow, "states").pairs == [(1, 1), (2, 1), (3, 1)]
 
 
 def least_squares(student, teacher):
@@ -168,6 +249,7 @@ def least_squares(student, teacher):
     return float((student @ found - aim).square().mean())
 
 
-def test_a_teacher_without_a_head_cannot_be_looked_into(bench):
+@pytest.mark.parametrize("part", ["hidden", "relations", "attention", "states"])
+def test_a_teacher_without_a_head_cannot_be_looked_into(bench, part):
     with pytest.raises(RecipeError, match="this teacher has no head"):
-        fitted(bench, {"t": knowing(TEXTS)}, FEW, hidden=1.0)
+        fitted(bench, {"t": knowing(TEXTS)}, FEW, **{part: 1.0})

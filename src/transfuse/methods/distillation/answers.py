@@ -21,6 +21,7 @@ from transfuse.methods.pairs import pairs_of
 from transfuse.methods.parameter.answers import AnswerFinetune
 from transfuse.tasks.writing import Writing
 
+MATCHES = ("auto", "bytes", "sorted")
 WRITTEN = "what the teacher writes"
 EXPLAIN = "\n\nExplain why."
 """Behind a request, asks for the reason of its answer instead of the answer."""
@@ -32,10 +33,11 @@ class AnswerDistillation:
     Choose it where a model that is too large, too slow or not one's own writes well. Answers that the teacher wrote to
     unlabelled requests are learnt first, as a source (Kim and Rush 2016: any teacher can give them, also one behind an
     API). Then the known answers: (1 - α) · cross-entropy + α · T² · divergence at every token, from the teacher's `k`
-    likeliest tokens with the exact weight of the others; this needs a teacher with the same tokens. Last, if asked for,
-    answers that the student draws, as the teacher sees them (Agarwal et al. 2024). Where the teacher has written why
-    known answers are right, these reasons are learnt before them (Hsieh et al. 2023). Without a teacher it is
-    `AnswerFinetune`.
+    likeliest tokens with the exact weight of the others. A teacher with other tokens is met where tokens of both end at
+    the same byte (Minixhofer, Vulić and Ponti 2025), or by the sizes of its shares alone (Boizard et al. 2024). Last,
+    if asked for, answers that the student draws, as the teacher sees them (Agarwal et al. 2024). Where the teacher has
+    written why known answers are right, these reasons are learnt before them (Hsieh et al. 2023). Without a teacher it
+    is `AnswerFinetune`.
     """
 
     family, reads, uses_sources, counterpart = "distillation", "decoder", False, "prompt"
@@ -57,6 +59,7 @@ class AnswerDistillation:
         alpha: float = 0.5,
         beta: float = 0.0,
         k: int = 64,
+        match: str = "auto",
         written_limit: int = 1024,
         own_rounds: int = 0,
         own_requests: int = 64,
@@ -69,6 +72,11 @@ class AnswerDistillation:
             alpha: share of the teacher in the loss of known answers; 0 learns from what it writes alone.
             beta: which divergence: 0 is KL(teacher ‖ student), 1 is KL(student ‖ teacher).
             k: likeliest tokens of the teacher that are kept at each place.
+            match: how the teacher's tokens meet the student's. ``auto`` goes token by token where they are the same,
+                and else by ``bytes``: groups of tokens that end at the same byte, over the tokens that both have where
+                a group is one token, and by the likelihood of its bytes elsewhere. ``sorted`` compares the teacher's
+                shares with the student's from the largest down, whatever their tokens are called, where such a group
+                begins: α = 0.6 is that paper's λ = 1.5.
             written_limit: most unlabelled requests with the teacher's answers.
             own_rounds: rounds in which the student draws answers and the teacher says of each token what it would have
                 foretold.
@@ -79,6 +87,10 @@ class AnswerDistillation:
         refuse(temperature, alpha, beta)
         if k < 1:
             raise RecipeError(f"distill.k: {k}", expected="1 or more", remedy="64 keeps nearly all that matters.")
+        if match not in MATCHES:
+            raise RecipeError(
+                f"distill.match: '{match}'", expected=" or ".join(MATCHES), remedy="Leave `match` out for auto."
+            )
         plain = dataclasses.replace(data, sources={}, related={}, teachers={})
         if not data.teachers:
             return AnswerFinetune().plan(task, backbone, plain, seed, **finetune)
@@ -95,10 +107,11 @@ class AnswerDistillation:
         job = _with_reasons(AnswerFinetune().plan(task, backbone, plain, seed, **finetune), teacher, data.target)
         if not alpha or not isinstance(teacher.path, WriterPath) or teacher.known is None:
             return job
-        same_tokens(teacher.path, backbone)
+        if match == "auto":
+            match = "same" if same_tokens(teacher.path, backbone) else "bytes"
         every = pairs_of(teacher.known, target=True)
         lessons = Lessons(
-            teacher.path, teacher.about, every, teacher.folder, teacher.precision, alpha, temperature, beta, k
+            teacher.path, teacher.about, every, teacher.folder, teacher.precision, alpha, temperature, beta, k, match
         )
         *before, last, ask = job.stages
         assert isinstance(last, Write)

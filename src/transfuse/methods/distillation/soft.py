@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 
 from transfuse.backbones.huggingface import Backbone
 from transfuse.data.examples import Examples
+from transfuse.engine.inner import Way
 from transfuse.engine.jobs import Job, Stage, Train, TransferData
 from transfuse.engine.taught import Taught
-from transfuse.engine.terms import Soft
+from transfuse.engine.terms import Inner, Soft
 from transfuse.errors import RecipeError
 from transfuse.fitted.head import HeadPath
 from transfuse.methods.borrowed import borrowing
@@ -20,6 +21,7 @@ from transfuse.methods.parameter.tuning import enough
 from transfuse.methods.rows import counted_rows
 from transfuse.tasks.classify import Classify
 
+WAYS = get_args(Way)
 EPOCHS, STEPS, BATCH = 3, 100, 32
 """Passes over unlabelled texts, and steps at least, where a recipe says nothing."""
 
@@ -55,6 +57,9 @@ class Distillation:
         distances: float = 0.0,
         angles: float = 0.0,
         relations: float = 0.0,
+        attention: float = 0.0,
+        states: float = 0.0,
+        layer_map: str = "uniform",
         taught_limit: int = 8192,
         taught_epochs: int | None = None,
         **finetune: Any,
@@ -71,12 +76,20 @@ class Distillation:
             distances, angles: weights of the losses between how texts lie to each other in both (Park et al. 2019).
             relations: weight of the loss between how tokens relate by queries, keys and values in the last layer of
                 both (Wang et al. 2021); of a teacher with the same tokens.
+            attention: weight of the loss between the distributions of attention of paired layers (Jiao et al. 2020); of
+                a teacher with the same tokens and as many heads. A mean of squares of small numbers: weights begin to
+                count at some hundreds.
+            states: weight of the loss between the directions of the tokens' states after paired layers, through a
+                learnt map where widths differ (Jiao et al. 2020; Sanh et al. 2019); of a teacher with the same tokens.
+            layer_map: which of the teacher's layers each layer that trains is paired with: ``uniform`` spreads them
+                over the whole teacher, ``last`` takes its uppermost, ``skip`` every few from the bottom.
             taught_limit: most unlabelled texts.
             taught_epochs: passes over them; by default three, and as many as make 100 steps.
             finetune: as in `Finetune`.
         """
         assert backbone is not None
         refuse(temperature, alpha, beta)
+        within = _within(relations, attention, states, layer_map)
         plain = dataclasses.replace(data, sources={}, related={}, teachers={})
         if not data.teachers:
             return Finetune().plan(task, backbone, plain, seed, **finetune)
@@ -93,10 +106,12 @@ class Distillation:
             finetune |= {"epochs": passes}
         job = Finetune().plan(task, backbone, plain, seed, **finetune)
         none = np.empty(0)
-        how = Soft(none, none, alpha, temperature, beta, None, hidden, distances, angles, relations, taught.path)
-        if (hidden or distances or angles or relations) and not isinstance(taught.path, HeadPath):
+        inner = None if within is None else dataclasses.replace(within, teacher=taught.path)
+        how = Soft(none, none, alpha, temperature, beta, None, hidden, distances, angles, inner)
+        if (hidden or distances or angles or inner) and not isinstance(taught.path, HeadPath):
             raise RecipeError(
-                "distill: hidden, distances, angles and relations look inside, and this teacher has no head",
+                "distill: hidden, distances, angles, relations, attention and states look inside, and this teacher has "
+                "no head",
                 expected="one fitted model on a backbone, such as of probe, finetune or lora",
                 remedy="Set them to 0, or name such a model as the source.",
             )
@@ -114,6 +129,20 @@ def refuse(temperature: float, alpha: float, beta: float) -> None:
     for name, value in (("alpha", alpha), ("beta", beta)):
         if not 0 <= value <= 1:
             raise RecipeError(f"distill.{name}: {value}", expected="from 0 to 1", remedy="Correct the setting.")
+
+
+def _within(relations: float, attention: float, states: float, layer_map: str) -> Inner | None:
+    """What is learnt of layers, of a teacher that is yet to be named; None where nothing is.
+
+    Raises:
+        RecipeError: layers cannot be paired so.
+    """
+    if layer_map not in WAYS:
+        raise RecipeError(
+            f"distill.layer_map: '{layer_map}'", expected=" or ".join(WAYS), remedy="Leave it out for uniform."
+        )
+    asked = relations or attention or states
+    return Inner(None, relations, attention, states, cast(Way, layer_map)) if asked else None
 
 
 def _as_examples(task: Classify, taught: Taught, texts: list[str]) -> Examples:
