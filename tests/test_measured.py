@@ -10,7 +10,13 @@ import numpy as np
 
 def test_documents_show_the_kept_results():
     pages = importlib.import_module("benchmarks.page").pages()
-    assert len(pages) == 5
+    assert {path.name for path in pages} >= {
+        "benchmarks.md",
+        "gallery.md",
+        "growth.svg",
+        "README.md",
+        "README.zh-CN.md",
+    }
     for path, text in pages.items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `python -m benchmarks page`"
 
@@ -40,3 +46,31 @@ def test_the_gallery_is_put_together_from_what_was_kept(tmp_path, monkeypatch):
     assert "| probe | feature | yes | 0." in text
     assert "| tfidf | baseline | no | 0." in text
     assert "Fitted at abc; put together by" in text
+
+
+def test_the_page_of_roles_on_one_trunk_says_what_training_and_memory_take():
+    page = importlib.import_module("benchmarks.page_teams")
+    answered = [
+        {
+            "roles": n,
+            "apart": 2.0 * n,
+            "together": 2.0 + n / 10,
+            "memory": 1 + n / 100,
+            "difference": 1e-6,
+            "process": {"before_mib": 300.0, "most_mib": 400.0 + n},
+        }
+        for n in (1, 4, 16)
+    ]
+    record = {
+        "kinds": {"heads": answered, "LoRA on the upper 2 of 6 layers": answered},
+        "training": {"heads": {"load": 0.5, "apart": 8.0, "together": 2.5}},
+        "texts": 600,
+        "rows": 400,
+        "trained_roles": 4,
+    }
+    text = "\n".join(page.team_cost(record))
+    assert "| heads | 4 | 8.00 | 2.40 | 3.33 | 1.04 | 104 | 1.03 | 1e-06 |" in text
+    assert "| heads | 8.0 | 2.5 | 3.20 |" in text
+    drawn = page.roles_plot(record)
+    assert drawn.count("<circle") == 9
+    assert all(f">{name}</text>" in drawn for name in ("heads", "LoRA", "N models", "roles", "seconds"))
