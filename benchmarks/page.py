@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import page_distill, page_gallery, page_teams
+from benchmarks import page_desk, page_distill, page_gallery, page_teams
 from benchmarks import page_transfer as transfer
 from benchmarks import page_writing as writing
 from benchmarks.common import RESULTS, ROOT, figure, made, spread_of
@@ -65,6 +65,8 @@ def pages() -> dict[Path, str]:
         "remote": page_distill.remote,
         "team_faults": page_teams.team_faults,
         "team_cost": page_teams.team_cost,
+        "team_desk": page_desk.team_desk,
+        "team_sums": page_teams.team_sums,
         "speed": _speed,
         "growth": _growth,
         "profile": _profile,

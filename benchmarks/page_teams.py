@@ -1,10 +1,12 @@
-"""The parts of docs/benchmarks.md about teams: failures, cost."""
+"""The parts of docs/benchmarks.md about teams: failures, cost, problems with exact answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.common import figure
+from benchmarks.page_writing import share
 from benchmarks.plot import log_log
 
 
@@ -72,3 +74,34 @@ def roles_plot(record: Mapping[str, Any]) -> str:
     alone = next(iter(kinds.values()))
     lines["N models"] = [(r["roles"], r["apart"]) for r in alone]
     return log_log(lines, x="roles", y="seconds")
+
+
+def team_sums(record: Mapping[str, Any]) -> list[str]:
+    """The part of the page about `benchmarks.team_sums`."""
+    told, (first, second, test) = record["answers"], record["problems"]
+    rows = []
+    for name, one in told["figures"].items():
+        found = told["compared"].get(name)
+        beside = f"{share(found['difference'])}, {found['verdict']}" if found else ""
+        rows.append(f"| {name} | {figure(one['exact'])} | {one['tokens']:,.0f} | {beside} |")
+    roles = {
+        "verdicts": "The verifier is right about {} of drafts",
+        "kept": "the refiner keeps {} of right ones",
+        "mended": "mends {} of wrong ones",
+    }
+    shares = [text.format(figure(told["roles"][name])) for name, text in roles.items() if name in told["roles"]]
+    single = record["single"]
+    return [
+        f"""## Problems with exact answers
+
+Sums, products, comparisons, rounding, places and stories with one step, by a small generator of our own
+(`benchmarks/sums.py`) after easy modules of mathematics-dataset. smollm2-135m-instruct plays all roles: a solver
+learns {first} problems, a verifier (a probe) and a refiner learn from its drafts of {second} others, of which
+{record["solver"]["right"]} are right. *One model* learns all {first + second} for as many tokens:
+{single["tokens"]:,} against {single["team_tokens"]:,}, {single["epochs"]} passes. *Votes*: the most frequent of
+{told["voters"]} drawn answers, at least as many as the team's tokens pay for. {", ".join(shares)}.
+
+| who answers | exact, {test} tests | tokens | the team against it |
+| --- | --- | --- | --- |""",
+        *rows,
+    ]
