@@ -14,9 +14,9 @@ from benchmarks.common import shared
 
 KNOWN, SHOTS = 11, 8
 """Of each of 27 intents: known replies (297 in all), and labels of intents among them."""
-HELD, PAIRED = 40, 9
+HELD, PAIRED = 30, 7
 """Of each intent: replies that judge and that no role sees, and those of them that are paired with requests."""
-INTENTS, REQUESTS = 1000, 96
+INTENTS, REQUESTS = 1000, 80
 """Requests that test the understanding, and those that the team learns from by its own traces."""
 SOURCE = 3000
 """Rows of CLINC150."""

@@ -22,7 +22,7 @@ from transfuse.teams.recipe import TeamRecipe
 from transfuse.teams.training import ROLES, train
 
 MINILM = "catalog:minilm-l6"
-FEW, DRAWS = 3, 4
+FEW, DRAWS = 3, 3
 """Examples of each intent, and how often they are drawn."""
 LAYERS = {"train_layers": 4}
 WAYS: dict[str, tuple[Any, dict[str, str]]] = {

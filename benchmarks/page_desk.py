@@ -22,13 +22,15 @@ def team_desk(record: Mapping[str, Any]) -> list[str]:
         "credit": _credit,
         "learnt": _learnt,
     }
+    known = record["known"]
     lines = [
-        """## A support desk of three roles
+        f"""## A support desk of three roles
 
-*understand* (minilm-l6, 8 examples of each of 27 intents) tells *write* (smollm2-135m-instruct, 297 replies) what a
-request is about; *judge* (minilm-l6, the same replies, each with a right and a wrong request) reads the reply, and a
-rejected one is written once more. Trained by `transfuse team train`, measured by `transfuse team evaluate`. Tests,
-judges' rows and what the roles learn from are apart."""
+*understand* (minilm-l6, {known["shots"]} examples of each of {known["intents"]} intents) tells *write*
+(smollm2-135m-instruct, {known["replies"]} replies) what a request is about; *judge* (minilm-l6, the same requests,
+each with its own reply and with that of another intent) reads the reply, and a rejected one is written once more.
+Trained by `transfuse team train`, measured by `transfuse team evaluate`. Tests, judges' rows and what the roles learn
+from are apart."""
     ]
     for name, part in parts.items():
         if record.get(name):
@@ -45,7 +47,7 @@ def _intents(told: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     return [
         f"""### What is understood
 
-A study inside the 216 labels chose `{study["chosen"]}` ({study["seconds"]:.0f} s). On {told["rows"]:,} requests the
+A study inside these labels chose `{study["chosen"]}` ({study["seconds"]:.0f} s). On {told["rows"]:,} requests the
 role is right for **{figure(told["role"])}**, a probe for {figure(told["probe"])}; difference
 {share(compared["difference"])}, {compared["verdict"]}. The judge is right about {figure(told["judge"])} of other pairs
 of request and reply, and the held-out classifier reads the intent from {figure(told["sorts"])} of the data's own

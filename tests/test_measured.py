@@ -116,6 +116,7 @@ def test_the_page_of_the_support_desk_is_put_together_from_its_parts():
     way = {"with": interval, "without": interval, "compared": compared, "draws": [0.01, -0.02]}
     record = {
         "credit_rows": 24,
+        "known": {"shots": 8, "intents": 27, "replies": 297},
         "study": {"candidates": [candidate, skipped], "chosen": "probe@minilm-l6", "seconds": 60.0},
         "trained": {"team": {"seconds": 200.0}, "single": {"seconds": 190.0}},
         "intents": {"role": interval, "probe": interval, "sorts": interval, "judge": interval, "rows": 1000},
@@ -139,7 +140,7 @@ def test_the_page_of_the_support_desk_is_put_together_from_its_parts():
     assert "add up within noise (gap +0.000" in text
     assert "| write | +1.000 (+1.000 to +1.000), helps |" in text
     assert "48 traces, 2 of each request" in text
-    first = {key: record[key] for key in ("credit_rows", "study")}
+    first = {key: record[key] for key in ("known", "credit_rows", "study")}
     assert "### Replies" not in "\n".join(page.team_desk(first)), "what is not measured yet is left out"
 
 
