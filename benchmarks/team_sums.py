@@ -29,7 +29,7 @@ from transfuse.teams.team import Team
 from transfuse.teams.training import FILE, ROLES, train
 
 SMOLLM = "catalog:smollm2-135m-instruct"
-FIRST, SECOND, TEST = 200, 200, 304
+FIRST, SECOND, TEST = 160, 160, 208
 """Problems that the solver learns from; those whose drafts the verifier and the refiner learn from; tests."""
 EPOCHS, TOKENS, HEAT, MOST = 3, 8, 0.7, 7
 """Passes, tokens of an answer, the temperature of votes, and most voters."""
