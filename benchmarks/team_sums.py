@@ -29,9 +29,9 @@ from transfuse.teams.team import Team
 from transfuse.teams.training import FILE, ROLES, train
 
 SMOLLM = "catalog:smollm2-135m-instruct"
-FIRST, SECOND, TEST = 160, 160, 208
+FIRST, SECOND, TEST = 240, 240, 208
 """Problems that the solver learns from; those whose drafts the verifier and the refiner learn from; tests."""
-EPOCHS, TOKENS, HEAT, MOST = 3, 8, 0.7, 7
+EPOCHS, TOKENS, HEAT, MOST = 4, 8, 0.7, 7
 """Passes, tokens of an answer, the temperature of votes, and most voters."""
 NUMBER = re.compile(r"-?\d+")
 SOLVES = "Answer with the number alone."
