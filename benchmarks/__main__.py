@@ -24,6 +24,8 @@ NAMES = (
     "remote",
     "team_faults",
     "team_cost",
+    "team_desk",
+    "team_sums",
     "speed",
     "growth",
     "profile",

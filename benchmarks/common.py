@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,47 @@ def keep(name: str, command: str, started: float, **figures: Any) -> None:
         **figures,
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+class Parts:
+    """Parts of a benchmark that are measured once each, under runs/benchmarks/NAME: remove it to measure anew.
+
+    Args:
+        name: of the benchmark.
+
+    Attributes:
+        place: the folder.
+        seconds: that the parts have taken which were asked for, in whichever run.
+        commits: at which they were measured.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.place = ROOT / "runs" / "benchmarks" / name
+        self.place.mkdir(parents=True, exist_ok=True)
+        self.seconds = 0.0
+        self.commits: set[str] = set()
+
+    def part(self, name: str, work: Callable[..., Any], *given: Any) -> Any:
+        """What a piece of work gave for what it is given, as JSON; it is done now if it was not yet."""
+        file = self.place / f"{name}.json"
+        if not file.exists():
+            print(f"{time.strftime('%H:%M:%S')} {name} ...", flush=True)
+            began = time.perf_counter()
+            found = work(*given)
+            told = {"commit": commit(), "seconds": round(time.perf_counter() - began, 1), "found": found}
+            scratch = file.with_suffix(".partial")
+            scratch.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            scratch.replace(file)
+        told = json.loads(file.read_text(encoding="utf-8"))
+        print(f"{time.strftime('%H:%M:%S')} {name}: {told['seconds']:.0f} s", flush=True)
+        self.seconds += told["seconds"]
+        self.commits.add(told["commit"])
+        return told["found"]
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """What `keep` should say of their making, in the place of what it knows of this run alone."""
+        return {"seconds": round(self.seconds, 1), "commit": ", ".join(sorted(self.commits))}
 
 
 def commit() -> str:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import ROOT, keep
+from benchmarks.memory import Memory
 
 COUNTS = (1000, 3000, 10_000, 30_000, 100_000)
 LAYERS = 2
@@ -52,7 +52,7 @@ def one(count: int) -> dict[str, Any]:
     arithmetic = str(precision.choose(backbone, texts[:64], 256)["precision"])
     cut = backbone.layers - LAYERS
     out: dict[str, Any] = {"texts": count}
-    with tempfile.TemporaryDirectory() as folder, _Memory() as memory:
+    with tempfile.TemporaryDirectory() as folder, Memory() as memory:
         start = time.perf_counter()
         trunk = Trunk(backbone, arithmetic, 256, store=Store(Path(folder), 1 << 36))
         states = trunk.states(texts, None, cut)
@@ -79,37 +79,6 @@ def one(count: int) -> dict[str, Any]:
         "memory_after_prefix_mib": memory.marked,
         "memory_before_mib": memory.first,
     }
-
-
-class _Memory:
-    """The process's anonymous memory (what mapped files take can be dropped at any time), read 20 times a second."""
-
-    def __enter__(self) -> _Memory:
-        self.first = self.most = _anonymous_mib()
-        self.marked = 0.0
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._end.wait(0.05):
-            self.most = max(self.most, _anonymous_mib())
-
-    def mark(self) -> None:
-        """Remember what it is now."""
-        self.marked = _anonymous_mib()
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-
-def _anonymous_mib() -> float:
-    for line in Path("/proc/self/status").read_text("ascii").splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
 
 
 if __name__ == "__main__":

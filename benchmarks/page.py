@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import page_distill, page_gallery
+from benchmarks import page_desk, page_distill, page_gallery, page_teams
 from benchmarks import page_transfer as transfer
 from benchmarks import page_writing as writing
 from benchmarks.common import RESULTS, ROOT, figure, made, spread_of
@@ -15,6 +15,7 @@ from benchmarks.plot import log_log
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "growth.svg"
+ROLES = ROOT / "docs" / "roles.svg"
 GALLERY = ROOT / "docs" / "gallery.md"
 HEAD = """# Benchmarks
 
@@ -62,8 +63,10 @@ def pages() -> dict[Path, str]:
         "programs": writing.programs,
         "distill": page_distill.distill,
         "remote": page_distill.remote,
-        "team_faults": page_distill.team_faults,
-        "team_cost": page_distill.team_cost,
+        "team_faults": page_teams.team_faults,
+        "team_cost": page_teams.team_cost,
+        "team_desk": page_desk.team_desk,
+        "team_sums": page_teams.team_sums,
         "speed": _speed,
         "growth": _growth,
         "profile": _profile,
@@ -77,6 +80,8 @@ def pages() -> dict[Path, str]:
         out[GALLERY] = page_gallery.page(json.loads(gallery.read_text("utf-8")))
     if "growth" in kept:
         out[PLOT] = _growth_plot(kept["growth"])
+    if "team_cost" in kept:
+        out[ROLES] = page_teams.roles_plot(kept["team_cost"])
     for name, words in READMES.items():
         before, _, rest = (ROOT / name).read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]

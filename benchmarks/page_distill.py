@@ -1,4 +1,4 @@
-"""The parts of docs/benchmarks.md about distillation, remote models and teams."""
+"""The parts of docs/benchmarks.md about distillation and remote models."""
 
 from __future__ import annotations
 
@@ -118,40 +118,5 @@ Dollars, by the stand-in's bills and as counted against the budget.
 
 | answered | calls that failed | billed before the kill | billed twice | doubtful | billed | counted | budget |
 | --- | --- | --- | --- | --- | --- | --- | --- |""",
-        *rows,
-    ]
-
-
-def team_faults(record: Mapping[str, Any]) -> list[str]:
-    """The part of the page about `benchmarks.team_faults`."""
-    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(record["outcomes"].items()))
-    kept = " and ".join(f"{count:,}" for count in record["kept_at_kills"])
-    return [
-        f"""## {record["requests"]:,} requests to a team that fails
-
-One role raises for one request in twenty and talks rubbish for another; the second takes twenty times what it may for
-one in fifty and says nothing for another; the process is killed with SIGKILL twice, when {kept} messages are kept, and
-begun again. {outcomes}; without an answer or a reason: {record["without_words"]}. Traces: {record["traces"]:,};
-messages that a kill lost: {record["messages_lost"]}; kept twice: {record["messages_twice"]}."""
-    ]
-
-
-def team_cost(record: Mapping[str, Any]) -> list[str]:
-    """The part of the page about `benchmarks.team_cost`."""
-    rows = [
-        f"| {kind} | {one['roles']} | {one['apart']:.2f} | {one['together']:.2f} "
-        f"| {one['apart'] / one['together']:.2f} | {one['memory']:.2f} | {one['difference']:.0e} |"
-        for kind, found in record["kinds"].items()
-        for one in found
-    ]
-    return [
-        f"""## Roles on one trunk
-
-N roles that choose labels from minilm-l6 for {record["texts"]} requests each, over one trunk and as N models by
-themselves; seconds in fp32, the quickest of three. Memory of the weights as a multiple of one model; the largest
-difference of a log-probability between both ways.
-
-| roles are | N | apart | one trunk | times as fast | memory | difference |
-| --- | --- | --- | --- | --- | --- | --- |""",
         *rows,
     ]

@@ -112,6 +112,21 @@ def likelihood(backbone, form, text, answer):
     return sum(float(shares[len(row) - 1 + i, token]) for i, token in enumerate(tail)) / max(len(tail), 1)
 
 
+@every_decoder
+@pytest.mark.parametrize("shots", [(), (("one", "two"), ("three", "four"))])
+def test_answers_among_which_is_chosen_are_as_likely_as_alone(family, shots, monkeypatch):
+    backbone = tiny.load(family)
+    form = Form.plain("{text} =", shots)
+    writer = Writer(backbone, form, 60, "fp32")
+    prompts = [*backbone.requests(form, TEXTS, 60), [5]]
+    ends = backbone.replies(form, ["yes", "no", "something longer", "y"], 60)
+    monkeypatch.setattr("transfuse.backbones.writing.MOST_ROWS", 3)
+    found = writer.choices(prompts, ends)
+    each = writer.likelihoods([p for p in prompts for _ in ends], [e for _ in prompts for e in ends])
+    assert [[len(row) for row in rows] for rows in found] == [[len(end) for end in ends]] * len(prompts)
+    np.testing.assert_allclose(np.concatenate([row for rows in found for row in rows]), np.concatenate(each), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("tokens", "found"),
     [(list(range(40)), False), ([1, 2] * 12, True), ([9] * 24, True), ([9] * 23, False), (list(range(30)) * 4, True)],

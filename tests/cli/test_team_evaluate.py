@@ -58,7 +58,7 @@ def test_a_team_beside_its_baselines(command, here):
     assert "The credits of the roles sum to" in outcome.out
     report = json.loads((here / "out" / "report.json").read_text(encoding="utf-8"))
     assert [one["name"] for one in report["figures"]] == ["team", "single", "lookup", "untrained"]
-    assert set(report["figures"][0]["metrics"]) == {"chrf", "numbers", "repetition", "fits"}
+    assert set(report["figures"][0]["metrics"]) == {"chrf", "numbers", "repetition", "fits", "outcome"}
     assert [one["name"] for one in report["credit"]["roles"]] == ["understand", "write"]
     assert report["credit"]["sum"].keys() == {"whole", "credits", "gap", "adds_up"}
     page = (here / "out" / "report.html").read_text(encoding="utf-8")
@@ -86,6 +86,7 @@ def test_in_chinese_without_credit(command, here):
         (("--baseline", "nowhere"), 3, "no model in nowhere"),
         (("--baseline", "judge"), 3, "its model chooses one of refund, other"),
         (("--field", "replies"), 4, "no column of the field 'replies'. Did you mean 'reply'?"),
+        (("--metric", "bleu"), 2, "metric 'bleu': rows.csv has no such score"),
         (("--train", "rows.csv"), 4, "5 of its requests stand in rows.csv, too"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from teams.desk import INTENTS, desk, role
 from teams.models import chooses, write_team, writes
 
-from transfuse.errors import DataError, TeamError
+from transfuse.errors import DataError, TeamError, UsageError
 from transfuse.teams import OnFailure, Reply, Role, Team, protocol
 from transfuse.teams.baselines import lookup, one_model, untrained_roles
 from transfuse.teams.decoders import Picks, Writes
@@ -163,6 +163,30 @@ def test_a_team_of_labels_shows_wrong_answers_alone():
     report = evaluate(team, rows, credit=False)
     assert report["metric"] == "accuracy"
     assert [(w["row"], w["expected"], w["said"]) for w in report["worst"]] == [(3, "refund", "other")]
+
+
+class Reads:
+    """Stands in for a classifier: the label is the first that the text names."""
+
+    labels = ("refund", "delivery", "other")
+
+    def predict(self, texts):
+        return [next((label for label in self.labels if label in text), "other") for text in texts]
+
+
+def test_teams_are_compared_by_the_score_that_was_asked_for():
+    asked = {"judge": Reads(), "metric": "outcome"}
+    report = evaluate(desk(GOOD), ROWS, untrained={"write": POOR}, **asked)
+    assert report["metric"] == "outcome"
+    team, untrained = report["figures"]
+    assert 0 <= untrained["metrics"]["outcome"]["value"] < team["metrics"]["outcome"]["value"] <= 1
+    (credit,) = report["credit"]["roles"]
+    shares = [one["metrics"]["outcome"]["value"] for one in (team, untrained)]
+    assert credit["credit"]["difference"]["value"] == pytest.approx(shares[0] - shares[1])
+    with pytest.raises(UsageError, match=r"metric 'outcom'.*'outcome'"):
+        evaluate(desk(GOOD), ROWS, judge=Reads(), metric="outcom")
+    with pytest.raises(UsageError, match=r"metric 'outcome'[\s\S]*Give a held-out classifier"):
+        evaluate(desk(GOOD), ROWS, metric="outcome")
 
 
 def test_the_nearest_known_reply():

@@ -95,6 +95,16 @@ def test_a_held_out_classifier_reads_the_label_from_the_text():
     found = measures(ROWS, KINDS, Reads())
     assert found["reply.fits"].interval(SAID, 0).value == pytest.approx(2 / 3)  # refund, not delivery, other
     assert np.array_equal(found["reply.fits"].table([{}] * 4)[:, 1], np.zeros(3))
+    outcome = found["reply.outcome"]
+    assert list(outcome.places) == [0, 1], "rows with a label and a reference"
+    assert outcome.interval(SAID, 0).value == pytest.approx(1 / 2)
+    for text, whole in {
+        "We refund 12 to {name}.": 1,
+        "We refund 12.": 0,
+        "We refund {name}.": 0,
+        "12 {name}": 0,
+    }.items():
+        assert outcome.each([{"reply": text}, {}, {}, {}])[0] == whole, text
     with pytest.raises(UsageError, match="the judge knows refund, delivery, other, and no column of memory"):
         measures(LabelledRows(("a",), {"reply": ("b",)}, (1,)), KINDS, Reads())
 

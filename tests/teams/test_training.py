@@ -131,6 +131,21 @@ def test_each_transfer_has_its_verdict(here):
     assert json.loads((here / "out" / "training.json").read_text())["roles"] == made["roles"]
 
 
+def test_rows_with_other_labels_are_learnt_by_the_methods_that_can(here):
+    """The labels of the source are none of the role's; its rows reach the method, and others refuse them."""
+    with (here / "other.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("request", "kind"), *((row[0], f"{row[1]} {row[2]}") for row in ROWS)])
+    source = ", sources: [{data: other.csv, name: other}]"
+    made = train(recipe(here, role("kind", "{kind: labels}", "{matching: {epochs: 1}}", source)), here / "out")
+    assert made["roles"]["kind"]["sources"]["other"]["verdict"] in ("helps", "no evidence", "hurts")
+    pupil = pupil_of("kind", recipe(here, role("kind", "{kind: labels}", "matching", source)), toy.backbone("taught"))
+    (known,) = pupil.knowledge(here / "out" / "roles").values()
+    alone, taught = (len(pupil.job(pupil.rows, source, 0).stages) for source in (None, known))
+    assert taught > alone
+    with pytest.raises(RecipeError, match=r"other has the label '.+ no', and 'probe' learns[\s\S]*: .*matching"):
+        train(recipe(here, role("kind", "{kind: labels}", PROBE, source)), here / "out")
+
+
 @pytest.mark.parametrize("kind", ["writes", "chooses"])
 def test_a_copied_adapter_is_where_training_begins(here, kind):
     """With a rate of nothing, what starts from another role's adapter ends as that adapter."""

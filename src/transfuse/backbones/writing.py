@@ -172,6 +172,49 @@ class Writer:
                 out[i] = torch.log_softmax(logits, -1).gather(1, targets)[:, 0].double().cpu().numpy()
         return out
 
+    @torch.inference_mode()
+    def choices(self, prompts: Sequence[list[int]], ends: Sequence[list[int]]) -> list[list[np.ndarray]]:
+        """Of each of N prompts and C answers the log-probability of each token, [N][C] of float64 [tokens].
+
+        Args:
+            prompts: token ids.
+            ends: token ids of the answers, none empty.
+
+        Cost: one pass over each prompt, behind what all prompts begin with, and one over the C answers.
+        Reduces to: `likelihoods` of every pair, as an encoder-decoder and a soft prompt have it.
+        """
+        if self.backbone.crosses or self._soft is not None:
+            flat = self.likelihoods(
+                [prompt for prompt in prompts for _ in ends], [end for _ in prompts for end in ends]
+            )
+            return [flat[i * len(ends) : (i + 1) * len(ends)] for i in range(len(prompts))]
+        return [self._chosen(prompt, ends) for prompt in prompts]
+
+    def _chosen(self, prompt: list[int], ends: Sequence[list[int]]) -> list[np.ndarray]:
+        """`choices` of one prompt."""
+        from transformers import DynamicCache
+
+        count, seen, device = len(self._prefix), len(prompt) - 1, self.backbone.device
+        shared = 0 < count <= seen and prompt[:count] == self._prefix
+        cache = rows_of(self._prefix_cache(), [0]) if shared else DynamicCache(config=self.network.config)
+        body, base = prompt[count if shared else 0 : -1], self.network.base_model
+        if body:
+            base(input_ids=torch.tensor([body], device=device), past_key_values=cache, use_cache=True)
+        out: list[np.ndarray] = []
+        for start in range(0, len(ends), MOST_ROWS):
+            some = ends[start : start + MOST_ROWS]
+            ids, mask = (x.to(device) for x in pad([[prompt[-1], *end[:-1]] for end in some], self._filler))
+            past: dict[str, Any] = {"use_cache": False}
+            if seen:
+                past = {"past_key_values": rows_of(cache, [0] * len(some))}
+                mask = torch.cat([mask.new_ones(len(some), seen), mask], 1)
+            hidden = base(input_ids=ids, attention_mask=mask, **past).last_hidden_state
+            for row, end in enumerate(some):
+                shares = torch.log_softmax(logits_of(self.network, hidden[row, : len(end)]).float(), -1)
+                targets = torch.tensor(end, device=device)[:, None]
+                out.append(shares.gather(1, targets)[:, 0].double().cpu().numpy())
+        return out
+
     @torch.no_grad()
     def foretold(self, heads: Sequence[list[int]], tails: Sequence[list[int]]) -> Iterator[torch.Tensor]:
         """For each request and answer the logits [tokens, V] of the answer's tokens, each from those before it.

@@ -47,6 +47,9 @@ def evaluate(
     field: Annotated[
         str | None, typer.Option(help="The field that is the team's answer.", show_default="the only text")
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Its score by which teams are compared.", show_default="accuracy or chrf")
+    ] = None,
     input: Annotated[str | None, typer.Option(help="The column of requests.", show_default="request")] = None,
     credit: Annotated[bool, typer.Option(help="Whether roles are swapped and fields dropped.")] = True,
     seed: Annotated[int, typer.Option(help="Of the resamples.")] = 0,
@@ -88,6 +91,7 @@ def evaluate(
             untrained=untrained,
             without=without,
             field=answer,
+            metric=metric,
             judge=None if judge is None else _judge(judge, made, rows),
             credit=credit,
             folder=out / TRACES,

@@ -52,6 +52,7 @@ CHINESE: dict[str, str] = {
     "metric.numbers": "数字保留率",
     "metric.distinct_2": "不重复词对比例",
     "metric.fits": "符合该行标签",
+    "metric.outcome": "符合标签且数字和占位符齐全",
     "metric.repetition": "四元组重复率（越小越好）",
     "plain.tfidf": "只用目标标注的 TF-IDF",
     "plain.copy": "原文本身",

@@ -55,6 +55,7 @@ ENGLISH: dict[str, str] = {
     "metric.numbers": "numbers kept",
     "metric.distinct_2": "distinct pairs of words",
     "metric.fits": "fit the row's label",
+    "metric.outcome": "fit, numbers and placeholders kept",
     "metric.repetition": "repeated fours (less is better)",
     "plain.tfidf": "TF-IDF on the target's labels alone",
     "plain.copy": "the text itself",

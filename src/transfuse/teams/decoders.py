@@ -89,7 +89,7 @@ class Picks:
         contract: of the role, one field of labels.
         identity: what tells this path from others, as JSON.
 
-    Cost: one pass over the prompt for each label.
+    Cost: one pass over each prompt, and one over the labels behind it.
     """
 
     path: WriterPath
@@ -111,18 +111,16 @@ class Picks:
 
     def answer(self, calls: Sequence[tuple[Speaker, Asked]]) -> list[Reply]:
         """The likeliest label of each, or one drawn by its own seed where there is a temperature."""
-        path, count = self.path, len(self.labels)
+        path = self.path
         writer = path.writer("fp32")
         texts = [shown(asked.given, path.backbone.tokenizer) for _, asked in calls]
         ends = path.backbone.replies(path.form, self.labels, path.backbone.max_tokens // 2)
         room = path.backbone.max_tokens - max(map(len, ends))
         prompts = path.backbone.requests(path.form, texts, min(path.limit, room))
-        likely = writer.likelihoods(
-            [prompt for prompt in prompts for _ in ends], [end for _ in prompts for end in ends]
-        )
+        likely = writer.choices(prompts, ends)
         out = []
         for number, (_, asked) in enumerate(calls):
-            own = likely[number * count : (number + 1) * count]
+            own = likely[number]
             scores = log_softmax(np.array([[row.sum() for row in own]]))[0]
             best = self._drawn(scores, asked.seed)
             out.append(

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from transfuse.errors import UsageError, nearest
 from transfuse.evaluation import metric_intervals, ratio_interval
 from transfuse.fitted import FittedModel
 from transfuse.teams.contract import REQUEST
 from transfuse.teams.credit import credits
 from transfuse.teams.labelled import LabelledRows, kinds_of, main_field
 from transfuse.teams.message import FAILED, TEAM, USER, Message
-from transfuse.teams.outcome_scores import Measure, Said, beside_each_other, measures
+from transfuse.teams.outcome_scores import FITS, OUTCOME, Measure, Said, beside_each_other, measures
 from transfuse.teams.role import Role
 from transfuse.teams.team import Team
 from transfuse.teams.traces import ANSWERED, REFUSED, STOOD_IN, Trace, Traces, text_of
@@ -86,6 +87,7 @@ def evaluate(
     untrained: Mapping[str, Role] | None = None,
     without: Mapping[str, str] | None = None,
     field: str | None = None,
+    metric: str | None = None,
     judge: FittedModel | None = None,
     credit: bool = True,
     folder: Path | None = None,
@@ -101,6 +103,7 @@ def evaluate(
         untrained: of trained roles, what they were before, by name; together they are a baseline, too.
         without: why a trained role has no untrained self.
         field: by which the team is judged; see `main_field`.
+        metric: of the field, by which teams are compared; None for accuracy, or chrF++ of a text.
         judge: a held-out classifier; see `measures`.
         credit: whether roles are swapped and fields are dropped, each for another run over all rows.
         folder: of the traces; None keeps them in memory.
@@ -111,14 +114,14 @@ def evaluate(
         the report as JSON; docs/teams.md says what its keys are.
 
     Raises:
-        DataError, UsageError: rows by which nothing can be judged.
+        DataError, UsageError: rows by which nothing can be judged, or not by that metric.
         TeamError: the folder holds the traces of another team.
     """
     rows = rows.of(team)
     field = main_field(rows, team, field)
     known = measures(rows, kinds_of(team), judge)
     own = {measure.name: measure for measure in known.values() if measure.field == field}
-    main = next(iter(own.values()))
+    main = _main(own, metric, rows)
     runs = Runs(rows.requests, folder, note)
     trained = dict(untrained or {})
     others = dict(baselines or {}) | ({"untrained": team.replaced(*trained.values())} if trained else {})
@@ -144,6 +147,20 @@ def evaluate(
         "credit": credits(team, trained, runs, main, seed) if credit else None,
         **_shown(rows, runs.traces("team", team), main, field),
     }
+
+
+def _main(own: Mapping[str, Measure], metric: str | None, rows: LabelledRows) -> Measure:
+    """The score by which teams are compared."""
+    if metric is None:
+        return next(iter(own.values()))
+    if metric not in own:
+        judged = metric in (FITS, OUTCOME)
+        raise UsageError(
+            f"metric '{metric}': {rows.origin} has no such score.{nearest(metric, tuple(own))}",
+            expected=f"one of {', '.join(own)}",
+            remedy="Give a held-out classifier as the judge." if judged else "",
+        )
+    return own[metric]
 
 
 def _figures(traces: Sequence[Trace], own: Mapping[str, Measure], seed: int) -> dict[str, Any]:
@@ -203,7 +220,7 @@ def _shown(rows: LabelledRows, traces: Sequence[Trace], main: Measure, field: st
     said = [said_of(trace) for trace in traces]
     scores = dict(zip(map(int, main.places), main.each(said), strict=True))
     places = [i for i in sorted(scores, key=lambda i: (scores[i], i)) if traces[i].outcome == ANSWERED]
-    if main.name == "accuracy":
+    if main.metric == "accuracy":
         places = [i for i in places if scores[i] < 1]
     drawn = max(traces, key=lambda t: (t.outcome == ANSWERED, len({m.sender for m in t.messages}), len(t.messages)))
     return {

@@ -2,7 +2,8 @@
 
 A field of labels, numbers or lists is right or wrong (accuracy). A text has chrF++, numbers of the request that are
 kept, placeholders of the reference that are kept, and repetition; with a held-out classifier also the share of texts
-from which it reads the label of the row. Who does not answer has said nothing: wrong, and an empty text.
+from which it reads the label of the row, and the share of those that keep all numbers and placeholders, too. Who does
+not answer has said nothing: wrong, and an empty text.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ TEXT_SCORES = ("chrf", "numbers", "placeholders", "repetition")
 """Metrics of a text field; the first decides. Those of numbers and placeholders need rows that have some."""
 FITS = "fits"
 """A text from which the held-out classifier reads the row's label."""
+OUTCOME = "outcome"
+"""A text of which that holds, and that keeps all numbers and placeholders."""
 ROUNDS = 1000
 
 Said = Sequence[Mapping[str, Any]]
@@ -48,7 +51,7 @@ class Measure:
 
     Args:
         field: of the team.
-        name: ``accuracy``, one of `TEXT_SCORES`, or `FITS`.
+        name: ``accuracy``, one of `TEXT_SCORES`, `FITS` or `OUTCOME`.
         places: int [M], the rows that have what is expected.
         known: [M], what is expected, as `evaluation` takes it.
         read: what was said of M rows, as `evaluation` takes it.
@@ -63,7 +66,7 @@ class Measure:
     @property
     def metric(self) -> str:
         """Its name in `evaluation`."""
-        return "accuracy" if self.name == FITS else self.name
+        return "accuracy" if self.name in (FITS, OUTCOME) else self.name
 
     @property
     def key(self) -> str:
@@ -159,7 +162,9 @@ def measures(rows: LabelledRows, kinds: Mapping[str, Kind], judge: FittedModel |
                 f"the judge knows {', '.join(judge.labels)}, and no column of {rows.origin} holds these labels",
                 expected="a classifier of the labels of one of the columns " + ", ".join(rows.fields),
             )
-        found += [_fits(field, rows.fields[column], judge) for field in rows.fields if kinds[field] == TEXT]
+        for field in (field for field in rows.fields if kinds[field] == TEXT):
+            fits = _fits(field, rows.fields[column], judge)
+            found += [fits, _outcome(rows, fits)]
     return {measure.key: measure for measure in found}
 
 
@@ -211,6 +216,25 @@ def _fits(field: str, labels: tuple[str, ...], judge: FittedModel) -> Measure:
         return _shares([heard.get(text) == label for text, label in zip(texts, wanted, strict=True)])
 
     return Measure(field, FITS, places, np.ones(len(places), dtype=np.int64), read)
+
+
+def _outcome(rows: LabelledRows, fits: Measure) -> Measure:
+    """Texts that fit and keep all numbers and placeholders, on the rows that have both a label and a reference."""
+    expected = rows.fields[fits.field]
+    counted = np.array([bool(expected[i]) for i in fits.places], dtype=bool)
+    places = fits.places[counted]
+    known = as_expected([rows.requests[i] for i in places], [expected[i] for i in places])
+
+    def read(said: Said) -> np.ndarray:
+        texts = as_answers([str(content.get(fits.field, "")) for content in said])
+        kept = metric_of("numbers")[0].statistics(known, texts)[:, 4:8]
+        whole = (kept[:, ::2] == kept[:, 1::2]).all(axis=1)
+        everyone: list[Mapping[str, Any]] = [{} for _ in counted]
+        for place, content in zip(np.flatnonzero(counted), said, strict=True):
+            everyone[place] = content
+        return _shares(list(whole & (fits.read(everyone)[counted, 1] > 0)))
+
+    return Measure(fits.field, OUTCOME, places, np.ones(len(places), dtype=np.int64), read)
 
 
 def _shares(hits: Sequence[bool]) -> np.ndarray:

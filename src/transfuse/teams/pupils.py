@@ -97,8 +97,22 @@ class Pupil:
         """
         found: dict[str, Examples | Start | Blend] = {}
         for source in self.section.sources:
-            found[source.told] = self._known(source, roles)
+            known = found[source.told] = self._known(source, roles)
+            foreign = self._foreign(known)
+            if foreign and not method(self.method, self.task.kind).uses_related:
+                learn = [name for name in of_kind(self.task.kind) if method(name, self.task.kind).uses_related]
+                raise RecipeError(
+                    f"{self.where}: {source.told} has the label '{foreign[0]}', and '{self.method}' learns from rows "
+                    f"with the role's own labels alone: {', '.join(self.labels)}",
+                    expected=f"a method that learns from other labels, too: {', '.join(learn)}",
+                    remedy="Choose one, or name a model that has learnt these rows: {model: FOLDER}.",
+                )
         return found
+
+    def _foreign(self, source: Examples | Start | Blend) -> list[str]:
+        """Labels of a source that the role does not have."""
+        labels = source.labels if isinstance(source, Examples) else None
+        return sorted(set(labels or ()) - set(self.labels)) if self.labels else []
 
     def job(self, rows: Examples, source: Examples | Start | Blend | None, seed: int) -> Job:
         """The job that trains it on some of its rows.
@@ -106,10 +120,10 @@ class Pupil:
         Raises:
             RecipeError: a setting of the wrong kind, or layers that the method cannot go on with.
         """
-        sources = {"source": source} if isinstance(source, Examples) else {}
+        known = {"source": source} if isinstance(source, Examples) else {}
+        data = TransferData(rows, related=known) if self._foreign(source) else TransferData(rows, known)
         try:
-            about = method(self.method, self.task.kind)
-            job = about.plan(self.task, self.backbone, TransferData(rows, sources), seed, **self.settings)
+            job = method(self.method, self.task.kind).plan(self.task, self.backbone, data, seed, **self.settings)
         except TypeError as error:
             raise RecipeError(f"{self.where}: method '{self.method}': a setting of the wrong kind: {error}") from error
         trains = self.form is None or any(isinstance(stage, Write) for stage in job.stages)
@@ -176,13 +190,7 @@ class Pupil:
         return played(self.base / file, self.name, tuple(self.inputs), self.contract, self.backbone.tokenizer)
 
     def _rows(self, source: SourceSection) -> Examples:
-        found, _ = labelled(source.data or "", self.base, self.inputs, self.output, self.backbone.tokenizer)
-        foreign = sorted(set(found.labels or ()) - set(self.labels)) if self.labels else []
-        if foreign:
-            raise RecipeError(
-                f"{self.where}: {source.told} has the label '{foreign[0]}'", expected=", ".join(self.labels)
-            )
-        return found
+        return labelled(source.data or "", self.base, self.inputs, self.output, self.backbone.tokenizer)[0]
 
     def _folder(self, source: SourceSection, roles: Path) -> Path:
         place = roles / source.role if source.role else self.base / (source.model or "")
