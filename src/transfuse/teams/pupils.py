@@ -109,7 +109,7 @@ class Pupil:
                 )
         return found
 
-    def _foreign(self, source: Examples | Start | Blend) -> list[str]:
+    def _foreign(self, source: Examples | Start | Blend | None) -> list[str]:
         """Labels of a source that the role does not have."""
         labels = source.labels if isinstance(source, Examples) else None
         return sorted(set(labels or ()) - set(self.labels)) if self.labels else []
