@@ -15,6 +15,7 @@ from remote_place import opened, own
 from transfuse.backbones import adapters
 from transfuse.backbones.tokens import States
 from transfuse.fitted import FittedModel
+from transfuse.fitted.ensemble import EnsemblePath
 from transfuse.fitted.head import Head, HeadPath, unit
 from transfuse.fitted.model import remember
 from transfuse.fitted.prompted import PromptPath
@@ -115,6 +116,12 @@ PATHS: dict[str, tuple[str, Callable[[], Any]]] = {
     "encoder lora": ("bert", lambda: tuned("bert", 3, 1, "mean", lora=True)),
     "decoder lora": ("gpt2", lambda: tuned("gpt2", 3, 1, "last", lora=True, template=TEMPLATE)),
     "sliding lora": ("gemma3_text", lambda: tuned("gemma3_text", 3, 1, "mean", lora=True, template=TEMPLATE)),
+    "ensemble": (
+        "bert",
+        lambda: EnsemblePath(
+            [probed("bert", 2, "mean"), tuned("bert", 3, 1, "mean", lora=True)], temperature=0.8, weights=[0.3, 0.7]
+        ),
+    ),
     "zero-shot prompt": ("gpt2", lambda: prompted("gpt2", "")),
     "few-shot prompt": ("llama", lambda: prompted("llama", SHOTS)),
     "sliding prompt": ("gemma3_text", lambda: prompted("gemma3_text", SHOTS)),

@@ -34,11 +34,12 @@ NAMES = [
     "encoder lora",
     "decoder lora",
     "sliding lora",
+    "ensemble",
     "zero-shot prompt",
     "few-shot prompt",
     "sliding prompt",
 ]
-HEADS = [name for name in NAMES if not name.endswith("prompt")]
+HEADS = [name for name in NAMES if not name.endswith("prompt") and name != "ensemble"]
 PROMPTS = [name for name in NAMES if name.endswith("prompt")]
 
 PROGRAM = """

@@ -16,6 +16,7 @@ from transfuse.backbones.scoring import LabelScorer
 from transfuse.backbones.tokens import tokenize
 from transfuse.errors import ModelError
 from transfuse.fitted.artifact import CARD, placed
+from transfuse.fitted.ensemble import EnsemblePath
 from transfuse.fitted.head import HeadPath
 from transfuse.fitted.model import FittedModel
 from transfuse.fitted.prompted import PromptPath
@@ -26,6 +27,7 @@ MARK = "transfuse.json"
 """By which a folder is known as a bundle, and may be replaced by another."""
 
 LABELS, PROMPT, PREDICT, MODULES = "labels.json", "prompt.json", "predict.py", "modules.json"
+ENSEMBLE = "ensemble.json"
 
 _MODULE = "sentence_transformers.models."
 """The class paths that sentence-transformers has read since version 2 and still reads in version 6."""
@@ -41,43 +43,22 @@ def write(model: FittedModel | FittedWriter, folder: Path) -> Path:
     """Write a fitted model as a folder of its own, backbone included; it appears whole or not at all.
 
     A head becomes a sentence-transformers folder (Transformer, Pooling, Normalize for a cosine head, Dense) whose
-    ``encode`` gives logits; a prompt becomes a causal language model with prompt.json, and so does a model that
-    writes, adapters merged. predict.py in each needs plain transformers alone, and its probabilities are the model's
-    own within 1e-4, its answers the model's own.
+    ``encode`` gives logits, an ensemble of heads one such folder a member; a prompt becomes a causal language model
+    with prompt.json, and so does a model that writes, adapters merged. predict.py in each needs plain transformers
+    alone, and its probabilities are the model's own within 1e-4, its answers the model's own.
 
     Raises:
         ModelError: the model has no backbone.
         OutputError: the place cannot be written, or holds something that is no bundle.
     """
-    path = model.path
-    if isinstance(path, HeadPath | WriterPath) and path.backbone.crosses:
-        raise ModelError(
-            "bundle: an encoder-decoder",
-            expected="a model on an encoder or a decoder",
-            remedy="Ship the model's own folder, which `transfuse.load` reads.",
-        )
-    if isinstance(path, WriterPath) and path.trained is not None and path.trained.soft is not None:
-        raise ModelError(
-            "bundle: a soft prompt",
-            expected="a model whose difference is in its layers",
-            remedy="Ship the model's own folder, which `transfuse.load` reads.",
-        )
-    if not isinstance(path, HeadPath | PromptPath | WriterPath):
-        raise ModelError(
-            f"a bundle of method '{model.method}': "
-            + ("plain libraries have no form for it" if model.backbone else "it has no backbone"),
-            expected="a model with a backbone, such as of probe, finetune, lora or prompt",
-            remedy="Ship the folder that save() writes: it is small and complete, and transfuse.load reads it.",
-        )
-    if isinstance(path, HeadPath) and path.head.owner is not None:
-        raise ModelError(
-            "a model of nearest neighbours has no linear head, which is what these libraries know",
-            expected="another method, such as centroid",
-            remedy="Keep the fitted model's own folder, or choose another method.",
-        )
+    path: Any = model.path
+    for one in path.members if isinstance(path, EnsemblePath) else (path,):
+        _refuse(one, model)
     with placed(folder, MARK) as scratch:
         if isinstance(path, HeadPath):
             _write_head(path, model, scratch)
+        elif isinstance(path, EnsemblePath):
+            _write_ensemble(path, model, scratch)
         elif isinstance(path, PromptPath):
             _write_prompt(path, model, scratch)
         else:
@@ -85,9 +66,52 @@ def write(model: FittedModel | FittedWriter, folder: Path) -> Path:
         about = {"bundle": 1, "kind": path.kind, "method": model.method, "transfuse": transfuse.__version__}
         _dump({**about, "backbone": model.backbone.get("reference", path.backbone.reference)}, scratch / MARK)
         (scratch / CARD).write_text(_card(model), encoding="utf-8")
-        template = resources.files("transfuse.fitted").joinpath("templates", f"predict_{path.kind}.txt")
-        (scratch / PREDICT).write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+        _write_program(path.kind, scratch)
     return folder
+
+
+def _refuse(path: Any, model: FittedModel | FittedWriter) -> None:
+    """Refuse a path, of a model or of a member of one, that plain libraries have no form for.
+
+    Raises:
+        ModelError: what it is.
+    """
+    ship = "Ship the folder that save() writes: it is small and complete, and transfuse.load reads it."
+    alone = path is model.path
+    if not isinstance(path, HeadPath | PromptPath | WriterPath if alone else HeadPath):
+        raise ModelError(
+            f"a bundle of method '{model.method}': "
+            + ("plain libraries have no form for it" if model.backbone else "it has no backbone"),
+            expected="a model with a backbone, such as of probe, finetune, lora or prompt",
+            remedy=ship,
+        )
+    if path.backbone.crosses:
+        raise ModelError("bundle: an encoder-decoder", expected="a model on an encoder or a decoder", remedy=ship)
+    if isinstance(path, WriterPath) and path.trained is not None and path.trained.soft is not None:
+        raise ModelError("bundle: a soft prompt", expected="a model whose difference is in its layers", remedy=ship)
+    if isinstance(path, HeadPath) and path.head.owner is not None:
+        raise ModelError(
+            "a model of nearest neighbours has no linear head, which is what these libraries know",
+            expected="another method, such as centroid",
+            remedy="Keep the fitted model's own folder, or choose another method.",
+        )
+
+
+def _write_program(kind: str, folder: Path) -> None:
+    template = resources.files("transfuse.fitted").joinpath("templates", f"predict_{kind}.txt")
+    (folder / PREDICT).write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def _write_ensemble(path: EnsemblePath, model: FittedModel | FittedWriter, folder: Path) -> None:
+    members = []
+    for number, (weight, member) in enumerate(zip(path.weights, path.members, strict=True)):
+        assert isinstance(member, HeadPath)
+        place = folder / f"member-{number}"
+        place.mkdir()
+        _write_head(member, model, place)
+        _write_program(member.kind, place)
+        members.append({"folder": place.name, "weight": weight})
+    _dump({"labels": list(model.labels), "temperature": path.temperature, "members": members}, folder / ENSEMBLE)
 
 
 def _write_head(path: HeadPath, model: FittedModel | FittedWriter, folder: Path) -> None:
@@ -180,6 +204,8 @@ def _card(model: FittedModel | FittedWriter) -> str:
             "sentence-transformers cuts the end of an input that is too long, the template's words included;",
             "predict.py cuts the text and keeps the template.",
         ]
+    elif isinstance(model.path, EnsemblePath):
+        lines += [f"Each folder member-* is a model by itself; {ENSEMBLE} has their weights."]
     elif isinstance(model.path, PromptPath):
         lines += [f"The demonstrations, the template and the label words are in {PROMPT}."]
     else:
