@@ -6,7 +6,6 @@ What has been fitted is kept under runs/benchmarks/gallery and not fitted again:
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import multiprocessing
 import os
@@ -177,7 +176,7 @@ def _fitted(
     limit = {"source_limit": SOURCE_LIMIT} if "source_limit" in settings(name) else {}
     candidate = Candidate(name, about.family, name, reference, sources, limit)
     job = workshop.job(candidate, np.arange(len(workshop.data.train)))
-    key = dataclasses.replace(job, shared=len(job.stages)).shared_key()
+    key = job.key()
     answers = _file(folder, name, with_source).with_suffix(".npy")
     for other in folder.glob("*.json"):  # most methods without a source are fine-tuning or a probe
         record: dict[str, Any] = json.loads(other.read_text(encoding="utf-8"))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from study.place import recipe_text, same
 
+from transfuse.engine import checkpoints
 from transfuse.engine.ledger import Ledger, read_json
 from transfuse.errors import OutputError
 from transfuse.study import decide as decide_module
@@ -83,6 +84,34 @@ def test_interrupted_and_resumed(undisturbed, planned, recipe, monkeypatch, told
     candidates = undisturbed.report["candidates"]
     placebos = {t["against"] for c in candidates for t in c["transfer"] if t["kind"] == "placebo"}
     assert done | set(told.lines) == {c["id"] for c in candidates} | placebos
+    assert_equal(found, undisturbed)
+
+
+def test_a_training_goes_on_where_it_was_killed(undisturbed, planned, recipe, monkeypatch):
+    """No step is taken twice, and the figures are those of the undisturbed run."""
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    taken, step = [], torch.optim.AdamW.step
+
+    def counted(*arguments, **named):
+        taken.append(1)
+        if len(taken) == 10:
+            raise KeyboardInterrupt
+        return step(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", counted)
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe(backbones="[enc]"), out=planned)
+        assert len(list((planned / "ledger" / "trainings").iterdir())) == 1
+        found = run(recipe(backbones="[enc]"), out=planned)
+        both = len(taken) - 1
+        taken.clear()
+        taken.extend([0] * 10)  # never again
+        (whole := planned.parent / "whole").mkdir()
+        shutil.copy(planned / "plan.json", whole / "plan.json")
+        run(recipe(backbones="[enc]"), out=whole)
+    assert both == len(taken) - 10
+    assert not (planned / "ledger" / "trainings").exists()
     assert_equal(found, undisturbed)
 
 

@@ -14,6 +14,7 @@ from transfuse.backbones.remote.model import RemoteModel
 from transfuse.backbones.tokens import States
 from transfuse.engine.answers import Ask, Consult, Explore, Prefer, Recall, Start, Write
 from transfuse.engine.branch import Branch, begin, blended, go_back, grow, merge, put_aside, weights
+from transfuse.engine.checkpoints import Checkpoints
 from transfuse.engine.gradients import agreement, of_branch
 from transfuse.engine.jobs import (
     Aside,
@@ -63,6 +64,7 @@ class Engine:
         tick: told of the share of a training stage that is done.
         share: whether what needs no target label is kept; without it every job runs all its stages.
         remote: the remote model that jobs ask, or None.
+        kept: where long trainings are kept while they run, and go on from after a kill; None for nowhere.
 
     Attributes:
         weighed: the source's rows and what each counted in the last job, where its method has an opinion of that.
@@ -76,8 +78,10 @@ class Engine:
         *,
         share: bool = True,
         remote: RemoteModel | None = None,
+        kept: Checkpoints | None = None,
     ) -> None:
         self.trunk, self.classes, self.tick, self.share, self.remote = trunk, classes, tick, share, remote
+        self.kept = kept
         self._shared: dict[str, Branch] = {}
         self.weighed: tuple[Rows, np.ndarray] | None = None
 
@@ -99,6 +103,8 @@ class Engine:
             The path of each job.
         """
         self.weighed = None
+        if self.kept is not None:
+            self.kept = self.kept.within(" ".join(job.key() for job in jobs))
         paths: list[Path | WrittenPath | None] = [self._closed(job.stages[0]) for job in jobs]
         open_jobs = [(i, job, self._begun(job)) for i, job in enumerate(jobs) if paths[i] is None]
         each = [[(stage, branch, job.seed) for stage in job.stages[job.shared :]] for _, job, branch in open_jobs]
@@ -172,7 +178,8 @@ class Engine:
         for pupils in groups.values():
             trunk = self._trunk
             before = [None if blend == 1 else weights(pupil.segment) for _, pupil, blend in pupils]
-            heads = train(trunk.backbone, [pupil for _, pupil, _ in pupils], precision=trunk.precision, tick=self.tick)
+            learning = [pupil for _, pupil, _ in pupils]
+            heads = train(trunk.backbone, learning, precision=trunk.precision, tick=self.tick, kept=self.kept)
             for (branch, pupil, blend), start, head in zip(pupils, before, heads, strict=True):
                 branch.head = head
                 if start is not None:

@@ -372,6 +372,10 @@ class Job:
     shared: int
     seed: int
 
+    def key(self) -> str:
+        """Equal for jobs whose stages are all equal."""
+        return dataclasses.replace(self, shared=len(self.stages)).shared_key()
+
     def shared_key(self) -> str:
         """Equal for jobs whose shared stages are equal."""
         digest = hashlib.sha256(f"{self.seed}".encode())

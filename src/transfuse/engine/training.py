@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from transfuse.backbones.anatomy import Segment
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.pooling import pool
 from transfuse.backbones.tokens import States
+from transfuse.engine.average import Average
+from transfuse.engine.checkpoints import Checkpoints, tree
 from transfuse.engine.epochs import epochs, steps
 from transfuse.engine.jobs import Rows, Schedule
 from transfuse.engine.live import LiveHead, LiveTerm, Seen
@@ -63,7 +66,12 @@ class Pupil:
 
 
 def train(
-    backbone: Backbone, pupils: Sequence[Pupil], *, precision: str, tick: Tick = lambda _: None
+    backbone: Backbone,
+    pupils: Sequence[Pupil],
+    *,
+    precision: str,
+    tick: Tick = lambda _: None,
+    kept: Checkpoints | None = None,
 ) -> list[Head | None]:
     """Train one or several segments in place, side by side, and a head for each.
 
@@ -78,6 +86,7 @@ def train(
         pupils: those with adapters must have the same layers; each stops when its own epochs are over.
         precision: ``bf16`` runs the passes under autocast; weights and optimizer stay in float32.
         tick: told of the share of all steps done.
+        kept: where a long training is kept while it runs, and goes on from; None for nowhere.
 
     Returns:
         The trained heads, None of those that write.
@@ -86,19 +95,21 @@ def train(
     """
     device, low = backbone.device, precision == "bf16"
 
-    def states(one: _Learner, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    def states(one: Learner, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
             return _forward(one.pupil.segment, *given)
 
-    learners = [_Learner(pupil, backbone, low) for pupil in pupils]
+    learners = [Learner(pupil, backbone, low) for pupil in pupils]
     for one in learners:
         if one.pupil.schedule.surgical:
             one.scale_rates(lambda given, one=one: one.loss(states(one, given), given[1]))  # type: ignore[misc]
-    total, done = sum(learner.total for learner in learners), 0
+    total = sum(learner.total for learner in learners)
     adapted = all(adapters.mixes(pupil.segment) for pupil in pupils)
     together = adapters.SideBySide([pupil.segment for pupil in pupils], low=low) if adapted else None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(pupils[0].seed)
+        place = None if kept is None else kept.of(learners, f"{backbone.revision} {precision}")
+        done = 0 if place is None else place.resume(learners)
         while active := [learner for learner in learners if learner.advance()]:
             for one in active:
                 one.optimizer.zero_grad(set_to_none=True)
@@ -115,7 +126,11 @@ def train(
                 one.step()
                 one.look(lambda given, one=one: states(one, given))  # type: ignore[misc]
             done += len(active)
+            if place is not None:
+                place.keep(learners, done)
             tick(done / total)
+    if place is not None:
+        place.end()
     return [learner.finish() for learner in learners]
 
 
@@ -124,8 +139,12 @@ def _forward(segment: Segment, values: torch.Tensor, mask: torch.Tensor) -> torc
     return hidden
 
 
-class _Learner:
-    """A pupil while it trains: its optimizer, its batches, its average."""
+class Learner:
+    """A pupil while it trains: its optimizer, its batches, its average.
+
+    Attributes:
+        parameters: all that train, in the order of the optimizer.
+    """
 
     def __init__(self, pupil: Pupil, backbone: Backbone, low: bool) -> None:
         schedule, device = pupil.schedule, backbone.device
@@ -161,9 +180,12 @@ class _Learner:
             return pupil.answers.batches(pupil.schedule, pupil.seed)
         return epochs(pupil.states.lengths, pupil.rows.labels, pupil.schedule, pupil.seed)
 
-    def _scheduler(self) -> torch.optim.lr_scheduler.LambdaLR:
+    def _scheduler(self, done: int = 0) -> torch.optim.lr_scheduler.LambdaLR:
+        """Of the rates after some steps."""
         schedule, total = self.pupil.schedule, self.total
-        return torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: _factor(step, total, schedule.warmup))
+        return torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: _factor(step, total, schedule.warmup), done - 1
+        )
 
     def scale_rates(self, loss: Callable[[tuple[torch.Tensor, ...]], torch.Tensor]) -> None:
         """Multiply each layer's rate by its relative gradient norm ‖g‖ / ‖w‖, as a share of the largest.
@@ -196,6 +218,38 @@ class _Learner:
         self.parts = [chosen] if answers is None or not len(chosen) else answers.parts(chosen)
         self.whole = 1.0 if answers is None else self._counted(chosen)
         return self.at >= 0
+
+    def kept(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Where it is, as JSON and tensors: `restore` brings another one that begins alike to the same place."""
+        least, waited, best = self.best
+        fields = {
+            "at": self.at,
+            "best": [least, waited],
+            "averaged": self.average.count,
+            "draws": self.generator.bit_generator.state,
+        }
+        tensors = {
+            f"optimizer.{i}.{n}": t for i, own in self.optimizer.state_dict()["state"].items() for n, t in own.items()
+        }
+        for name, some in (("parameter", self.parameters), ("best", best), ("average", self.average.mean)):
+            tensors |= {f"{name}.{i}": t.detach() for i, t in enumerate(some)}
+        return fields, tensors
+
+    @torch.no_grad()
+    def restore(self, fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what `kept` gave: batches that were drawn are drawn again, and not learnt from."""
+        device, named = self.labels.device, tree(tensors)
+        for i, parameter in enumerate(self.parameters):
+            parameter.copy_(named["parameter"][str(i)])
+        state = {int(i): own for i, own in named.get("optimizer", {}).items()}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        best, mean = ([t.to(device) for t in named.get(name, {}).values()] for name in ("best", "average"))
+        self.best = (*fields["best"], best)
+        self.average.count, self.average.mean = fields["averaged"], mean
+        self.generator.bit_generator.state = fields["draws"]
+        while self.at < fields["at"]:
+            self.at, _ = next(self.batches)
+        self.scheduler = self._scheduler(self.at + 1)
 
     def next_part(self) -> bool:
         """Choose the next rows of the batch; False where all have had their turn."""
@@ -324,33 +378,3 @@ def _factor(step: int, total: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / (rising + 1)
     return max((total - step) / max(total - rising, 1.0), 0.02)
-
-
-class Average:
-    """The running mean of parameters over the last steps (Izmailov et al. 2018, stochastic weight averaging).
-
-    Args:
-        parameters: what is averaged.
-        first: the step from which on the mean is taken; a step that never comes leaves the last weights.
-    """
-
-    def __init__(self, parameters: list[nn.Parameter], first: int) -> None:
-        self._parameters, self._first, self._count = parameters, first, 0
-        self._mean: list[torch.Tensor] = []
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take the weights after a step into the mean."""
-        if step < self._first:
-            return
-        self._count += 1
-        if self._count == 1:
-            self._mean = [p.detach().clone() for p in self._parameters]
-        else:
-            torch._foreach_lerp_(self._mean, [p.detach() for p in self._parameters], 1.0 / self._count)
-
-    @torch.no_grad()
-    def apply(self) -> None:
-        """Put the mean into the parameters."""
-        for parameter, mean in zip(self._parameters, self._mean, strict=False):
-            parameter.copy_(mean)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     import pandas
 
     from transfuse.fitted import FittedModel, FittedWriter
+
+TRAININGS = "trainings"
+"""Below the ledger: where long trainings stand, while they run."""
 
 
 class Study:
@@ -135,7 +139,7 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     def pulled(name: str, done: int, total: int | None) -> None:
         progress.update(say["download"].format(name=name), done / total if total else None)
 
-    workshop = Workshop(recipe, data, say, pulled, keep=keep)
+    workshop = Workshop(recipe, data, say, pulled, keep=keep, trainings=folder / LEDGER / TRAININGS)
     if decided is not None:
         obey(decided, workshop)
     workshop.taught = teach(
@@ -171,6 +175,7 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     ending = finish(chosen, assessed, data, workshop, ledger, progress)
     report = report_of(recipe, data, workshop, ledger, decided, assessed, chosen, barred, ending, lang)
     ledger.write_json(folder / REPORT, report)
+    shutil.rmtree(folder / LEDGER / TRAININGS, ignore_errors=True)
     return Study(report, folder)
 
 

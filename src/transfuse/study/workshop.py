@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from transfuse.backbones import loading, precision
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.remote import Request, is_remote
 from transfuse.data.examples import Examples
+from transfuse.engine.checkpoints import Checkpoints
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.engine.store import activations
@@ -65,6 +67,7 @@ class Workshop:
         say: the words for what it does.
         pull: told of downloads.
         keep: whether activations and stages without a target label are kept for what needs them again.
+        trainings: where long trainings are kept while they run, so that a kill loses minutes; None for nowhere.
     """
 
     def __init__(
@@ -75,8 +78,10 @@ class Workshop:
         pull: loading.Pull | None = None,
         *,
         keep: bool = True,
+        trainings: Path | None = None,
     ) -> None:
         self.recipe, self.data, self._say, self._pull, self._keep = recipe, data, say, pull, keep
+        self._trainings = None if trainings is None else Checkpoints(trainings)
         self._store = activations()
         self.remotes = Remotes(recipe)
         self.precisions: dict[str, dict[str, Any]] = {}
@@ -124,7 +129,8 @@ class Workshop:
             )
             for texts in (self.data.train.texts, *(source.texts for source in self.data.sources.values())):
                 trunk.register(texts)
-            self._engines[reference] = Engine(trunk, len(self.data.task.labels), share=self._keep)
+            classes = len(self.data.task.labels)
+            self._engines[reference] = Engine(trunk, classes, share=self._keep, kept=self._trainings)
         return self._engines[reference]
 
     def computed_anew(self, reference: str) -> list[tuple[int, int]]:
