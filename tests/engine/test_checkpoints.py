@@ -98,6 +98,21 @@ def test_side_by_side(tmp_path):
             torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
+def test_a_source_stage_that_has_ended_is_not_trained_again(tmp_path):
+    """What all folds begin with lasts, until the study ends."""
+    job = method("finetune").plan(
+        toy.TASK, toy.backbone("encoder"), TransferData(LABELLED, {"s": SOURCE}), 0, batch_size=6
+    )
+    assert job.shared
+    kept, first, second = Checkpoints(tmp_path, every=0.0), [], []
+    whole = engine("encoder", kept, first.append).fit(job)
+    assert len(list(tmp_path.iterdir())) == 1
+    again = engine("encoder", kept, second.append).fit(job)
+    assert 0 < len(second) < len(first)
+    for one, other in zip(weights(again), weights(whole), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_another_job_does_not_go_on_from_it(tmp_path):
     kept = Checkpoints(tmp_path, every=0.0)
     stop = functools.partial(_kill_at, [], 5)

@@ -29,15 +29,16 @@ class Checkpoints:
         folder: of the files; made when one is written.
         every: seconds between two checkpoints; by default `EVERY`.
         about: a hash of the work that trainings belong to.
+        lasting: whether a training that has ended stays, since others begin where it ends.
     """
 
-    def __init__(self, folder: Path, every: float | None = None, about: str = "") -> None:
-        self._folder, self._about = folder, about
+    def __init__(self, folder: Path, every: float | None = None, about: str = "", *, lasting: bool = False) -> None:
+        self._folder, self._about, self._lasting = folder, about, lasting
         self._every = EVERY if every is None else every
 
-    def within(self, about: str) -> Checkpoints:
+    def within(self, about: str, *, lasting: bool = False) -> Checkpoints:
         """The same for the trainings of some work alone."""
-        return Checkpoints(self._folder, self._every, about)
+        return Checkpoints(self._folder, self._every, about, lasting=lasting)
 
     def of(self, learners: Sequence[Learner], how: str) -> Checkpoint:
         """The place of a training, by what is trained and how.
@@ -46,7 +47,8 @@ class Checkpoints:
             learners: before their first step.
             how: the backbone's content and the arithmetic.
         """
-        return Checkpoint(self._folder / f"{_key(learners, self._about + how)}.safetensors", self._every)
+        file = self._folder / f"{_key(learners, self._about + how)}.safetensors"
+        return Checkpoint(file, self._every, self._lasting)
 
 
 class Checkpoint:
@@ -55,10 +57,11 @@ class Checkpoint:
     Args:
         file: where it is.
         every: seconds between two writings.
+        lasting: whether the end is kept, too, of a training that took so long.
     """
 
-    def __init__(self, file: Path, every: float) -> None:
-        self._file, self._every, self._last = file, every, time.monotonic()
+    def __init__(self, file: Path, every: float, lasting: bool) -> None:
+        self._file, self._every, self._lasting, self._last = file, every, lasting, time.monotonic()
 
     def resume(self, learners: Sequence[Learner]) -> int:
         """Bring learners to where the file has them; the steps that are done, 0 where there is no sound file."""
@@ -78,8 +81,18 @@ class Checkpoint:
 
     def keep(self, learners: Sequence[Learner], done: int) -> None:
         """Write where learners are, if it is time; a disk that refuses costs the checkpoint and not the training."""
-        if time.monotonic() - self._last < self._every:
-            return
+        if time.monotonic() - self._last >= self._every:
+            self._write(learners, done)
+
+    def end(self, learners: Sequence[Learner], done: int) -> None:
+        """The training has ended: what was kept of it is of no more use, unless it is lasting."""
+        if self._lasting and self._file.exists():
+            self._write(learners, done)
+        else:
+            with contextlib.suppress(OSError):
+                self._file.unlink()
+
+    def _write(self, learners: Sequence[Learner], done: int) -> None:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
@@ -92,11 +105,6 @@ class Checkpoint:
             save_file(tensors, scratch, {"told": json.dumps({DONE: done, "learners": [fields for fields, _ in told]})})
             scratch.replace(self._file)
         self._last = time.monotonic()
-
-    def end(self) -> None:
-        """The training has ended: what was kept of it is of no more use."""
-        with contextlib.suppress(OSError):
-            self._file.unlink()
 
 
 def tree(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:

@@ -103,11 +103,11 @@ class Engine:
             The path of each job.
         """
         self.weighed = None
-        if self.kept is not None:
-            self.kept = self.kept.within(" ".join(job.key() for job in jobs))
         paths: list[Path | WrittenPath | None] = [self._closed(job.stages[0]) for job in jobs]
         open_jobs = [(i, job, self._begun(job)) for i, job in enumerate(jobs) if paths[i] is None]
         each = [[(stage, branch, job.seed) for stage in job.stages[job.shared :]] for _, job, branch in open_jobs]
+        if self.kept is not None:
+            self.kept = self.kept.within(" ".join(job.key() for job in jobs))
         for steps in itertools.zip_longest(*each):
             self._run([step for step in steps if step is not None])
         for i, _, branch in open_jobs:
@@ -133,6 +133,8 @@ class Engine:
         key = job.shared_key()
         if key not in self._shared or not self.share:
             branch = Branch()
+            if self.kept is not None:
+                self.kept = self.kept.within(key, lasting=True)
             for stage in job.stages[: job.shared]:
                 self._run([(stage, branch, job.seed)])
             self._shared[key] = branch

@@ -130,7 +130,7 @@ def train(
                 place.keep(learners, done)
             tick(done / total)
     if place is not None:
-        place.end()
+        place.end(learners, done)
     return [learner.finish() for learner in learners]
 
 
