@@ -223,7 +223,7 @@ class Learner:
         """Where it is, as JSON and tensors: `restore` brings another one that begins alike to the same place."""
         least, waited, best = self.best
         fields = {
-            "at": self.at,
+            "at": self.at if self.at >= 0 else self.total - 1,
             "best": [least, waited],
             "averaged": self.average.count,
             "draws": self.generator.bit_generator.state,
