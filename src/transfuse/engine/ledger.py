@@ -46,6 +46,11 @@ class Ledger:
         """Time spent on this study, over all resumes."""
         return self._spent_before + time.monotonic() - self._began
 
+    @property
+    def trainings(self) -> Path:
+        """Where long trainings stand, while they run."""
+        return self.folder / LEDGER / "trainings"
+
     def read(self, name: str) -> dict[str, Any] | None:
         """A record by its name, or None where there is none."""
         return read_json(self.folder / LEDGER / f"{name}.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,12 @@ def add_curve(recipe: Recipe, folder: Path, *, lang: str = "en", progress: Progr
         return report
     arms = arms_of(report)
     data = prepare(recipe.model_copy(update={"target": recipe.target.model_copy(update={"shots": None})}))
-    workshop = Workshop(recipe, data, say)
     with contextlib.closing(Ledger(folder)) as ledger:
+        workshop = Workshop(recipe, data, say, trainings=ledger.trainings)
         obey(ledger.plan or {}, workshop)
         report["curve"] = _curve(arms, data, workshop, ledger, recipe, progress)
         ledger.write_json(folder / REPORT, report)
+        shutil.rmtree(ledger.trainings, ignore_errors=True)
     return report
 
 

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
     from transfuse.fitted import FittedModel, FittedWriter
 
-TRAININGS = "trainings"
-"""Below the ledger: where long trainings stand, while they run."""
-
 
 class Study:
     """A finished study.
@@ -139,7 +136,7 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     def pulled(name: str, done: int, total: int | None) -> None:
         progress.update(say["download"].format(name=name), done / total if total else None)
 
-    workshop = Workshop(recipe, data, say, pulled, keep=keep, trainings=folder / LEDGER / TRAININGS)
+    workshop = Workshop(recipe, data, say, pulled, keep=keep, trainings=ledger.trainings)
     if decided is not None:
         obey(decided, workshop)
     workshop.taught = teach(
@@ -175,7 +172,7 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     ending = finish(chosen, assessed, data, workshop, ledger, progress)
     report = report_of(recipe, data, workshop, ledger, decided, assessed, chosen, barred, ending, lang)
     ledger.write_json(folder / REPORT, report)
-    shutil.rmtree(folder / LEDGER / TRAININGS, ignore_errors=True)
+    shutil.rmtree(ledger.trainings, ignore_errors=True)
     return Study(report, folder)
 
 
