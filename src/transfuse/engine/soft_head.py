@@ -109,7 +109,7 @@ def universal_part(
 
     def total(small: torch.Tensor) -> torch.Tensor:
         q = log_shares(small).exp()
-        each = sorted_distances(q[:, :-1], aims[:, :-1]) + (q[:, -1] - aims[:, -1]).abs()
+        each = sorted_distances(q[:, :-1], aims[:, :-1]) + sorted_distances(q[:, -1:], aims[:, -1:])
         return (each * weights).sum()
 
     return _through_buckets(logits, ids, temperature, total), logits
