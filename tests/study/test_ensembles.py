@@ -101,6 +101,12 @@ def test_named_methods_are_put_together_where_it_is_asked_for(recipe, tmp_path, 
     assert [c["id"] for c in report["candidates"] if c["method"] == "ensemble"] == ["ensemble@enc"] * there
 
 
+def test_prompts_and_baselines_make_no_ensemble(recipe, tmp_path):
+    asked = recipe("[majority, {prompt: {shots: 0}}]", "", backbones="[dec]", ensembles="true")
+    report = run(asked, out=tmp_path / "o").report
+    assert [c["method"] for c in report["candidates"] if c["status"] == "done"] == ["tfidf", "majority", "prompt"]
+
+
 def test_a_row_is_judged_by_weights_that_did_not_see_it():
     """A member that is right on one row alone gains nothing on that row by it."""
     labels = np.zeros(20, dtype=int)

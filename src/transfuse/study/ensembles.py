@@ -76,7 +76,9 @@ def _pools(done: Sequence[Fitted]) -> Iterator[tuple[str, tuple[str, ...], list[
     for backbone in backbones:
         for mix in sorted({c.sources for c, _, _ in done if c.backbone == backbone}, key=len):
             name = f"{METHOD}@{short(backbone, backbones)}" + "".join(f"+{source}" for source in mix)
-            yield name, mix, [one for one in done if may_be_member(one[0], backbone, mix)]
+            pool = [one for one in done if may_be_member(one[0], backbone, mix)]
+            if pool:
+                yield name, mix, pool
 
 
 def _affordable(
