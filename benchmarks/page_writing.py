@@ -131,12 +131,14 @@ def questions(record: Mapping[str, Any]) -> list[str]:
         for arm, f in told["arms"].items()
     ]
     count = next(iter(record["ways"].values()))["rows"]
+    chinese = [told["rows"] for name, told in record["ways"].items() if name.startswith("Chinese")]
+    few = f"{record.get('few', record['trained_rows'])} questions" + "".join(f", tested by {n}" for n in chinese)
     return [
         f"""## Questions about passages
 
 XQuAD, {record["trained_rows"]} questions to learn from and {count} about other paragraphs to be tested by; F1 and
 exact match of SQuAD, Chinese by characters. *Marked* is `span`, *adapted* is `lora` in one pass; in Chinese in two
-passes over {record.get("few", record["trained_rows"])} questions, *after English* the English ones are learnt first.
+passes over {few}; *after English* {record.get("english", record["trained_rows"])} English ones are learnt first.
 
 | questions, backbone | way | F1 | exact match | difference of F1 | seconds |
 | --- | --- | --- | --- | --- | --- |""",
