@@ -8,18 +8,30 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
 from transfuse.engine.hashing import take_in
 
-if TYPE_CHECKING:
-    from transfuse.engine.training import Learner
-
 EVERY = 120.0
 """Seconds of training between two checkpoints: what ends sooner is never written."""
 DONE, DRAWS = "done", "draws"
+
+
+class Learner(Protocol):
+    """What trains (see `training.Learner`): its parameters, what it learns, and where it is."""
+
+    pupil: Any
+    parameters: list[torch.nn.Parameter]
+
+    def kept(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Where it is, as JSON and tensors."""
+        ...
+
+    def restore(self, fields: Mapping[str, Any], named: Mapping[str, Any]) -> None:
+        """Go on from what `kept` gave, the tensors as a `tree`."""
+        ...
 
 
 class Checkpoints:
@@ -75,7 +87,8 @@ class Checkpoint:
             return 0
         for number, (learner, fields) in enumerate(zip(learners, told["learners"], strict=True)):
             mark = f"{number}."
-            learner.restore(fields, {n.removeprefix(mark): t for n, t in tensors.items() if n.startswith(mark)})
+            own = {n.removeprefix(mark): t for n, t in tensors.items() if n.startswith(mark)}
+            learner.restore(fields, tree(own))
         torch.set_rng_state(tensors[DRAWS])
         return int(told[DONE])
 

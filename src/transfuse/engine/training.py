@@ -17,7 +17,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.pooling import pool
 from transfuse.backbones.tokens import States
 from transfuse.engine.average import Average
-from transfuse.engine.checkpoints import Checkpoints, tree
+from transfuse.engine.checkpoints import Checkpoints
 from transfuse.engine.epochs import epochs, steps
 from transfuse.engine.jobs import Rows, Schedule
 from transfuse.engine.live import LiveHead, LiveTerm, Seen
@@ -236,9 +236,9 @@ class Learner:
         return fields, tensors
 
     @torch.no_grad()
-    def restore(self, fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on from what `kept` gave: batches that were drawn are drawn again, and not learnt from."""
-        device, named = self.labels.device, tree(tensors)
+    def restore(self, fields: Mapping[str, Any], named: Mapping[str, Any]) -> None:
+        """Go on from what `kept` gave, the tensors as a tree: batches that were drawn are drawn again, and not learnt from."""
+        device = self.labels.device
         for i, parameter in enumerate(self.parameters):
             parameter.copy_(named["parameter"][str(i)])
         state = {int(i): own for i, own in named.get("optimizer", {}).items()}
