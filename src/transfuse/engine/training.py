@@ -237,7 +237,7 @@ class Learner:
 
     @torch.no_grad()
     def restore(self, fields: Mapping[str, Any], named: Mapping[str, Any]) -> None:
-        """Go on from what `kept` gave, the tensors as a tree: batches that were drawn are drawn again, and not learnt from."""
+        """Go on from what `kept` gave, as a tree: batches that were drawn are drawn again, and not learnt from."""
         device = self.labels.device
         for i, parameter in enumerate(self.parameters):
             parameter.copy_(named["parameter"][str(i)])
