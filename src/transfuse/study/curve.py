@@ -52,7 +52,7 @@ def add_curve(recipe: Recipe, folder: Path, *, lang: str = "en", progress: Progr
     Raises:
         StudyError: no study has ended in the folder, or no transfer was chosen.
 
-    Cost: two fits for each number of labels and draw.
+    Cost: two fits for each number of labels and draw; of an ensemble, those of all its members.
     """
     say, progress = NOTES.get(lang, NOTES["en"]), progress or Silent()
     report = read_json(folder / REPORT)
