@@ -48,6 +48,8 @@ methods: [tfidf, centroid, probe, lora, finetune, {{finetune: {{train_layers: al
 budget: {{minutes: 30}}
 """
 """The ways to understand, of which the labels alone choose one; so many minutes that none of them is left out."""
+WRITER: dict[str, Any] = {"lora": {"epochs": 6}}
+"""As many passes as were chosen on other replies of the same data, see `replies`."""
 JUDGE: dict[str, Any] = {"finetune": {"train_layers": 2, "epochs": 3}}
 LEARN = {
     "selects": ["numbers", {"judge": "judge"}],
@@ -132,7 +134,7 @@ def _writer(given: list[str]) -> dict[str, Any]:
         "output": {"reply": "text"},
         "temperature": TEMPERATURE,
         "max_new_tokens": TOKENS,
-        "train": {"data": "write.csv", "method": "lora"},
+        "train": {"data": "write.csv", "method": WRITER},
     }
 
 

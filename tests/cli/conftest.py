@@ -18,6 +18,7 @@ class FakeModel:
     """Says positive where a text holds "good"."""
 
     labels = ("negative", "positive")
+    path = None
 
     def __init__(self) -> None:
         self.manifest = {"task": {"input": "text", "label": "rating", "bins": {"negative": "< 0", "positive": "> 0"}}}

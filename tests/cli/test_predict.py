@@ -112,6 +112,7 @@ def test_a_single_column_of_another_name_is_taken(command, model, tmp_path):
         (("good", "--input", "x.csv"), "TEXT and --input together"),
         (("good", "--column", "x"), "--column without --input"),
         (("good", "--format", "xml"), "Expected: csv or jsonl"),
+        (("good", "--money", "1"), "a model that asks no service"),
     ],
 )
 def test_what_does_not_go_together(command, model, arguments, words):

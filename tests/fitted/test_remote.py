@@ -10,10 +10,12 @@ from remote_stand_in import KEY, RemoteStandIn
 
 from transfuse.backbones.decoding import Decoding
 from transfuse.backbones.remote.conversation import Conversation
+from transfuse.backbones.remote.purse import Purse
 from transfuse.errors import BackboneError, ModelError
 from transfuse.fitted import FittedModel, FittedWriter, load
+from transfuse.fitted.ensemble import EnsemblePath
 from transfuse.fitted.recalled import LookupPath
-from transfuse.fitted.remote import Asked, RemoteLabelsPath, RemoteWriterPath
+from transfuse.fitted.remote import Asked, RemoteLabelsPath, RemoteWriterPath, limit
 from transfuse.tasks.classify import Classify
 from transfuse.tasks.writing import Writing
 
@@ -50,6 +52,26 @@ def test_labels_after_saving_and_loading(opened, tmp_path, monkeypatch):
         load(tmp_path / "m").predict(["d"])
     with pytest.raises(ModelError, match="precision 'bf16'"):
         again.predict(["a"], precision="bf16")
+
+
+def test_a_purse_pays_for_what_is_asked_from_then_on(opened, tmp_path):
+    with RemoteStandIn(chances=lambda text: CHANCES) as service:
+        labelling(opened(service)).save(tmp_path / "m")
+        again = load(tmp_path / "m")
+        assert limit(again.path, Purse.of("one call", tokens=4000))
+        assert again.predict(["a"]) == ["pos"]
+        paid = len(service.bills)
+        with pytest.raises(BackboneError, match=r"of 4,000 are left"):
+            again.predict([f"number {i}" for i in range(200)])
+        assert sum(read + written for _, read, written in service.bills) <= 4000
+        assert len(service.bills) > paid
+        assert limit(again.path, Purse.of("another call", tokens=4000))  # what was paid is not paid again
+        bills = len(service.bills)
+        assert again.predict(["a", "number 0"]) == ["pos", "pos"]
+        assert len(service.bills) == bills
+        again.path.asked.model.close()
+    assert limit(EnsemblePath([again.path, again.path]), Purse.of("both"))
+    assert not limit(LookupPath(["a"], ["b"]), Purse.of("nobody"))
 
 
 def test_answers_after_saving_and_loading(opened, tmp_path):

@@ -57,6 +57,12 @@ def predict(
     fast: Annotated[
         bool, typer.Option("--fast", help="Use bf16 or int8 if a trial on the first texts shows it faster and alike.")
     ] = False,
+    money: Annotated[
+        float | None, typer.Option(min=0, help="Dollars that a remote model may be paid.", show_default=False)
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=0, help="Tokens that it may read and write.", show_default=False)
+    ] = None,
 ) -> None:
     """Predict labels, or write answers; rows keep their order, and the columns of a file stay.
 
@@ -73,6 +79,8 @@ def predict(
     from transfuse import data, fitted
 
     fit = fitted.load(terminal.model_folder(model))
+    if money is not None or tokens is not None:
+        _limit(fit, money, tokens)
     done, precision = 0, "fp32"
     with contextlib.ExitStack() as stack:
         write = _writer(output, format, stack)
@@ -94,6 +102,23 @@ def predict(
         raise DataError("standard input: no texts", expected="at least one text", remedy="Give TEXT or --input FILE.")
     if output is not None:
         terminal.stderr().print(f"{done} rows: {output}", soft_wrap=True)
+
+
+def _limit(fit: FittedModel | FittedWriter | Cascade, money: float | None, tokens: int | None) -> None:
+    """Let this call spend so much in all, whatever others have spent."""
+    import uuid
+
+    from transfuse.backbones.remote.purse import Purse
+    from transfuse.fitted import Cascade
+    from transfuse.fitted.remote import limit
+
+    path: Any = fit.teacher.model.path if isinstance(fit, Cascade) else fit.path
+    if not limit(path, Purse.of(f"predict {uuid.uuid4()}", money, tokens)):
+        raise UsageError(
+            "--money and --tokens with a model that asks no service",
+            expected="a remote model, or a cascade whose teacher is one",
+            remedy="Leave them out: this model costs nothing but seconds.",
+        )
 
 
 def _by_both(cascade: Cascade, texts: Sequence[str], fast: bool) -> Added:

@@ -30,7 +30,7 @@ from transfuse.engine.live import BESIDE
 from transfuse.engine.logistic import fit_head, ridge_loo
 from transfuse.engine.selecting import Select
 from transfuse.engine.spans import Answer, Mark
-from transfuse.engine.terms import Align, Episodes, Names, Relate
+from transfuse.engine.terms import Align, Episodes, Mutual, Names, Relate
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Pupil, train
 from transfuse.engine.trunk import MOST, Trunk
@@ -333,11 +333,12 @@ class _Pricer:
             rows = term.steps * term.ways * (term.shots + term.queries) * schedule.epochs
         else:
             rows = schedule.epochs * len(stage.rows)
-        if isinstance(term, Align | Relate):
+        if isinstance(term, Align | Relate | Mutual):
             rows += -(-rows // schedule.batch_size) * min(BESIDE, len(term.texts))
         elif isinstance(term, Names):
             rows += -(-rows // schedule.batch_size) * min(BESIDE + schedule.batch_size, len(term.texts)) // 2  # words
-        return rows * self.prices.tokens * padding
+        students = term.peers if isinstance(term, Mutual) else 1
+        return students * rows * self.prices.tokens * padding
 
 
 def _padding(lengths: np.ndarray, labels: np.ndarray, schedule: Schedule) -> float:

@@ -35,13 +35,14 @@ from transfuse.engine.jobs import (
     Train,
 )
 from transfuse.engine.learners import asked, consulted, marked, marking, preferring, writing, written
-from transfuse.engine.live import Before, live
-from transfuse.engine.logistic import choose_c, correct_head, fit_head, ridge_loo
+from transfuse.engine.live import Before, LiveTerm, live
+from transfuse.engine.logistic import choose_c, correct_head, fit_head, inner_folds, ridge_loo
 from transfuse.engine.meta import reptile
+from transfuse.engine.peers import Peer, peers
 from transfuse.engine.readout import choose
 from transfuse.engine.selecting import Select
 from transfuse.engine.spans import Answer, Mark
-from transfuse.engine.terms import CoTune, Episodes, Relate
+from transfuse.engine.terms import CoTune, Episodes, Mutual, Relate
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.training import Pupil, Tick, train
 from transfuse.engine.trunk import Trunk
@@ -50,9 +51,6 @@ from transfuse.fitted.model import remember
 from transfuse.fitted.paths import Path, WrittenPath
 from transfuse.fitted.prompted import CONTENT_FREE, PromptPath
 from transfuse.fitted.retrieved import DEMONSTRATION_END, RetrievedPath
-
-FOLDS = 4
-"""Parts of the cross-validation inside one set of training rows that chooses a head's penalty."""
 
 
 class Engine:
@@ -174,9 +172,9 @@ class Engine:
             elif isinstance(stage, Merge):
                 merge(branch, stage, self._trunk.backbone, seed, functools.partial(self._score, stage, branch))
             elif isinstance(stage, Train | Write | Mark | Prefer):  # adapters of the same layers share a pass
-                pupil = self._learning(stage, branch, seed)
-                group = (branch.cut, branch.layer, pupil.segment.takes_states) if branch.adapter else number
-                groups.setdefault(group, []).append((branch, pupil, stage.blend))
+                for own, pupil in self._learning(stage, branch, seed):
+                    group = (own.cut, own.layer, pupil.segment.takes_states) if own.adapter else number
+                    groups.setdefault(group, []).append((own, pupil, stage.blend))
         for pupils in groups.values():
             trunk = self._trunk
             before = [None if blend == 1 else weights(pupil.segment) for _, pupil, blend in pupils]
@@ -227,7 +225,7 @@ class Engine:
             if stage.correct and branch.head is not None:
                 return correct_head(branch.head, features, rows.labels, c=c, weights=rows.weights)
             if len(stage.grid) > 1:
-                folds = _inner_folds(rows, seed)
+                folds = inner_folds(rows.labels, rows.target, seed)
                 c = choose_c(features, rows.labels, classes, folds, stage.grid, weights=rows.weights)
             head = fit_head(features, rows.labels, classes, c=c, weights=rows.weights, scalar_scale=stage.normalise)
         return dataclasses.replace(head, normalise=stage.normalise)
@@ -270,14 +268,18 @@ class Engine:
         ids = not branch.segment.takes_states
         return self._trunk.states(texts, branch.template, branch.cut, ids=ids)
 
-    def _learning(self, stage: Train | Write | Mark | Prefer, branch: Branch, seed: int) -> Pupil:
+    def _learning(self, stage: Train | Write | Mark | Prefer, branch: Branch, seed: int) -> list[tuple[Branch, Pupil]]:
+        """What is to be trained, and where: on the branch, and on copies of it that are students beside it."""
         if isinstance(stage, Train):
-            return self._pupil(stage, branch, seed)
+            if not isinstance(stage.term, Mutual):
+                return [(branch, self._pupil(stage, branch, seed))]
+            every = peers(stage.term)
+            students = [branch, *(branch.copy() for _ in every[1:])]
+            return [(s, self._pupil(stage, s, seed, peer)) for s, peer in zip(students, every, strict=True)]
         of_answers: Any = {Write: writing, Mark: marking, Prefer: preferring}[type(stage)]
-        pupil: Pupil = of_answers(stage, branch, self._trunk, seed)
-        return pupil
+        return [(branch, of_answers(stage, branch, self._trunk, seed))]
 
-    def _pupil(self, stage: Train, branch: Branch, seed: int) -> Pupil:
+    def _pupil(self, stage: Train, branch: Branch, seed: int, peer: Peer | None = None) -> Pupil:
         """What is to be trained: layers of the branch's own, which are made where it has none yet."""
         backbone, rows = self._trunk.backbone, stage.rows
         classes = rows.classes or self.classes
@@ -288,7 +290,9 @@ class Engine:
         given = self._states(rows.texts, branch)
         texts = stage.term.texts if stage.term is not None else ()
         beside = self._states(texts, branch) if texts else None
-        term = None if stage.term is None else live(stage.term, before, rows, classes, backbone, seed)
+        term: LiveTerm | None = peer
+        if stage.term is not None and peer is None:
+            term = live(stage.term, before, rows, classes, backbone, seed)
         assert branch.segment is not None
         if term is not None:
             term.watch(branch.segment, rows.texts, given.lengths)
@@ -380,15 +384,3 @@ class Engine:
             precision=trunk.precision,
             free=stage.near or CONTENT_FREE,
         )
-
-
-def _inner_folds(rows: Rows, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Stratified folds over the judged rows; the other rows are in every training part."""
-    judged = np.flatnonzero(rows.target if rows.target.any() else np.ones(len(rows), dtype=bool))
-    generator = np.random.default_rng(seed)
-    fold = np.empty(len(rows), dtype=int)
-    fold[:] = -1
-    for label in np.unique(rows.labels[judged]):
-        own = generator.permutation(judged[rows.labels[judged] == label])
-        fold[own] = np.arange(len(own)) % FOLDS
-    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(FOLDS) if (fold == k).any()]

@@ -14,6 +14,8 @@ PENALTIES = np.array([0.01, 0.1, 1.0, 10.0, 100.0])
 """Ridge penalties, as multiples of the mean squared singular value."""
 ABSENT = -30.0
 """Bias of a class without a training row."""
+FOLDS = 4
+"""Parts of the cross-validation inside one set of training rows that chooses a head's penalty."""
 
 
 def standardise(features: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -198,3 +200,21 @@ def choose_c(
             loss += float((normal - logits[np.arange(len(validation)), labels[validation]]).sum())
         losses.append(loss)
     return float(grid[int(np.argmin(losses))])
+
+
+def inner_folds(labels: np.ndarray, target: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Stratified folds (training rows, judged rows) over the target's rows, or all where there are none of these.
+
+    Args:
+        labels: int [N].
+        target: bool [N]; the other rows are in every training part.
+        seed: of the folds.
+    """
+    judged = np.flatnonzero(target if target.any() else np.ones(len(target), dtype=bool))
+    generator = np.random.default_rng(seed)
+    fold = np.empty(len(labels), dtype=int)
+    fold[:] = -1
+    for label in np.unique(labels[judged]):
+        own = generator.permutation(judged[labels[judged] == label])
+        fold[own] = np.arange(len(own)) % FOLDS
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(FOLDS) if (fold == k).any()]

@@ -137,4 +137,24 @@ class Soft:
     texts: tuple[str, ...] = ()
 
 
-Term = Names | Align | Relate | CoTune | Episodes | Soft
+@dataclasses.dataclass(frozen=True)
+class Mutual:
+    """Several students learn from the labels and from each other; one goes on (Zhang, Xiang, Hospedales and Lu 2018).
+
+    Args:
+        peers: how many students, 2 or more.
+        temperature: that what they say to each other is divided by.
+        weight: of what they learn from each other, beside the cross-entropy of each.
+        drop: share of what its head sees that each drops, by draws of its own: students that begin alike stay alike
+            without it.
+        texts: target texts, labelled or not, of which some go with each batch.
+    """
+
+    peers: int
+    temperature: float
+    weight: float
+    drop: float
+    texts: tuple[str, ...] = ()
+
+
+Term = Names | Align | Relate | CoTune | Episodes | Soft | Mutual

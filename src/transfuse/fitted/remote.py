@@ -12,6 +12,7 @@ import torch
 from transfuse.backbones.decoding import Decoding
 from transfuse.backbones.remote.conversation import Conversation
 from transfuse.backbones.remote.model import RemoteModel, Settings, Tick, open_model
+from transfuse.backbones.remote.purse import Purse
 from transfuse.backbones.remote.requests import Request
 from transfuse.backbones.remote.scoring import RemoteScorer
 from transfuse.backbones.remote.writing import RemoteWriter
@@ -35,6 +36,7 @@ class Asked:
 
     def __init__(self, reference: str, settings: Settings, model: RemoteModel | None = None) -> None:
         self.reference, self.settings, self._model = reference, settings, model
+        self._purse: Purse | None = None
 
     @staticmethod
     def of(model: RemoteModel) -> Asked:
@@ -45,8 +47,12 @@ class Asked:
     def model(self) -> RemoteModel:
         """The model, opened now if it was not yet."""
         if self._model is None:
-            self._model = open_model(self.reference, settings=self.settings)
+            self._model = open_model(self.reference, self._purse, self.settings)
         return self._model
+
+    def limit(self, purse: Purse) -> None:
+        """Have a purse pay for all that is asked from now on."""
+        self._purse, self._model = purse, None
 
     def describe(self) -> dict[str, Any]:
         """For a manifest."""
@@ -56,6 +62,16 @@ class Asked:
     def restore(fields: Mapping[str, Any]) -> Asked:
         """The inverse of `describe`."""
         return Asked(fields["reference"], Settings(**fields["settings"]))
+
+
+def limit(path: Any, purse: Purse) -> bool:
+    """Have a purse pay for all that a path, and all that it is made of, asks of services; whether it asks any."""
+    asked = getattr(path, "asked", None)
+    if isinstance(asked, Asked):
+        asked.limit(purse)
+        return True
+    members = [limit(member, purse) for member in getattr(path, "members", ())]  # all of them, not only up to one
+    return any(members)
 
 
 class RemoteLabelsPath:

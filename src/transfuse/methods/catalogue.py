@@ -55,6 +55,7 @@ METHODS = {
     "reptile": "transfuse.methods.meta.episodes:reptile",
     "retrieve": "transfuse.methods.meta.retrieve:Retrieval",
     "distill": "transfuse.methods.distillation.soft:Distillation",
+    "mutual": "transfuse.methods.distillation.mutual:MutualDistillation",
 }
 """Name in a recipe -> where the method is, for tasks whose answer is a label."""
 
