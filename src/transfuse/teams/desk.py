@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from transfuse.errors import TransfuseError
-from transfuse.teams.role import Asked, Lane, Reply, Role
+from transfuse.teams.role import Asked, Lane, Reply, Role, raised
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +123,7 @@ class _Job:
         try:
             found = work()
         except BaseException as error:  # noqa: BLE001 - whatever a role raises is contained, an exit included
-            told = error.found if isinstance(error, TransfuseError) else str(error)
-            problem = f"raised {type(error).__name__}: {' '.join(told.split())[:200]}"
+            problem = raised(error)
         with self._lock:
             if self._left:
                 self._count(-1)

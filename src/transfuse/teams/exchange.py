@@ -211,16 +211,15 @@ class Exchange:
         return Call(role, Asked(given, seed_of(self.seed, self.id, turn)), seconds)
 
     def _message(self, call: Call, heard: Heard, turn: int, to: str) -> Message:
-        role, reply, problem = call.role, heard.reply, heard.problem
+        role, reply = call.role, heard.reply
         made = Message(
             self.id, turn, role.name, to, {}, given=call.asked.given, seed=call.asked.seed, seconds=heard.seconds
         )
         if reply is None:
-            return dataclasses.replace(made, outcome=FAILED, problem=problem)
+            return dataclasses.replace(made, outcome=FAILED, problem=heard.problem)
         content: dict[str, Any] = {}
-        if reply.looped:
-            problem = IN_CIRCLES
-        else:
+        problem = reply.problem or (IN_CIRCLES if reply.looped else "")
+        if not problem:
             try:
                 read = role.output.read if isinstance(reply.content, str) else role.output.check
                 content = read(reply.content, f"role '{role.name}'")  # type: ignore[arg-type]
