@@ -133,10 +133,30 @@ def test_a_protocol_for_ever_ends_at_the_limit():
     assert len(answer.messages) == 8
 
 
-def test_roles_that_fail_are_passed_over_where_the_team_says_so():
-    def broken(given):
-        raise RuntimeError("no")
+def broken(given):
+    raise RuntimeError("no")
 
+
+def test_who_stands_in_for_the_last_role_that_is_passed_over_says_the_same_fields():
+    passing = OnFailure(passing=True)
+    mute = desk(role("write", broken), on_failure=passing).ask("refund")
+    assert (mute.outcome, mute.content, senders(mute)) == ("refused", None, ["understand", "write"])
+    polish = role("polish", broken, {"reply": "text"})
+    answer = desk(polish, steps=["understand", "write", "polish"], on_failure=passing).ask("refund")
+    assert (answer.outcome, answer.content) == ("answered", {"reply": "About your refund: refund"})
+    late = desk(polish, steps=["write", "understand", "polish"], on_failure=passing).ask("refund")
+    assert late.content == answer.content, "the latest words with its fields"
+
+
+@pytest.mark.parametrize("broken_judge", [True, False])
+def test_strict_refuses_a_draft_that_nobody_has_accepted(broken_judge):
+    loop = protocol("draft_judge_revise", drafts="write", judge="judge", strict=True)
+    judged = judge(broken if broken_judge else lambda g: "bad")
+    answer = Team("t", [role("write", lambda g: "hm"), judged], loop, on_failure=OnFailure(passing=True)).ask("r")
+    assert (answer.outcome, answer.reason) == ("refused", "role 'judge' accepted no draft of role 'write'")
+
+
+def test_roles_that_fail_are_passed_over_where_the_team_says_so():
     passing = OnFailure(passing=True)
     plain = role("write", lambda g: f"about {g.get('intent', 'it')}")
     team = desk(role("understand", broken, {"intent": ["refund"]}), plain, on_failure=passing)

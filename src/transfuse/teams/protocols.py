@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 from transfuse.teams.exchange import Exchange, Failed, Refused
@@ -30,12 +30,19 @@ Step = str | Protocol
 
 
 def pipeline(exchange: Exchange, steps: Sequence[Step]) -> Content | None:
-    """One after another; the last one's words are the team's."""
-    said: Content | None = None
+    """One after another; the last one's words are the team's.
+
+    Where the last one is a role that was passed over, the latest words with the fields of its contract stand in.
+    """
+    said: list[Content | None] = []
     for number, step in enumerate(steps):
         following = steps[number + 1] if number + 1 < len(steps) else TEAM
-        said = take(exchange, step, following if isinstance(following, str) else TEAM) or said
-    return said
+        said.append(take(exchange, step, following if isinstance(following, str) else TEAM))
+    last = steps[-1] if steps else None
+    if isinstance(last, str) and said[-1] is None:
+        fields = set(exchange.roles[last].output.fields)
+        return next((one for one in reversed(said) if holds(one, fields)), None)
+    return said[-1] if said else None
 
 
 def route(exchange: Exchange, by: str, to: Mapping[str, Step], otherwise: Step | None = None) -> Content | None:
@@ -84,7 +91,9 @@ def draft_judge_revise(
         if draft is None or (before is not None and before.content == draft.content):
             break  # the same draft would be judged alike
         verdict = exchange.attempt(judge, to=drafts)
-        if verdict is None or approval(exchange, verdict, accept) > 0:
+        if verdict is None:
+            break  # nobody judges
+        if approval(exchange, verdict, accept) > 0:
             return draft
     if strict or draft is None:
         raise Refused(f"role '{judge}' accepted no draft of role '{drafts}'")
@@ -158,6 +167,12 @@ def protocol(name: str, **settings: Any) -> Protocol:
 def take(exchange: Exchange, step: Step, to: str = TEAM) -> Content | None:
     """What a role or a protocol says."""
     return exchange.attempt(step, to=to) if isinstance(step, str) else step(exchange)
+
+
+def holds(said: Content | None, fields: Set[str]) -> bool:
+    """Whether something has been said that has these fields and no others."""
+    content = said.content if isinstance(said, Message) else said
+    return isinstance(content, Mapping) and set(content) == fields
 
 
 def good(message: Message) -> bool:
