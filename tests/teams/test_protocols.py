@@ -106,6 +106,46 @@ def test_who_fails_does_not_vote():
     assert strict.reason == "1 of 2 voted; 2 are needed"
 
 
+SIDES = {"side": ["a", "b"]}
+
+
+def test_the_role_instead_votes():
+    voters = [role("one", broken, SIDES, instead="two"), role("two", lambda g: "b", SIDES)]
+    answer = Team("t", voters, protocol("vote", voters=["one"])).ask("r")
+    assert (answer.text, senders(answer)) == ("b", ["one", "two"])
+
+
+def test_who_lacks_what_it_needs_does_not_vote():
+    """`three` and `four` need the intent, which is asked for once."""
+    needy = {"input": ["request", "intent"]}
+    roles = [
+        role("understand", broken, {"intent": ["refund"]}),
+        *(role(name, lambda g: "a", SIDES) for name in ("one", "two")),
+        *(role(name, lambda g: "b", SIDES, **needy) for name in ("three", "four")),
+    ]
+    vote = protocol("vote", voters=["one", "two", "three", "four"])
+    answer = Team("t", roles, vote).ask("r")
+    assert (answer.text, senders(answer)) == ("a", ["understand", "one", "two"])
+    other = role("four", lambda g: "b", SIDES, instead="five", **needy)
+    told = Team("t", [*roles[:4], other, role("five", lambda g: "a", SIDES)], vote).ask("r")
+    assert senders(told) == ["understand", "one", "two", "five"]
+    circle = [role(x, lambda g: "b", SIDES, instead=y, input=["intent"]) for x, y in ("ab", "ba")]
+    alone = Team("t", [roles[0], *circle], protocol("pipeline", steps=["a"])).ask("r")
+    assert alone.reason == "role 'understand' raised RuntimeError: no"
+
+
+def test_best_of_asks_the_role_instead_and_says_why_there_is_no_draft():
+    best = protocol("best_of", drafts="write", judge="judge", n=2)
+    kind, plain = judge(lambda g: "good", "kind"), role("plain", lambda g: "plain")
+    first = role("write", counted("one", "two"))
+    answer = Team("t", [first, judge(broken, instead="kind"), kind], best).ask("r")
+    assert (answer.text, senders(answer)) == ("one", ["write", "write", "judge", "judge", "kind", "kind"])
+    drafted = Team("t", [role("write", broken, instead="plain"), plain, kind, judge(lambda g: "good")], best).ask("r")
+    assert (drafted.text, senders(drafted)) == ("plain", ["write", "write", "plain", "plain", "judge", "judge"])
+    nothing = Team("t", [role("write", broken), kind, judge(lambda g: "good")], best).ask("r")
+    assert nothing.reason == "role 'write' raised RuntimeError: no"
+
+
 def test_a_debate_is_a_short_function():
     def debate(exchange, sides, judge, rounds=2):
         for _ in range(rounds):

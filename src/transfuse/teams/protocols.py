@@ -117,13 +117,14 @@ def best_of(
         accept: see `draft_judge_revise`.
     """
     writers = [drafts] if isinstance(drafts, str) else list(drafts)
-    said = [m for m in exchange.ask_all([(writer, {}) for writer in writers for _ in range(n)], judge) if good(m)]
+    drafted = exchange.ask_all([(writer, {}) for writer in writers for _ in range(n)], judge)
+    said = [message for message in drafted if good(message)]
     if not said:
-        raise Failed(writers[0], "gave no draft")
+        raise Failed(drafted[0].sender, drafted[0].problem)
     judged = exchange.ask_all([(judge, draft.content) for draft in said])
     liking = [approval(exchange, one, accept) if good(one) else float("-inf") for one in judged]
     if max(liking) == float("-inf") and not exchange.passing:
-        raise Failed(judge, judged[0].problem)
+        raise Failed(judged[0].sender, judged[0].problem)
     best = said[liking.index(max(liking))]
     exchange.settle(best.content)
     return best
