@@ -141,7 +141,7 @@ class Contract:
         raise TeamError(f"{where}: no JSON: {_short(answer)}", expected=f"the fields {', '.join(self.fields)}")
 
     def of_column(self, text: str) -> dict[str, Any] | str:
-        """An answer as a column of a file holds it, a number or a list with commas, for `check`; any other for `read`."""
+        """An answer as a column holds it: a lone number, or a list with commas, for `check`; any other for `read`."""
         (name, *more) = self.fields
         if more or text.lstrip().startswith(("{", "[")):
             return text
