@@ -134,6 +134,19 @@ def test_search(tmp_path):
     assert ids(until=middle, most=2) == ["3", "4"]
 
 
+def test_a_text_is_found_where_it_was_said_alone():
+    """Names of fields and roles, labels that were not chosen, and what a role was given have not been said."""
+    traces, scores = Traces(), {"good": -0.1, "bad": -2.3}
+    judge = role("judge", lambda g: Reply({"verdict": "good"}, scores), {"verdict": ["good", "bad"]}, input=["reply"])
+    tags = role("tags", lambda g: {"tags": ['a "b"', "Ä 12"], "count": 12}, {"tags": "list", "count": "number"})
+    desk(judge, tags, steps=["write", "judge", "tags"]).ask("my refund", traces, id="x")
+    found = lambda text, role=None: len(traces.search(text=text, role=role))  # noqa: E731
+    assert [found(text) for text in ("bad", "verdict", "said", "judge", "scores", "-2.3")] == [0] * 6
+    assert found("refund", "judge") == 0, "it was given that, and did not say it"
+    assert [found("GOOD", "judge"), found('a "b"', "tags"), found("12", "tags")] == [1] * 3
+    assert [found("Ä"), found("my refund"), found("refund", "write")] == [1] * 3
+
+
 def test_export_with_the_names_of_the_conventions():
     reply = Reply("Done.", prompt_ids=(1, 2), ids=(3,), log_probabilities=(-0.5,), read=2, written=1)
     traces = Traces()

@@ -24,7 +24,9 @@ def trace(
     traces: Annotated[Path, typer.Argument(metavar="TRACES", help="A file of traces.", show_default=False)],
     id: Annotated[str | None, typer.Argument(metavar="ID", help="One exchange.", show_default=False)] = None,
     role: Annotated[str | None, typer.Option(help="Exchanges in which this role spoke.", show_default=False)] = None,
-    text: Annotated[str | None, typer.Option(help="That hold this text.", show_default=False)] = None,
+    text: Annotated[
+        str | None, typer.Option(help="In which somebody (with --role that role) said this.", show_default=False)
+    ] = None,
     outcome: Annotated[
         str | None, typer.Option(help="answered, stood_in, refused, open or failed.", show_default=False)
     ] = None,
