@@ -16,7 +16,7 @@ from teams import asks
 from teams.desk import desk, role
 
 from transfuse.errors import OutputError, TeamError
-from transfuse.teams import Message, Reply, Traces, replay
+from transfuse.teams import Message, Reply, Team, Traces, replay
 from transfuse.teams.telemetry import jsonl
 
 
@@ -87,8 +87,13 @@ def test_replay_of_functions_and_what_differs():
     traces, said = Traces(), iter("abcdef")
     team = desk(role("write", lambda g: next(said)))
     team.ask("refund", traces, id="x")
-    ((old, new),) = replay(team, traces, "x")
+    (old, new), (then, now) = replay(team, traces, "x")
     assert (old.content, new.content) == ({"reply": "a"}, {"reply": "b"})
+    assert (then.text, now.text) == ("a", "b")
+    end = iter(["one", "two"])
+    other = Team("t", list(team.roles.values()), lambda exchange: {"answer": next(end)})
+    other.ask("refund", traces, id="y")
+    assert [(old.text, new.text) for old, new in replay(other, traces, "y")] == [("one", "two")]
     assert replay(desk(), *_asked(desk())) == []
     with pytest.raises(TeamError, match="recorded of another team or seed"):
         replay(desk(seed=1), traces, "x")
