@@ -116,6 +116,13 @@ def test_what_a_role_is_given_is_typed():
     assert right.ask("r").text == "About your other: r"
 
 
+def test_a_time_limit_of_a_role_is_part_of_the_fingerprint():
+    """A refusal for lack of time in the traces of the team before is no answer of a team with more time."""
+    prints = {desk(dataclasses.replace(WRITE, seconds=seconds)).fingerprint for seconds in (None, 1.0, 2.0)}
+    assert len(prints) == 3
+    assert desk(dataclasses.replace(WRITE, seconds=None)).fingerprint == desk().fingerprint
+
+
 def test_one_role_is_replaced():
     team = desk().replaced(role("write", lambda given: "Hm."), seed=7)
     assert (team.ask("refund").text, team.seed, list(team.roles)) == ("Hm.", 7, ["understand", "write"])

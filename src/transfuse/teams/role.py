@@ -157,6 +157,7 @@ class Role:
             "input": None if self.input is None else list(self.input),
             "instead": self.instead,
             "price": list(self.price),
+            **({} if self.seconds is None else {"seconds": self.seconds}),
             **({"hidden": list(self.hidden)} if self.hidden else {}),
         }
 
