@@ -35,6 +35,13 @@ def test_route_lets_the_first_role_choose():
     assert closed.ask("a delivery").reason == "role 'understand' chose 'delivery', for which nobody answers"
 
 
+def test_a_route_is_chosen_by_the_role_instead_in_its_own_field():
+    by = role("sort", broken, {"kind": ["x", "refund"]}, instead="understand")
+    asked = protocol("route", by="sort", to={"refund": "refunds"})
+    team = Team("t", [by, UNDERSTAND, role("refunds", lambda g: "money")], asked)
+    assert team.ask("a refund").text == "money"
+
+
 def test_a_draft_is_revised_until_it_is_accepted():
     write = role("write", counted("one", "two", "three"), input=["request", "verdict"])
     loop = protocol("draft_judge_revise", drafts="write", judge="judge", rounds=3)

@@ -60,7 +60,7 @@ def route(exchange: Exchange, by: str, to: Mapping[str, Step], otherwise: Step |
         if otherwise is None:
             raise
         return take(exchange, otherwise)
-    label = str(chosen.content[exchange.roles[by].output.labelled or next(iter(chosen.content))])
+    label = str(chosen.content[exchange.roles[chosen.sender].output.labelled or next(iter(chosen.content))])
     step = to.get(label, otherwise)
     if step is None:
         raise Refused(f"role '{by}' chose '{label}', for which nobody answers")
