@@ -149,6 +149,26 @@ def test_paired_bootstrap_resamples_corpus_scores():
     assert compare(expected, worse, worse, metric="chrf", seed=0).difference.value == 0
 
 
+@pytest.mark.parametrize(("name", "kind"), [("chrf", "CHRF"), ("bleu", "BLEU"), ("ter", "TER")])
+def test_the_p_value_of_the_paired_bootstrap_is_sacrebleus(name, kind):
+    """On the same resamples; one system is a little better than the other, so that the value is not the least."""
+    import sacrebleu.metrics
+    from sacrebleu.significance import Result, _paired_bs_test
+
+    metric = getattr(sacrebleu.metrics, kind)(**({"word_order": 2} if kind == "CHRF" else {}))
+    own = ANSWERS * 6
+    other = [a if i % 4 else a.replace("the", "that").replace("is", "lies") for i, a in enumerate(ANSWERS * 6)]
+    references = [REFERENCES * 6]
+    known = {name: (metric._extract_corpus_statistics(other, references), metric.corpus_score(other, references))}
+    _, theirs = _paired_bs_test(known, "own", own, references, {name: metric}, 1000, seed=3)
+    assert isinstance(theirs[name], Result)
+    expected = np.concatenate([EXPECTED] * 6)
+    found = compare(expected, as_answers(own), as_answers(other), metric=name, seed=3)
+    assert found.paired_p == pytest.approx(theirs[name].p_value)
+    assert 0.002 < found.paired_p < 1
+    assert compare(expected, as_answers(own), as_answers(own), metric=name, seed=3).paired_p == 1
+
+
 def test_repeats_are_averaged():
     one = metric_intervals(EXPECTED, as_answers(ANSWERS), seed=0, names=["chrf"])["chrf"].value
     two = metric_intervals(EXPECTED, np.stack([as_answers(ANSWERS), as_answers(REFERENCES)]), seed=0, names=["chrf"])
