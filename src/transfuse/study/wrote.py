@@ -115,13 +115,19 @@ def _of_part(
 def _by_script(
     expected: np.ndarray, answers: np.ndarray, groups: Sequence[str] | None, metric: str, seed: int
 ) -> list[dict[str, Any]]:
-    """The metric by the script of the request, where there are several: what a text tells of its language."""
-    scripts = np.array([script(one.request) for one in expected])
-    common = [name for name, n in Counter(scripts.tolist()).most_common() if n >= LEAST]
-    return [
-        {"script": name, **_of_part(np.flatnonzero(scripts == name), expected, answers, groups, metric, seed)}
-        for name in (common if len(common) > 1 else [])
-    ]
+    """The metric by the script of the request, or of the reference where requests do not differ.
+
+    It is what a text tells of its language; nothing where references do not differ either.
+    """
+    for texts in ([one.request for one in expected], [one.answers[0] for one in expected]):
+        scripts = np.array([script(text) for text in texts])
+        common = [name for name, n in Counter(scripts.tolist()).most_common() if n >= LEAST]
+        if len(common) > 1:
+            return [
+                {"script": name, **_of_part(np.flatnonzero(scripts == name), expected, answers, groups, metric, seed)}
+                for name in common
+            ]
+    return []
 
 
 def _by_length(
