@@ -13,7 +13,6 @@ import toy
 from study.place import Told
 
 import transfuse
-from transfuse.data.examples import Examples
 from transfuse.engine import learners
 from transfuse.errors import DataError, RecipeError, TransfuseError
 from transfuse.evaluation import as_answers, as_expected, sandbox, texts
@@ -21,7 +20,7 @@ from transfuse.fitted import load
 from transfuse.report.html import page_of
 from transfuse.study.prepare import prepare
 from transfuse.study.settings import known_methods
-from transfuse.study.wrote import details, nearness, script
+from transfuse.study.wrote import nearness, script
 
 QUICK = "{learning_rate: 0.005, epochs: 8, train_layers: all}"
 
@@ -321,21 +320,6 @@ budget: {{minutes: 5}}
     other = transfuse.Recipe.from_text(text.replace("[enc]", "[dec]"), tmp_path)
     with pytest.raises(RecipeError, match="a decoder only"):
         transfuse.run(other, out=tmp_path / "other")
-
-
-def test_figures_by_language_are_those_of_references_where_requests_do_not_differ():
-    """A translation from English into several languages: its references alone tell them apart."""
-    references = ["открыть файл", "打开文件"] * 12
-    answers = as_answers(["открыть файл", "保存"] * 12)
-    own = Examples(("Open the file",) * 24, tuple(references))
-    expected = as_expected(own.texts, references)
-    parts = details(expected, answers, answers, own, ("chrf",), 0)["by_script"]
-    assert [(part["script"], part["n"]) for part in parts] == [("Cyrillic", 12), ("Han", 12)]
-    assert parts[0]["figure"]["value"] == 100 > parts[1]["figure"]["value"]
-    back = as_expected(references, own.texts)
-    assert [part["n"] for part in details(back, answers, answers, own, ("chrf",), 0)["by_script"]] == [12, 12]
-    alike = as_expected(own.texts, own.texts)
-    assert details(alike, answers, answers, own, ("chrf",), 0)["by_script"] == []
 
 
 def test_the_script_of_a_text():
