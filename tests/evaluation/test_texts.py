@@ -167,6 +167,8 @@ def test_the_p_value_of_the_paired_bootstrap_is_sacrebleus(name, kind):
     assert found.paired_p == pytest.approx(theirs[name].p_value)
     assert 0.002 < found.paired_p < 1
     assert compare(expected, as_answers(own), as_answers(own), metric=name, seed=3).paired_p == 1
+    groups = np.arange(30) // 5
+    assert compare(expected, as_answers(own), as_answers(other), metric=name, seed=3, groups=groups).paired_p is None
 
 
 def test_repeats_are_averaged():

@@ -36,7 +36,8 @@ class Comparison:
         p: one-sided, that the differences between splits favour the worse of the two (see `corrected`), adjusted for
             other comparisons where there are some; None where there is one split.
         paired_p: two-sided, of written answers: that the draw of the examples alone makes a difference as large as
-            this one (see `paired_p`); None where answers are labels. The verdict does not rest on it.
+            this one (see `paired_p`); None where answers are labels, or where there are groups: of few it may be
+            wrong. The verdict does not rest on it.
     """
 
     difference: Interval
@@ -128,10 +129,10 @@ def compare(
     resampled = sign * (measure(first) - measure(second))
     interval = percentile(value, resampled, confidence)
     spread = z_of(confidence) * float(resampled.std())
-    if first.dtype == np.dtype(object):  # written answers are not right or wrong
-        return Comparison(interval, verdict_of(interval), n, None, spread, paired_p=paired_p(value, resampled))
     if groups is not None:
         return Comparison(interval, verdict_of(interval), n, None, spread)
+    if first.dtype == np.dtype(object):  # written answers are not right or wrong
+        return Comparison(interval, verdict_of(interval), n, None, spread, paired_p=paired_p(value, resampled))
     right_a, right_b = first.argmax(axis=2) == known, second.argmax(axis=2) == known
     error = _paired_error(right_a, right_b) if metric == "accuracy" else float(resampled.std())
     p = mcnemar(right_a[0], right_b[0]) if len(first) == 1 else None
