@@ -185,7 +185,7 @@ CHINESE: dict[str, str] = {
     "by_length": "短请求与长请求",
     "characters": "请求的字符数",
     "by_script": "按语言（由文字判断）",
-    "script": "请求的文字",
+    "script": "文字",
     "loops": "{rows} 个答案中有 {n} 个陷入循环而被停止。",
     "signatures": "sacrebleu 的计数方式：{signatures}。",
     "mistakes": "最自信的错误",

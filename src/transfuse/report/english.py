@@ -200,7 +200,7 @@ ENGLISH: dict[str, str] = {
     "by_length": "Short and long requests",
     "characters": "Characters of the request",
     "by_script": "By language, as its script shows it",
-    "script": "Script of the request",
+    "script": "Script",
     "loops": "Of {rows} answers {n} went in circles and were stopped.",
     "signatures": "As sacrebleu counts: {signatures}.",
     "mistakes": "Most confident mistakes",

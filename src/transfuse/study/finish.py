@@ -107,14 +107,16 @@ def finish(
     )
     if isinstance(path, WriterPath):
         details["loops"] = path.looped
-    figures, plain = (metric_intervals(expected, a, seed=seed, names=task.metrics) for a in (own, other))
+    figures, plain = (
+        metric_intervals(expected, a, seed=seed, names=task.metrics, groups=test.groups) for a in (own, other)
+    )
     if isinstance(task, Writing):
         further, further_plain = _by_models(path, expected, own, other, test, workshop, chosen.candidate.backbone)
         figures, plain = {**figures, **further}, {**plain, **further_plain}
     ending = Ending(
         {k: v.to_dict() for k, v in figures.items()},
         {k: v.to_dict() for k, v in plain.items()},
-        compare(expected, own, other, metric=task.metric, seed=seed).to_dict(),
+        compare(expected, own, other, metric=task.metric, seed=seed, groups=test.groups).to_dict(),
         details,
         weighed,
         _beside_teachers(chosen.candidate, path, found, test, workshop),
@@ -160,11 +162,12 @@ def _by_models(
             return readout.features(tokens, [readout.layers])[:, 0, 0]
 
         own["similarity"], other["similarity"] = (
-            ratio_interval(wrote.nearness(expected, a, vectors), seed=seed) for a in (answers, others)
+            ratio_interval(wrote.nearness(expected, a, vectors), seed=seed, groups=test.groups)
+            for a in (answers, others)
         )
     if isinstance(path, WriterPath):
         bits = path.bits(test.texts, test.labels or (), workshop.precision(backbone))
-        own["bits_per_byte"] = ratio_interval(bits, seed=seed)
+        own["bits_per_byte"] = ratio_interval(bits, seed=seed, groups=test.groups)
     return own, other
 
 
@@ -191,7 +194,7 @@ def _of_labels(
                 "p": d.p,
                 "verdict": d.verdict,
             }
-            for d in difference_by_label(labels, probabilities, others)
+            for d in difference_by_label(labels, probabilities, others, groups=test.groups)
         ],
         "temperature": heat,
         "confusion": {"labels": list(task.labels), "matrix": confusion(labels, probabilities).astype(int).tolist()},
