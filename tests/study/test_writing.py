@@ -13,11 +13,14 @@ import toy
 from study.place import Told
 
 import transfuse
+from transfuse.cli import main
+from transfuse.data import Examples
 from transfuse.engine import learners
 from transfuse.errors import DataError, RecipeError, TransfuseError
 from transfuse.evaluation import as_answers, as_expected, sandbox, texts
 from transfuse.fitted import load
 from transfuse.report.html import page_of
+from transfuse.study.cascade import labelled
 from transfuse.study.prepare import prepare
 from transfuse.study.settings import known_methods
 from transfuse.study.wrote import nearness, script
@@ -280,6 +283,39 @@ def test_programs_are_judged_by_running_them(programs):
     report = transfuse.run(recipe, out=programs / "run").report
     assert report["metric"] == "pass_1"
     assert report["test"]["pass_1"]["value"] < 0.5  # another function's body adds another number
+
+
+@pytest.mark.skipif(not sandbox.kind(), reason="neither bubblewrap nor namespaces work here")
+def test_a_saved_model_is_judged_by_the_tests_of_new_rows(programs, capsys):
+    recipe = transfuse.Recipe.from_text(CODE.format(more=", run_code: true"), programs)
+    model = transfuse.run(recipe, out=programs / "run").model
+    assert (model.manifest["task"]["tests"], model.manifest["task"]["entry"]) == ("test", "name")
+    rows = pandas.read_csv(programs / "code.csv").head(8)
+    rows.to_csv(programs / "new.csv", index=False)
+    rows.drop(columns="test").to_csv(programs / "bare.csv", index=False)
+    given, bare = str(programs / "new.csv"), str(programs / "bare.csv")
+    capsys.readouterr()
+    assert main(["evaluate", str(programs / "run"), given, "--json"]) == 0
+    known = set(prepare(recipe).train.texts)
+    found = json.loads(capsys.readouterr().out)["metrics"]["pass_1"]["value"]
+    assert found == np.mean([prompt in known for prompt in rows.prompt])  # another function adds another number
+    assert main(["evaluate", str(programs / "run"), bare, "--json"]) == 4
+    told = capsys.readouterr().err
+    assert f"{bare}: no column 'test'" in told
+    assert "Answers are judged by these tests: add the column" in told
+    assert len(labelled(model, given, None, None).checks) == 8
+    assert labelled(model, bare, None, None, judges=False).checks is None
+    with pytest.raises(DataError, match=r"memory: no tests\nExpected: a program that tests each answer"):
+        model.task.encode(Examples(("def f():\n",), ("    return 1\n",)))
+
+
+def test_without_tests_nothing_is_run_and_nothing_passes(programs, monkeypatch):
+    monkeypatch.setattr(sandbox, "run", lambda program: pytest.fail("a program was run"))
+    text = CODE.format(more=", run_code: true, metric: chrf").replace(" tests: test, entry: name,", "")
+    report = transfuse.run(transfuse.Recipe.from_text(text, programs), out=programs / "run").report
+    (found,) = report["candidates"]
+    assert "chrf" in report["test"]
+    assert "pass_1" not in {*report["test"], *found["validation"]}
 
 
 def test_without_a_sandbox_the_candidate_fails_with_the_reason(programs, monkeypatch):

@@ -58,9 +58,10 @@ def with_checks(table: Table, tests: str, entry: str | None) -> Table:
     Raises:
         DataError: a column that is missing, or a row without a test.
     """
-    programs = _texts(table, _column(table, tests, (), "tests", ()))
+    remedy = "Answers are judged by these tests: add the column, or name it in the recipe: task: {tests: COLUMN}."
+    programs = _texts(table, _present(table, tests, remedy))
     if entry is not None:
-        names = _texts(table, _column(table, entry, (), "entry", ()))
+        names = _texts(table, _present(table, entry, remedy.replace("tests:", "entry:")))
         programs = [f"{program}\n\ncheck({name})" for program, name in zip(programs, names, strict=True)]
     return dataclasses.replace(table, columns={**table.columns, CHECK: programs})
 
@@ -85,17 +86,26 @@ def _made(
     return dataclasses.replace(table, columns=columns, arrow=None)
 
 
+def _present(table: Table, named: str, remedy: str) -> str:
+    """A column that is named, and there."""
+    if named not in table.columns:
+        raise DataError(
+            f"{table.origin}: no column '{named}'.{nearest(named, list(table.columns))}",
+            expected="one of the columns " + ", ".join(f"'{name}'" for name in table.columns),
+            remedy=remedy,
+        )
+    return named
+
+
 def _column(table: Table, named: str | None, usual: Sequence[str], key: str, others: Sequence[str | None]) -> str:
     """The column that is named, or the only one with a usual name."""
     if named is not None:
-        if named not in table.columns:
-            raise DataError(
-                f"{table.origin}: no column '{named}'.{nearest(named, list(table.columns))}",
-                expected="one of the columns " + ", ".join(f"'{name}'" for name in table.columns),
-                remedy=f"Name another one, of a source under its own `task:`; `{key}: null` takes the shape that the "
-                "file has (chat messages, Alpaca, SQuAD, ...).",
-            )
-        return named
+        return _present(
+            table,
+            named,
+            f"Name another one, of a source under its own `task:`; `{key}: null` takes the shape that the file has "
+            "(chat messages, Alpaca, SQuAD, ...).",
+        )
     found = [c for name in usual for c in table.columns if c.strip().casefold() == name and c not in others]
     if not found:
         raise DataError(

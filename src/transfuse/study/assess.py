@@ -94,7 +94,7 @@ def assess(
         probabilities = found[candidate.id]
         entry = {**candidate.to_dict(), **record, "validation": {}, "transfer": []}
         if probabilities is not None:
-            figures = metric_intervals(judge.labels, probabilities, seed=judge.seed, names=task.metrics)
+            figures = metric_intervals(judge.labels, probabilities, seed=judge.seed, names=task.measured(judge.labels))
             entry["validation"] = {name: interval.to_dict() for name, interval in figures.items()}
             for kind, against in [*counterparts(candidate, every), *_best_alone(candidate, every, found, judge)]:
                 other = found.get(against)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,17 @@ def read_labelled(
     return data.to_examples(table, data.Columns(input=column, label=label, bins=bins))
 
 
-def read_answered(reference: str, task: dict[str, Any], label: str | None, input: str | None) -> Examples:
-    """Requests with their answers; columns that are not there are known by their usual names, as in a recipe."""
+def read_answered(
+    reference: str, task: dict[str, Any], label: str | None, input: str | None, *, judges: bool = True
+) -> Examples:
+    """Requests with their answers; columns that are not there are known by their usual names, as in a recipe.
+
+    Args:
+        reference: the data.
+        task: of the model's manifest.
+        label, input: columns that the user names.
+        judges: whether answers are judged by these rows: programs then need their tests.
+    """
     table = data.read_table(reference, base=Path.cwd())
 
     def known(asked: str | None, key: str) -> str | None:
@@ -35,6 +45,8 @@ def read_answered(reference: str, task: dict[str, Any], label: str | None, input
 
     context = known(None, "context")
     columns = data.Columns(known(input, "input"), known(label, "label"), written=True, context=context)
+    if judges and task.get("runs"):
+        columns = dataclasses.replace(columns, tests=task.get("tests"), entry=task.get("entry"))
     return data.to_examples(table, columns)
 
 

@@ -101,7 +101,7 @@ def prepare(recipe: Recipe) -> StudyData:
         DataError: data that cannot be read or used.
         TransfuseError: programs are to be run, and nothing here can contain them.
     """
-    if recipe.task.run_code:
+    if recipe.task.tested:
         sandbox.required()
     whole, test = _target(recipe)
     dropped: list[Finding] = []
@@ -254,7 +254,7 @@ def _writing(section: Task) -> Writing:
         "stop": section.stop,
         "input": section.input,
         "label": section.output,
-        "runs": section.run_code,
+        "runs": section.tested,
     }
     given = {key: value for key, value in said.items() if value is not None}
     return Writing(section.kind, _template(section), section.metric, **given)  # type: ignore[arg-type]
