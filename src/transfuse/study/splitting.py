@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,8 @@ def splits_of(
             train,
             texts=train.texts + validation.texts,
             labels=(train.labels or ()) + (validation.labels or ()),
-            further=_joined(train, validation),
+            further=_joined(train, validation, "further", ()),
+            checks=_joined(train, validation, "checks", ""),
             weights=_both(train.weights, validation.weights),
             groups=None,
             rows=np.concatenate([np.asarray(train.rows), np.asarray(validation.rows)]),
@@ -98,11 +100,12 @@ def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | N
     return None if first is None or second is None else np.concatenate([first, second])
 
 
-def _joined(first: Examples, second: Examples) -> tuple[tuple[str, ...], ...] | None:
-    """What else would be right, of two parts."""
-    if first.further is None and second.further is None:
+def _joined(first: Examples, second: Examples, field: str, none: Any) -> tuple[Any, ...] | None:
+    """A field of two parts, with ``none`` for each row of a part that lacks it; None where both lack it."""
+    one, other = getattr(first, field), getattr(second, field)
+    if one is None and other is None:
         return None
-    return sum((part.further or ((),) * len(part) for part in (first, second)), ())
+    return tuple(one or (none,) * len(first)) + tuple(other or (none,) * len(second))
 
 
 def _smallest_class(train: Examples, stratum: tuple[str, ...]) -> int:
