@@ -318,6 +318,52 @@ def test_without_tests_nothing_is_run_and_nothing_passes(programs, monkeypatch):
     assert "pass_1" not in {*report["test"], *found["validation"]}
 
 
+@pytest.mark.parametrize("validation", ["v.csv", "{rows: 5}"])
+def test_rows_of_their_own_validate_by_their_tests(programs, monkeypatch, validation):
+    monkeypatch.setattr(sandbox, "required", lambda: None)
+    every = pandas.read_csv(programs / "code.csv")
+    every.tail(5).to_csv(programs / "v.csv", index=False)
+    every.head(19).to_csv(programs / "code.csv", index=False)
+    text = CODE.format(more=", run_code: true").replace("rows: 6}", f"rows: 6}}, validation: {validation}")
+    data = prepare(transfuse.Recipe.from_text(text, programs))
+    ((_, trained, validated),) = data.splits.fits
+    assert len(validated) == 5
+    tests = dict(zip(every.prompt, every.test + "\n\ncheck(" + every.name + ")", strict=True))
+    assert [data.train.checks[i] for i in validated] == [tests[data.train.texts[i]] for i in validated]
+    assert [one.check for one in data.task.encode(data.train.take(validated))] != [""] * 5
+
+
+def test_tests_are_needed_where_they_are_run_alone(programs, monkeypatch):
+    """Sources and rows that are only learnt from have none; rows that validate need them where they decide."""
+    monkeypatch.setattr(sandbox, "required", lambda: None)
+    every = pandas.read_csv(programs / "code.csv")
+    every.tail(8).to_csv(programs / "test.csv", index=False)
+    every.tail(14).head(6).to_csv(programs / "v.csv", index=False)
+    every.head(10).drop(columns=["test", "name"]).to_csv(programs / "train.csv", index=False)
+    every.head(10).assign(prompt=lambda rows: "# new\n" + rows.prompt).drop(columns=["test", "name"]).to_csv(
+        programs / "other.csv", index=False
+    )
+    target = "target: {train: train.csv, test: test.csv}\nsources: [{name: other, data: other.csv}]"
+    text = CODE.replace("target: {{data: code.csv, test: {{rows: 6}}}}", target.replace("{", "{{").replace("}", "}}"))
+
+    def made(more, validation=""):
+        recipe = text.format(more=", run_code: true" + more).replace("test.csv}", f"test.csv{validation}}}")
+        return prepare(transfuse.Recipe.from_text(recipe, programs))
+
+    data = made(", metric: chrf")
+    assert (len(data.sources["other"]), data.train.checks, len(data.test.open().checks)) == (10, None, 8)
+    assert data.task.measured(data.task.encode(data.train)) == ("chrf",)
+    validated = made("", ", validation: v.csv")
+    assert validated.train.checks[:10] == ("",) * 10
+    assert all(validated.train.checks[10:])
+    with pytest.raises(DataError, match=r"train.csv: no column 'test'") as error:
+        made("")
+    assert "Answers are judged by these tests: add the column" in str(error.value)
+    every.tail(8).drop(columns="test").to_csv(programs / "test.csv", index=False)
+    with pytest.raises(DataError, match=r"test.csv: no column 'test'"):
+        made(", metric: chrf")
+
+
 def test_without_a_sandbox_the_candidate_fails_with_the_reason(programs, monkeypatch):
     monkeypatch.setattr(sandbox, "kind", lambda: "")
     texts.passes.cache_clear()

@@ -151,8 +151,10 @@ def prepare(recipe: Recipe) -> StudyData:
     )
 
 
-def _columns(task: Task, group: str | None = None) -> Columns:
+def _columns(task: Task, group: str | None = None, *, judges: bool = True) -> Columns:
+    """A task's columns; tests of programs are read where they are run, of the rows by which answers are judged."""
     if writes(task):
+        runs = judges and task.tested
         return Columns(
             task.input,
             task.output,
@@ -160,15 +162,18 @@ def _columns(task: Task, group: str | None = None) -> Columns:
             group,
             written=True,
             context=task.context,
-            tests=task.tests,
-            entry=task.entry,
+            tests=task.tests if runs else None,
+            entry=task.entry if runs else None,
         )
     return Columns(input=task.input, label=task.label, weight=task.weight, group=group, bins=task.bins)
 
 
 def _target(recipe: Recipe) -> tuple[Examples, Examples]:
     target = recipe.target
-    columns = _columns(recipe.task, target.group_column)
+    decides = recipe.task.metric == "pass_1"
+    validates = target.validation is None or isinstance(target.validation, Split)
+    judges = isinstance(target.test, Split) or (validates and decides)
+    columns = _columns(recipe.task, target.group_column, judges=judges)
     whole = read(target.reference, columns=columns, base=recipe.base)
     if not writes(recipe.task):
         _refuse_measurements(whole, recipe.task)
@@ -200,7 +205,8 @@ def _validation(
     if isinstance(wanted, Split):
         held, rest = held_out(recipe.task, train, wanted.rows, wanted.seed)
         return train.take(rest), train.take(held)
-    validation = read(wanted, columns=_columns(recipe.task), base=recipe.base)
+    columns = _columns(recipe.task, judges=recipe.task.metric == "pass_1")
+    validation = read(wanted, columns=columns, base=recipe.base)
     for part, against in ((validation, test), (train, validation)):
         kept, found = drop_copies(part, against, "validation" if part is validation else "train")
         dropped += [found] if found else []
@@ -278,7 +284,7 @@ def _source(recipe: Recipe, index: int, task: Classify | Writing, dropped: list[
     """A source's rows with labels of the target; all rows where it has none of them and a method learns from others."""
     source = recipe.sources[index]
     assert source.data is not None
-    examples = read(source.data, columns=_columns(recipe.task_of(source)), base=recipe.base)
+    examples = read(source.data, columns=_columns(recipe.task_of(source), judges=False), base=recipe.base)
     if isinstance(task, Writing):
         return examples
     shared = [i for i, label in enumerate(examples.labels or ()) if label in task.labels]
