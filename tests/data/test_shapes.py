@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from transfuse.data.shapes import about, apart
 from transfuse.errors import DataError
 
 
-def written(tmp_path: Path, name: str, content: object, **columns: str):
+def written(tmp_path: Path, name: str, content: object, **columns: Any):
     lines = content if isinstance(content, str) else "\n".join(json.dumps(row) for row in content)  # type: ignore[attr-defined]
     (tmp_path / name).write_text(lines, encoding="utf-8")
     return read(name, columns=Columns(written=True, **columns), base=tmp_path)
@@ -118,7 +119,12 @@ def test_what_is_wrong_is_told_with_its_row(tmp_path, rows, message):
 def test_a_squad_question_without_answers_is_named(tmp_path):
     broken = json.loads(json.dumps(SQUAD))
     del broken["data"][0]["paragraphs"][0]["qas"][0]["answers"]
-    with pytest.raises(DataError, match="article 1, paragraph 1, question 1"):
+    with pytest.raises(DataError, match=r"squad.json, column 'answers', row 1: None\nExpected: an answer"):
+        written(tmp_path, "squad.json", json.dumps(broken))
+    asked = written(tmp_path, "squad.json", json.dumps(broken), answered=False)
+    assert (len(asked), asked.labels, asked.further) == (2, None, None)
+    del broken["data"][0]["paragraphs"][0]["qas"][1]["question"]
+    with pytest.raises(DataError, match="article 1, paragraph 1, question 2: no 'question'"):
         written(tmp_path, "squad.json", json.dumps(broken))
 
 

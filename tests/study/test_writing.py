@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -15,12 +16,14 @@ from study.place import Told
 import transfuse
 from transfuse.cli import main
 from transfuse.data import Examples
+from transfuse.data.shapes import about
 from transfuse.engine import learners
 from transfuse.errors import DataError, RecipeError, TransfuseError
 from transfuse.evaluation import as_answers, as_expected, sandbox, texts
 from transfuse.fitted import load
 from transfuse.report.html import page_of
 from transfuse.study.cascade import labelled
+from transfuse.study.labelled import read_answered, read_texts
 from transfuse.study.prepare import prepare
 from transfuse.study.settings import known_methods
 from transfuse.study.wrote import nearness, script
@@ -326,7 +329,7 @@ def test_rows_of_their_own_validate_by_their_tests(programs, monkeypatch, valida
     every.head(19).to_csv(programs / "code.csv", index=False)
     text = CODE.format(more=", run_code: true").replace("rows: 6}", f"rows: 6}}, validation: {validation}")
     data = prepare(transfuse.Recipe.from_text(text, programs))
-    ((_, trained, validated),) = data.splits.fits
+    ((_, _, validated),) = data.splits.fits
     assert len(validated) == 5
     tests = dict(zip(every.prompt, every.test + "\n\ncheck(" + every.name + ")", strict=True))
     assert [data.train.checks[i] for i in validated] == [tests[data.train.texts[i]] for i in validated]
@@ -402,6 +405,27 @@ budget: {{minutes: 5}}
     other = transfuse.Recipe.from_text(text.replace("[enc]", "[dec]"), tmp_path)
     with pytest.raises(RecipeError, match="a decoder only"):
         transfuse.run(other, out=tmp_path / "other")
+
+
+def test_passages_stand_beside_questions_without_labels_too(tmp_path):
+    rows = pandas.DataFrame({"q": [f"Who {i}?" for i in range(40)], "p": "Ada.", "a": "Ada"})
+    rows.head(30).to_csv(tmp_path / "d.csv", index=False)
+    rows.tail(10).drop(columns="a").to_csv(tmp_path / "more.csv", index=False)
+    rows.drop(columns="p").to_csv(tmp_path / "bare.csv", index=False)
+    text = """
+task: {kind: answer, input: q, output: a, context: p}
+target: {data: d.csv, test: {rows: 10}, unlabelled: MORE}
+methods: [lookup]
+"""
+    data = prepare(transfuse.Recipe.from_text(text.replace("MORE", "more.csv"), tmp_path))
+    assert data.unlabelled.texts == tuple(about(f"Who {i}?", "Ada.") for i in range(30, 40))
+    with pytest.raises(DataError, match=r"bare.csv: no column 'p'"):
+        prepare(transfuse.Recipe.from_text(text.replace("MORE", "bare.csv"), tmp_path))
+    task = {"kind": "answer", "input": "q", "label": "a", "context": "p"}
+    assert read_texts(str(tmp_path / "more.csv"), task, None) == data.unlabelled.texts
+    for read in (read_texts, functools.partial(read_answered, label=None)):
+        with pytest.raises(DataError, match=r"no column 'p' of the passages that questions are about"):
+            read(str(tmp_path / "bare.csv"), task, input=None)
 
 
 def test_the_script_of_a_text():

@@ -12,11 +12,14 @@ from transfuse.data import (
     Columns,
     Examples,
     Finding,
+    choose_asked,
     draw_shots,
     drop_copies,
     read,
+    read_table,
     require_classes,
     share_error,
+    to_examples,
 )
 from transfuse.data.labels import is_number
 from transfuse.errors import DataError, RecipeError, StudyError, nearest
@@ -123,9 +126,7 @@ def prepare(recipe: Recipe) -> StudyData:
     teaching = {s.name for s in recipe.sources if s.teaches}
     sources = {name: examples for name, examples in every.items() if name not in teaching}
     if recipe.target.unlabelled:
-        columns = Columns(input=recipe.task.input)
-        extra = read(recipe.target.unlabelled, columns=columns, base=recipe.base)
-        unlabelled, found = drop_copies(extra.unlabelled(), test, "unlabelled")
+        unlabelled, found = drop_copies(_unlabelled(recipe, recipe.target.unlabelled), test, "unlabelled")
         dropped += [found] if found else []
     splits, train = splits_of(recipe, task, train, validation)
     parts = [("target train", train), ("test", test), ("unlabelled", unlabelled), *every.items()]
@@ -226,6 +227,13 @@ def _shots(recipe: Recipe, train: Examples) -> tuple[Examples, Examples | None]:
         drawn = draw_shots(("",) * len(train) if writes(recipe.task) else train.labels or (), recipe.target.shots, seed)
     others = np.setdiff1d(np.arange(len(train)), drawn)
     return train.take(drawn), train.take(others).unlabelled()
+
+
+def _unlabelled(recipe: Recipe, reference: str) -> Examples:
+    """Texts of the target without labels, read as they are asked."""
+    task, table = recipe.task, read_table(reference, base=recipe.base)
+    columns = choose_asked(table, task.input, task.output, task.context) if writes(task) else Columns(task.input)
+    return to_examples(table, columns).unlabelled()
 
 
 def _task(section: Task, train: Examples, validation: Examples | None, test: Examples) -> Classify | Writing:
