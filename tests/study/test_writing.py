@@ -204,6 +204,12 @@ methods: [copy]
     assert data.source_tasks["pt"].shown() == "English: {text}\nPortuguese:"
     assert not set(data.sources["pt"].texts) & set(data.test.open().texts)
     assert len(data.sources["pt"]) == 40
+    split = prepare(
+        transfuse.Recipe.from_text(
+            text.replace("20}}", "20}, validation: {rows: 10}}").replace("LANGUAGE", "Portuguese"), tmp_path
+        )
+    )
+    assert len(split.sources["pt"]) == 60 - 20 - 10, "rows that judge, once and for all, stand in no source"
     with pytest.raises(DataError, match="also stand in"):
         prepare(transfuse.Recipe.from_text(text.replace("LANGUAGE", "Galician"), tmp_path))
 
