@@ -85,6 +85,17 @@ def test_squad(tmp_path):
     assert found.take([0]).further == (("in London",),)
 
 
+def test_answers_with_their_places_are_read_by_their_texts(tmp_path):
+    answers = [{"text": text, "answer_start": 5} for text in ("x", "y", "x")]
+    rows = [{"question": "q", "context": "c", "answers": a} for a in (answers, {"text": ["x", "y"]}, [])]
+    found = written(tmp_path, "rows.jsonl", rows)
+    assert (found.labels, found.further) == (("x", "x", ""), (("y",), ("y",), ()))
+    for wrong in ([{"answer": "x"}], [["x"]], [{"text": ["x"]}], {"texts": "x"}, [None]):
+        rows[1]["answers"] = wrong
+        with pytest.raises(DataError, match=r"rows.jsonl, column 'answers', row 2: [\s\S]*Expected: an answer: a text"):
+            written(tmp_path, "rows.jsonl", rows)
+
+
 def test_a_question_and_its_passage_come_apart_again():
     assert apart(about("Where? ", " Here.\nThere.")) == ("Where?", "Here.\nThere.")
 

@@ -163,17 +163,21 @@ def _answers(table: Table, column: str) -> tuple[list[str], list[tuple[str, ...]
                 expected="an answer: a text, or a list of texts of which each is right",
                 remedy='Fill it, or write "" where there is no answer.',
             )
-        first.append(str(several[0]) if several else "")
-        further.append(tuple(str(one) for one in several[1:]))
+        different = list(dict.fromkeys(str(one) for one in several))
+        first.append(different[0] if different else "")
+        further.append(tuple(different[1:]))
     return first, further
 
 
 def _several(value: Any) -> list[Any] | None:
-    """The accepted answers of a row, as a text, a list, or SQuAD's {"text": [...]}; None where there is nothing."""
+    """The accepted answers of a row, as a text, a list of texts or of SQuAD's {"text": ...}, or {"text": [...]}.
+
+    None where there is nothing; what is no text is left for `_answers` to refuse.
+    """
     if isinstance(value, Mapping):
         value = value.get("text")
     if isinstance(value, list | tuple):
-        return list(dict.fromkeys(value))
+        return [one.get("text") if isinstance(one, Mapping) else one for one in value]
     return None if value is None or (isinstance(value, bool | dict | float) and value != value) else [value]
 
 
