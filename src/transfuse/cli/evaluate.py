@@ -47,7 +47,7 @@ def evaluate(
     if not fit.labels:
         examples = read_answered(data, task, label, input)
         expected: Any = fit.task.encode(examples)
-        names: Any = fit.task.metrics
+        names: Any = fit.task.measured(expected)
     else:
         examples = read_labelled(data, task, tuple(fit.labels), label or task.get("label"), input)
         expected, names = label_positions(examples, tuple(fit.labels)), None

@@ -150,6 +150,11 @@ class Task(Section):
             raise wrong("'pass_1' runs programs. Expected beside it: tests: COLUMN, and run_code: true.")
         return metric
 
+    @property
+    def tested(self) -> bool:
+        """Whether answers are programs that are run to test them: there are tests, and they may run."""
+        return bool(self.run_code and self.tests)
+
     @field_validator("template")
     @classmethod
     def _one_text(cls, template: str | None) -> str | None:

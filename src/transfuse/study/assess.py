@@ -97,7 +97,7 @@ def assess(
         entry = {**candidate.to_dict(), **record, "validation": {}, "transfer": []}
         if probabilities is not None:
             figures = metric_intervals(
-                judge.labels, probabilities, seed=judge.seed, names=task.metrics, groups=judge.groups
+                judge.labels, probabilities, seed=judge.seed, names=task.measured(judge.labels), groups=judge.groups
             )
             entry["validation"] = {name: interval.to_dict() for name, interval in figures.items()}
             for kind, against in [*counterparts(candidate, every), *_best_alone(candidate, every, found, judge)]:

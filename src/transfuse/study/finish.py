@@ -266,7 +266,8 @@ def _columns(recipe: Recipe) -> dict[str, Any]:
     """What the user calls the columns, by which ``transfuse predict`` and ``evaluate`` find them."""
     task = recipe.task
     if writes(task):
-        return {"input": task.input, "label": task.output, "context": task.context}
+        named = {"input": task.input, "label": task.output, "context": task.context}
+        return {**named, "tests": task.tests, "entry": task.entry}
     return {"input": task.input, "label": task.label, "bins": task.bins}
 
 
