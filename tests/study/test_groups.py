@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow.parquet
 import pytest
 from study.place import rows, write_csv
 
 import transfuse
+from transfuse.cli import main
 from transfuse.evaluation import as_answers, as_expected, compare, metric_intervals
+from transfuse.study.prepare import prepare
+from transfuse.study.workshop import validation_rows
 
 KINDS = {
     "labels": ("{kind: classify, input: text, label: label}", "[probe]", "enc"),
@@ -77,3 +82,32 @@ def test_the_validation_figures_and_verdicts_resample_whole_groups(study):
             assert entry["difference"] == found.difference.to_dict()
             assert entry["detectable"] == found.detectable
     assert sum(len(c["transfer"]) for c in report["candidates"]) == 1
+
+
+def test_files_of_their_own_have_their_groups(tmp_path):
+    parts = {"train": rows(40, 1), "validation": rows(30, 2, "v"), "test": rows(20, 3, "t")}
+    for name, lines in parts.items():
+        authors = [(*row, f"{name} {i // 5}") for i, row in enumerate(lines)]
+        write_csv(tmp_path / f"{name}.csv", ("text", "label", "author"), authors)
+    write_csv(tmp_path / "bare.csv", ("text", "label"), parts["test"])
+    text = "task: {kind: classify, input: text, label: label}\nmethods: [majority]\ntarget: {train: train.csv, "
+    text += "validation: validation.csv, group: author, test: "
+    data = prepare(transfuse.Recipe.from_text(text + "test.csv}", tmp_path))
+    assert data.test.open().groups == tuple(f"test {i // 5}" for i in range(20))
+    validated = data.train.take(validation_rows(data))
+    assert validated.groups == tuple(f"validation {i // 5}" for i in range(30))
+    assert prepare(transfuse.Recipe.from_text(text + "bare.csv}", tmp_path)).test.open().groups is None
+
+
+def test_evaluate_resamples_the_groups_that_the_manifest_names(study, tmp_path, capsys, monkeypatch):
+    done, authors = study
+    monkeypatch.chdir(tmp_path)
+    lines = [(*row, author) for row, author in zip(rows(120, 1), authors, strict=True)]
+    write_csv(tmp_path / "whole.csv", ("text", "label", "author"), lines)
+    write_csv(tmp_path / "bare.csv", ("text", "label"), [line[:2] for line in lines])
+    widths = []
+    for name in ("whole", "bare"):
+        assert main(["evaluate", str(done.out), f"{name}.csv", "--json"]) == 0
+        figures = json.loads(capsys.readouterr().out)["metrics"]
+        widths.append([f["high"] - f["low"] for f in figures.values()])
+    assert widths[0] != widths[1]

@@ -51,7 +51,8 @@ def evaluate(
     else:
         examples = read_labelled(data, task, tuple(fit.labels), label or task.get("label"), input)
         expected, names = label_positions(examples, tuple(fit.labels)), None
-    figures = evaluation.metric_intervals(expected, _answers(fit, examples.texts), seed=0, names=names)
+    answers = _answers(fit, examples.texts)
+    figures = evaluation.metric_intervals(expected, answers, seed=0, names=names, groups=examples.groups)
     counts = fit.answered if isinstance(fit, fitted.Cascade) else None
     if as_json:
         told = {"data": data, "rows": len(examples), "dropped": examples.dropped}

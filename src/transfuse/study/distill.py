@@ -32,7 +32,7 @@ from transfuse.tasks.classify import Classify
 MODEL = "model"
 LEAST, HELD, MOST_HELD = 30, 0.1, 500
 """Texts that are needed; the share that is held out to see how well the student agrees, and the most of it."""
-COLUMNS = ("input", "label", "bins", "context", "tests", "entry")
+COLUMNS = ("input", "label", "bins", "context", "tests", "entry", "group")
 """What a teacher's manifest names that its student's names, too."""
 BOUNDS = (0.5, 20.0)
 """Of the temperature: a few texts on which both agree do not show that the student may be surer still."""

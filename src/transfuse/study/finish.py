@@ -267,8 +267,8 @@ def _columns(recipe: Recipe) -> dict[str, Any]:
     task = recipe.task
     if writes(task):
         named = {"input": task.input, "label": task.output, "context": task.context}
-        return {**named, "tests": task.tests, "entry": task.entry}
-    return {"input": task.input, "label": task.label, "bins": task.bins}
+        return {**named, "tests": task.tests, "entry": task.entry, "group": recipe.target.group_column}
+    return {"input": task.input, "label": task.label, "bins": task.bins, "group": recipe.target.group_column}
 
 
 def _temperature(chosen: Assessed, data: StudyData) -> float:

@@ -26,7 +26,7 @@ def read_labelled(
     bins = task.get("bins")
     if bins and {str(value).strip() for value in table.columns.get(label, ())} <= set(labels):
         bins = None
-    return data.to_examples(table, data.Columns(input=column, label=label, bins=bins))
+    return data.to_examples(table, data.Columns(input=column, label=label, bins=bins, group=_group(table, task)))
 
 
 def read_answered(
@@ -43,7 +43,7 @@ def read_answered(
     table = data.read_table(reference, base=Path.cwd())
 
     given, replied, context = _written(table, task, input, label, answered=True)
-    columns = data.Columns(given, replied, written=True, context=context)
+    columns = data.Columns(given, replied, group=_group(table, task), written=True, context=context)
     if judges and task.get("runs"):
         columns = dataclasses.replace(columns, tests=task.get("tests"), entry=task.get("entry"))
     return data.to_examples(table, columns)
@@ -70,6 +70,11 @@ def asked_columns(table: data.Table, task: dict[str, Any], input: str | None) ->
         return data.choose_asked(table, *_written(table, task, input, None, answered=False))
     usual = task.get("input") if task.get("input") in table.columns else None
     return data.Columns(input=data.choose_input(table, data.Columns(input=input or usual)))
+
+
+def _group(table: data.Table, task: dict[str, Any]) -> str | None:
+    """The column of groups that a model's task names, where the table has it."""
+    return task.get("group") if task.get("group") in table.columns else None
 
 
 def _written(

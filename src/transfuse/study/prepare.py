@@ -195,7 +195,13 @@ def _target(recipe: Recipe) -> tuple[Examples, Examples]:
     if isinstance(target.test, Split):
         held, rest = held_out(recipe.task, whole, target.test.rows, target.test.seed)
         return whole.take(rest), whole.take(held)
-    return whole, read(target.test, columns=_columns(recipe.task), base=recipe.base)
+    return whole, _judging(recipe, target.test, judges=True)
+
+
+def _judging(recipe: Recipe, reference: str, *, judges: bool) -> Examples:
+    """Rows of a file of their own, by which models are judged, with their groups where the file has the column."""
+    table, group = read_table(reference, base=recipe.base), recipe.target.group_column
+    return to_examples(table, _columns(recipe.task, group if group in table.columns else None, judges=judges))
 
 
 def _refuse_measurements(examples: Examples, task: Task) -> None:
@@ -219,8 +225,8 @@ def _validation(
         held, rest = held_out(recipe.task, train, wanted.rows, wanted.seed)
         validation = train.take(held)
         return apart(train.take(rest), "train", {VALIDATED: validation}, dropped), validation
-    columns = _columns(recipe.task, judges=recipe.task.metric == "pass_1")
-    validation = apart(read(wanted, columns=columns, base=recipe.base), "validation", {TESTED: test}, dropped)
+    judging = _judging(recipe, wanted, judges=recipe.task.metric == "pass_1")
+    validation = apart(judging, "validation", {TESTED: test}, dropped)
     return apart(train, "train", {VALIDATED: validation}, dropped), validation
 
 

@@ -91,7 +91,7 @@ def splits_of(
             further=_joined(train, validation, "further", ()),
             checks=_joined(train, validation, "checks", ""),
             weights=_both(train.weights, validation.weights),
-            groups=None,
+            groups=train.groups + validation.groups if train.groups and validation.groups else None,
             rows=np.concatenate([np.asarray(train.rows), np.asarray(validation.rows)]),
         )
         return Splits("split", ((0, np.arange(count), np.arange(count, len(both))),), 1, 1), both
