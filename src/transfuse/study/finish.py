@@ -32,6 +32,7 @@ from transfuse.study.assess import Assessed
 from transfuse.study.beside import beside
 from transfuse.study.card import card
 from transfuse.study.prepare import StudyData
+from transfuse.study.programs import drawn
 from transfuse.study.progress import Progress
 from transfuse.study.recipe import Recipe
 from transfuse.study.splitting import writes
@@ -166,8 +167,11 @@ def _by_models(
             for a in (answers, others)
         )
     if isinstance(path, WriterPath):
-        bits = path.bits(test.texts, test.labels or (), workshop.precision(backbone))
+        arithmetic = workshop.precision(backbone)
+        bits = path.bits(test.texts, test.labels or (), arithmetic)
         own["bits_per_byte"] = ratio_interval(bits, seed=seed, groups=test.groups)
+        passed = drawn(path, expected, test.texts, workshop.recipe.task.samples or 0, seed, arithmetic)
+        own |= {name: ratio_interval(each, seed=seed, groups=test.groups) for name, each in passed.items()}
     return own, other
 
 
