@@ -266,16 +266,16 @@ class Writer:
         (row,) = self._rows([text], self.backbone.max_tokens - decoding.max_new_tokens - len(self._prefix), None)
         ids, mask = self._padded([row], 0)
         past = {} if self._soft is None else {"past_key_values": rows_of(self._prefix_cache(), [0])}
-        watch = Watch(self._speech.first(ids), self._speech, decoding.stop)
+        watch = Watch(self.speech.first(ids), self.speech, decoding.stop)
         form = decoding.constraint
         asked = {
             "input_ids": ids,
             "attention_mask": mask,
             "generation_config": configuration(
-                dataclasses.replace(decoding, beams=1), self._speech, decoding.max_new_tokens
+                dataclasses.replace(decoding, beams=1), self.speech, decoding.max_new_tokens
             ),
             "stopping_criteria": [watch],
-            "logits_processor": [Constraint(self.tokenizer, form, self._speech.first(ids), self.ends)] if form else [],
+            "logits_processor": [Constraint(self.tokenizer, form, self.speech.first(ids), self.ends)] if form else [],
             "streamer": pieces,
             **past,
         }
@@ -305,7 +305,7 @@ class Writer:
         shared = self._shares(rows, decoding)
         ids, mask = self._padded(rows, count if shared else 0)
         cache = rows_of(self._prefix_cache(), [0] * len(rows)) if shared else None
-        found = decode(self.network, self._speech, ids, mask, decoding, cache)
+        found = decode(self.network, self.speech, ids, mask, decoding, cache)
         for place, written in zip(chosen, found, strict=True):
             out.looped[place] = loops(written)
             out.tokens[place] = len(written)
@@ -342,7 +342,8 @@ class Writer:
         return ids.to(self.backbone.device), mask.to(self.backbone.device)
 
     @functools.cached_property
-    def _speech(self) -> Speech:
+    def speech(self) -> Speech:
+        """What ends an answer, and what fills a row."""
         begins = self.backbone.beginning if isinstance(self.backbone, EncoderDecoder) else None
         return Speech(self.tokenizer, self.ends, self._filler, begins)
 
