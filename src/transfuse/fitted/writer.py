@@ -35,6 +35,7 @@ class WriterPath:
             what the form says.
         shots: so many of these.
         spread: how much they should differ, see `LookupPath.nearest`.
+        chat_template: hash of the chat template that shows requests, see `template_hash`; empty where none does.
 
     Attributes:
         looped: how many answers so far were stopped because they went in circles.
@@ -57,12 +58,14 @@ class WriterPath:
         memory: LookupPath | None = None,
         shots: int = 0,
         spread: float = 0.0,
+        chat_template: str = "",
     ) -> None:
         self._loader = loader
         self._writers: dict[str, Writer] = {}
         self.form, self.decoding, self.limit = form, decoding, limit
         self.cut, self.trained, self.adapter = cut, trained, adapter
         self.memory, self.shots, self.spread = memory, shots, spread
+        self.chat_template = chat_template
         self.looped = 0
         self.tokens = np.zeros(3, dtype=np.int64)
         self.lean = False
@@ -134,6 +137,7 @@ class WriterPath:
             "memory": None if self.memory is None else self.memory.describe(),
             "shots": self.shots,
             "spread": self.spread,
+            **({"chat_template": self.chat_template} if self.chat_template else {}),
             **difference.described(self.cut, self.cut + self._layers, self.trained, self.adapter),
         }
 
@@ -160,4 +164,5 @@ class WriterPath:
             memory=LookupPath.restore(fields["memory"], {}, None) if fields["memory"] else None,
             shots=fields["shots"],
             spread=fields.get("spread", 0.0),
+            chat_template=fields.get("chat_template", ""),
         )
