@@ -20,13 +20,14 @@ from transfuse.teams.building import build
 from transfuse.teams.contract import REQUEST
 from transfuse.teams.lessons import Lesson, fit, lessons_of
 from transfuse.teams.message import canonical
-from transfuse.teams.outcomes import Check, Judged, apart, check_of, held_out
+from transfuse.teams.outcomes import Check, Judged, answered, apart, check_of, held_out
 from transfuse.teams.pupils import place_of
 from transfuse.teams.recipe import TeamRecipe
 from transfuse.teams.sampling import in_order, sampled, warmed, writers
 from transfuse.teams.team import Team
 from transfuse.teams.traces import Trace, Traces, text_of
 from transfuse.teams.training import FILE, ROLES, made, placed, write
+from transfuse.teams.values import rests_on
 
 RECORD, LEARNT, ROUNDS = "learning.json", "learnt", "rounds"
 OWN, SHARED, BEFORE = "one adapter a role", "one adapter for all", "before"
@@ -159,7 +160,7 @@ def learn(
     for number in range(rounds):
         traces = run.traces(number, current, learning, samples, temperature)
         scores = [
-            selects.scores([judged(t.request, t.answer, learning.expected[i]) for t in row])
+            selects.scores([judged(t.request, answered(t.outcome, t.answer), learning.expected[i]) for t in row])
             for i, row in enumerate(traces)
         ]
         lessons = run.lessons(lessons, traces, scores, team)
@@ -265,8 +266,8 @@ class _Run:
     ) -> dict[str, Lesson]:
         """What each role can learn from the traces of this round and of those before."""
         scored = [
-            [(in_order(trace.messages, team.roles), float(score)) for trace, score in zip(row, own, strict=True)]
-            for row, own in zip(traces, scores, strict=True)
+            [(rests_on(in_order(t.messages, team.roles), answered(t.outcome, t.answer)), float(s)) for t, s in pairs]
+            for pairs in (zip(row, own, strict=True) for row, own in zip(traces, scores, strict=True))
         ]
         found: dict[str, Lesson] = {}
         for name, speaker in writers(team).items():
@@ -302,7 +303,7 @@ class _Run:
         """A team's answers to the requests that nobody has learnt from."""
         self.note("grade")
         rows = zip(asked.requests, team.ask_all(asked.requests), asked.expected, strict=True)
-        return [judged(request, answer.content, known) for request, answer, known in rows]
+        return [judged(request, answered(answer.outcome, answer.content), known) for request, answer, known in rows]
 
     def keep(self, way: str, number: int, lessons: Mapping[str, Lesson]) -> None:
         """Write the team that is best: ``learnt/team.yaml`` with its roles beside it."""

@@ -22,6 +22,7 @@ from transfuse.teams.safety import shown
 from transfuse.teams.sections import A_CHECK
 from transfuse.teams.speakers import Chooses, identity_of
 from transfuse.teams.team import Team
+from transfuse.teams.traces import ANSWERED
 
 AT_ONCE = 64
 """Answers that a judge is asked about in one pass."""
@@ -33,7 +34,7 @@ class Judged:
 
     Args:
         request: the user's text.
-        answer: the team's answer as people read it; empty where it refused.
+        answer: the team's answer as people read it; empty where it has none, see `answered`.
         content: its fields.
         expected: the right answer, or empty.
     """
@@ -42,6 +43,11 @@ class Judged:
     answer: str
     content: Mapping[str, Any]
     expected: str = ""
+
+
+def answered(outcome: str, content: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The fields that an exchange came to: none for a refusal, nor for what stands in for an answer."""
+    return (content or {}) if outcome == ANSWERED else {}
 
 
 class Check(Protocol):
