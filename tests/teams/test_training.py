@@ -10,6 +10,7 @@ import pytest
 import torch
 import toy
 
+from transfuse.data.examples import Examples
 from transfuse.engine.answers import Start
 from transfuse.engine.fit import Engine
 from transfuse.engine.trunk import Trunk
@@ -17,9 +18,10 @@ from transfuse.errors import DataError, RecipeError
 from transfuse.fitted import load
 from transfuse.fitted.model import known
 from transfuse.teams import Team, Traces
-from transfuse.teams.pupils import pupil_of
+from transfuse.teams.pupils import Pupil, pupil_of
 from transfuse.teams.recipe import TeamRecipe
-from transfuse.teams.training import placed, train
+from transfuse.teams.role_rows import split
+from transfuse.teams.training import HELD, placed, train
 
 ROWS = [
     (text, label, "yes" if text.endswith(("1", "3", "5", "7", "9")) else "no", f"{label}!")
@@ -113,14 +115,16 @@ def test_the_new_file_names_what_the_old_one_named(here):
 
 
 def test_each_transfer_has_its_verdict(here):
-    """Rows of another domain, a teacher's traces and another role's adapter, each against nothing."""
+    """Rows of another file, a teacher's traces and another role's adapter, each against nothing."""
     Team.load(write(here)).ask_all([row[0] for row in ROWS[:6]], Traces(here / "traces.sqlite"))
     sources = (
-        ", sources: [{data: rows.csv, name: more}, {traces: traces.sqlite}, {role: reply}, {role: reply, how: distill}]"
+        ", sources: [{data: more.csv, name: more}, {traces: traces.sqlite}, {role: reply}, {role: reply, how: distill}]"
     )
     second = role("again", "{again: text}", LORA, sources, ", max_new_tokens: 4")
     with (here / "rows.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("request", "reply", "again"), *((row[0], row[3], row[3]) for row in ROWS)])
+    with (here / "more.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("request", "again"), *((f"once more: {row[0]}", row[3]) for row in ROWS)])
     made = train(recipe(here, REPLY + second, steps="again"), here / "out")
     found = made["roles"]["again"]["sources"]
     assert list(found) == ["more", "traces traces.sqlite", "role reply", "role reply distilled"]
@@ -131,10 +135,46 @@ def test_each_transfer_has_its_verdict(here):
     assert json.loads((here / "out" / "training.json").read_text())["roles"] == made["roles"]
 
 
+def test_no_source_is_judged_on_texts_that_it_holds(here, monkeypatch):
+    """The role's own file as a source, and what another role says of the role's rows; in the end both are whole."""
+    learnt, whole = [], Pupil.job
+
+    def job(pupil, rows, source, seed):
+        learnt.append((rows.texts, source))
+        return whole(pupil, rows, source, seed)
+
+    monkeypatch.setattr(Pupil, "job", job)
+    sources = ", sources: [{data: rows.csv}, {role: odd, how: distill}]"
+    second = role("again", "{odd: ['yes', 'no']}", PROBE, sources)
+    train(recipe(here, ODD + second, steps="again"), here / "out")
+    judged = [(set(texts), set(source.texts)) for texts, source in learnt if len(texts) < len(ROWS) and source]
+    assert len(judged) == 2
+    for texts, source in judged:
+        assert source == texts, "the fifth that is held out is in neither"
+
+
+def test_verdicts_on_several_sources_are_adjusted_for_each_other(here):
+    source = ", sources: [" + ", ".join(f"{{data: rows.csv, name: s{i}}}" for i in range(3)) + "]"
+    made = train(recipe(here, role("kind", "{kind: labels}", PROBE, source)), here / "out")
+    alone = train(recipe(here, role("kind", "{kind: labels}", PROBE, ", sources: [{data: rows.csv}]")), here / "one")
+    p = [entry["p"] for entry in made["roles"]["kind"]["sources"].values()]
+    (single,) = (entry["p"] for entry in alone["roles"]["kind"]["sources"].values())
+    assert p == pytest.approx([min(3 * single, 1)] * 3)
+
+
+def test_a_source_of_which_nothing_is_left(here):
+    texts, held = (set(part.texts) for part in split(Examples(tuple(row[0] for row in ROWS)), HELD, 0))
+    with (here / "few.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("request", "kind"), *((row[0], row[1]) for row in ROWS if row[0] in held)])
+    assert texts
+    with pytest.raises(DataError, match=r"all texts of the source 'data few\.csv' are among the 5 rows held out"):
+        train(recipe(here, role("kind", "{kind: labels}", PROBE, ", sources: [{data: few.csv}]")), here / "out")
+
+
 def test_rows_with_other_labels_are_learnt_by_the_methods_that_can(here):
     """The labels of the source are none of the role's; its rows reach the method, and others refuse them."""
     with (here / "other.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("request", "kind"), *((row[0], f"{row[1]} {row[2]}") for row in ROWS)])
+        csv.writer(file).writerows([("request", "kind"), *((f"{row[0]}.", f"{row[1]} {row[2]}") for row in ROWS)])
     source = ", sources: [{data: other.csv, name: other}]"
     made = train(recipe(here, role("kind", "{kind: labels}", "{matching: {epochs: 1}}", source)), here / "out")
     assert made["roles"]["kind"]["sources"]["other"]["verdict"] in ("helps", "no evidence", "hurts")

@@ -10,17 +10,19 @@ from typing import Any
 
 from transfuse.backbones import loading, precision
 from transfuse.backbones.huggingface import Backbone
+from transfuse.data.examples import Examples
+from transfuse.data.hygiene import drop_copies
 from transfuse.data.located import dump
 from transfuse.data.remote_names import is_remote
 from transfuse.engine.fit import Engine
 from transfuse.engine.trunk import Trunk
-from transfuse.errors import OutputError, RecipeError
-from transfuse.evaluation import compare
+from transfuse.errors import DataError, OutputError, RecipeError
 from transfuse.fitted import FittedModel, FittedWriter
 from transfuse.fitted.artifact import MANIFEST
 from transfuse.fitted.model import known, load
 from transfuse.tasks.classify import Classify
 from transfuse.teams.message import canonical
+from transfuse.teams.outcome_scores import beside_each_other, compared
 from transfuse.teams.pupils import LIMIT, Pupil, pupil_of
 from transfuse.teams.recipe import TeamRecipe
 from transfuse.teams.role_rows import split
@@ -154,22 +156,47 @@ def saved(pupil: Pupil, path: Any, made: dict[str, Any]) -> FittedModel | Fitted
 def _judged(
     pupils: Sequence[Pupil], knowledge: Mapping[str, Mapping[str, Any]], engine: Engine, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Of each role and source, what it is worth on rows that neither has seen: the paired comparison, as JSON."""
+    """Of each role and source, what it is worth on rows that neither holds: the paired comparison, as JSON.
+
+    The comparisons of a role are adjusted for how many of them there are (Holm).
+    """
     parts = {pupil.name: split(pupil.rows, HELD, seed) for pupil in pupils}
     asked = [(pupil, source) for pupil in pupils for source in ("", *knowledge[pupil.name])]
-    jobs = [pupil.job(parts[pupil.name][0], knowledge[pupil.name].get(source), seed) for pupil, source in asked]
+    jobs = [
+        pupil.job(parts[pupil.name][0], _unseen(pupil, source, knowledge[pupil.name], parts[pupil.name][1]), seed)
+        for pupil, source in asked
+    ]
     found = {
-        (pupil.name, source): engine.predict(path, parts[pupil.name][1].texts)
+        (pupil.name, source): pupil.task.judged(engine.predict(path, parts[pupil.name][1].texts))
         for (pupil, source), path in zip(asked, engine.fit_all(jobs), strict=True)
     }
-    out: dict[str, dict[str, Any]] = {pupil.name: {} for pupil in pupils}
-    for pupil, source in asked:
-        if source:
-            expected = pupil.task.encode(parts[pupil.name][1])
-            sides = [pupil.task.judged(found[pupil.name, which]) for which in (source, "")]
-            compared = compare(expected, sides[0], sides[1], metric=pupil.task.metric, seed=seed)
-            out[pupil.name][source] = {"metric": pupil.task.metric, **compared.to_dict()}
+    out: dict[str, dict[str, Any]] = {}
+    for pupil in pupils:
+        name, metric, sources = pupil.name, pupil.task.metric, knowledge[pupil.name]
+        expected = pupil.task.encode(parts[name][1])
+        each = [compared(expected, found[name, source], found[name, ""], metric, seed) for source in sources]
+        both = zip(sources, beside_each_other(each), strict=True)
+        out[name] = {source: {"metric": metric, **one.to_dict()} for source, one in both}
     return out
+
+
+def _unseen(pupil: Pupil, name: str, knowledge: Mapping[str, Any], held: Examples) -> Any:
+    """A source without the texts on which it is judged; None where the name is empty.
+
+    Raises:
+        DataError: nothing is left of it.
+    """
+    source = knowledge.get(name)
+    if not isinstance(source, Examples):
+        return source
+    left, _ = drop_copies(source, held)
+    if not len(left):
+        raise DataError(
+            f"{pupil.where}: all texts of the source '{name}' are among the {len(held)} rows held out to judge it",
+            expected="a source with rows beside those that the role has itself",
+            remedy="Leave the source out, or give it more rows.",
+        )
+    return left
 
 
 def _best(verdicts: Mapping[str, Any]) -> str:
