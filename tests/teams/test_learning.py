@@ -136,6 +136,13 @@ def test_what_is_learnt_is_what_was_shown(here, given):
     assert text.index("<request>") < text.index("<draft>")
 
 
+def test_an_expected_zero_is_no_empty_cell(tmp_path):
+    rows = [{"request": "1 - 1", "answer": 0, "names": ["a", "b"]}, {"request": "?", "answer": None, "names": []}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = Asked.read("rows.jsonl", tmp_path)
+    assert found.expected == ({"answer": "0", "names": "a, b"}, {"answer": "", "names": ""})
+
+
 def test_what_grades_chooses_nothing():
     graded = {BEFORE: np.zeros(8), OWN: np.ones(8), SHARED: np.zeros(8)}
     liked = {BEFORE: np.zeros(8), OWN: np.zeros(8), SHARED: np.ones(8)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from teams.desk import UNDERSTAND, WRITE, desk, role
 
@@ -70,6 +72,13 @@ def test_what_a_role_is_given_is_typed():
     )
     right = Team("t", [UNDERSTAND, WRITE], lambda exchange: exchange.ask("write", {"intent": "other"}))
     assert right.ask("r").text == "About your other: r"
+
+
+def test_the_time_of_a_call_counts_in_the_fingerprint():
+    """More of it may turn a failure into an answer; a role without a limit of its own is what it was."""
+    patient = desk(dataclasses.replace(WRITE, seconds=5.0))
+    assert patient.fingerprint != desk(dataclasses.replace(WRITE, seconds=1.0)).fingerprint
+    assert "seconds" not in WRITE.describe()
 
 
 def test_one_role_is_replaced():

@@ -16,6 +16,7 @@ from transfuse.engine.fit import Engine
 from transfuse.engine.trunk import Trunk
 from transfuse.errors import DataError, RecipeError
 from transfuse.fitted import load
+from transfuse.fitted.artifact import MANIFEST
 from transfuse.fitted.model import known
 from transfuse.teams import Team, Traces
 from transfuse.teams.pupils import Pupil, pupil_of
@@ -89,6 +90,15 @@ def test_the_trained_team_answers_and_is_not_trained_again(here, counted):
     train(recipe(here, other + REPLY, steps="kind, reply"), here / "out")
     changed = {path.parent.name for path, when in before.items() if path.stat().st_mtime_ns != when}
     assert changed == {"kind"}, "the role whose settings have changed, and no other"
+
+
+def test_another_seed_trains_anew(here):
+    first = train(recipe(here, KIND), here / "out")
+    manifest = here / "out" / "roles" / "kind" / MANIFEST
+    key = json.loads(manifest.read_text())["made"]["key"]
+    team = recipe(here, KIND).model_copy(update={"seed": 1})
+    assert train(team, here / "out") == first
+    assert json.loads(manifest.read_text())["made"]["key"] != key
 
 
 def test_a_role_writes_in_the_form_that_it_was_trained_in(here):

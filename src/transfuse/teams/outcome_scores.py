@@ -1,9 +1,9 @@
 """Scores of what a team says against labelled rows: a statistic a row, so that intervals and pairs are `evaluation`'s.
 
 A field of labels, numbers or lists is right or wrong (accuracy). A text has chrF++, numbers of the request that are
-kept, placeholders of the reference that are kept, and repetition; with a held-out classifier also the share of texts
-from which it reads the label of the row, and the share of those that keep all numbers and placeholders, too. Who does
-not answer has said nothing: wrong, and an empty text.
+kept (those that the reference keeps, too), placeholders of the reference that are kept, and repetition; with a held-out
+classifier also the share of texts from which it reads the label of the row, and the share of those that keep all
+numbers and placeholders, too. Who does not answer has said nothing: wrong, and an empty text.
 """
 
 from __future__ import annotations

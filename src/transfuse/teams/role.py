@@ -150,6 +150,7 @@ class Role:
             "instead": self.instead,
             "price": list(self.price),
             **({"hidden": list(self.hidden)} if self.hidden else {}),
+            **({"seconds": self.seconds} if self.seconds is not None else {}),
         }
 
 

@@ -69,7 +69,7 @@ def train(recipe: TeamRecipe, out: Path, note: Note = lambda text: None) -> dict
     keys: dict[str, str] = {}
     for wave in waves(recipe, names):
         for name in wave:
-            keys[name] = key_of(pupils[name], keys)
+            keys[name] = key_of(pupils[name], keys, recipe.seed)
         new = [pupils[name] for name in wave if made(out / ROLES / name) != keys[name]]
         for reference in dict.fromkeys(pupil.backbone.revision for pupil in new):
             side_by_side = [pupil for pupil in new if pupil.backbone.revision == reference]
@@ -255,10 +255,10 @@ def backbone_of(name: str, recipe: TeamRecipe, loaded: dict[str, Backbone]) -> B
     return loaded[reference]
 
 
-def key_of(pupil: Pupil, keys: Mapping[str, str]) -> str:
-    """Equal for roles that would be trained to the same: the data, the settings, the backbone, what they start from."""
+def key_of(pupil: Pupil, keys: Mapping[str, str], seed: int) -> str:
+    """Equal for roles that would be trained to the same: data, settings, backbone, seed, and what they start from."""
     others = [keys[source.role] for source in pupil.section.sources if source.role]
-    return hashlib.sha256(canonical([pupil.identity, others]).encode()).hexdigest()
+    return hashlib.sha256(canonical([pupil.identity, others, seed]).encode()).hexdigest()
 
 
 def made(folder: Path) -> str:
