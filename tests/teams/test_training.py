@@ -22,7 +22,7 @@ from transfuse.teams import Team, Traces
 from transfuse.teams.pupils import Pupil, pupil_of
 from transfuse.teams.recipe import TeamRecipe
 from transfuse.teams.role_rows import split
-from transfuse.teams.training import HELD, placed, train
+from transfuse.teams.training import HELD, TRAININGS, placed, train
 
 ROWS = [
     (text, label, "yes" if text.endswith(("1", "3", "5", "7", "9")) else "no", f"{label}!")
@@ -90,6 +90,41 @@ def test_the_trained_team_answers_and_is_not_trained_again(here, counted):
     train(recipe(here, other + REPLY, steps="kind, reply"), here / "out")
     changed = {path.parent.name for path, when in before.items() if path.stat().st_mtime_ns != when}
     assert changed == {"kind"}, "the role whose settings have changed, and no other"
+
+
+def test_what_was_cut_off_goes_on(here, monkeypatch):
+    """Killed before the last step: verdicts are not made again, and the training goes on to the same numbers."""
+    monkeypatch.setattr("transfuse.engine.checkpoints.EVERY", 0.0)
+    monkeypatch.setattr("transfuse.teams.training.precision.choose", lambda *_: {"precision": "fp32"})
+    with (here / "more.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("request", "again"), *((f"once more: {row[0]}", row[3]) for row in ROWS)])
+    with (here / "rows.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("request", "reply", "again"), *((row[0], row[3], row[3]) for row in ROWS)])
+    sources = ", sources: [{data: more.csv}, {role: reply}]"
+    team = recipe(here, REPLY + role("again", "{again: text}", LORA, sources, ", max_new_tokens: 4"), steps="again")
+    whole = train(team, here / "whole")
+    steps, limit = [0], [10**9]
+
+    def tick(_share):
+        steps[0] += 1
+        if steps[0] == limit[0]:
+            raise KeyboardInterrupt
+
+    begun = Engine.__init__
+    monkeypatch.setattr(Engine, "__init__", lambda self, *args, **more: begun(self, *args, tick=tick, **more))
+    train(team, here / "counted")
+    count, steps[0] = steps[0], 0
+    limit[0] = count - 1
+    with pytest.raises(KeyboardInterrupt):
+        train(team, here / "out")
+    assert {file.suffix for file in (here / "out" / TRAININGS).iterdir()} == {".json", ".safetensors"}
+    steps[0] = 0
+    assert train(team, here / "out") == whole
+    assert steps[0] == 1, "the last step alone is left"
+    assert not (here / "out" / TRAININGS).exists()
+    own, other = (load(here / place / "roles" / "again").path.tensors() for place in ("out", "whole"))
+    for name in own:
+        torch.testing.assert_close(own[name], other[name], rtol=0, atol=0)
 
 
 def test_another_seed_trains_anew(here):
