@@ -159,7 +159,6 @@ class Role:
             "price": list(self.price),
             **({} if self.seconds is None else {"seconds": self.seconds}),
             **({"hidden": list(self.hidden)} if self.hidden else {}),
-            **({"seconds": self.seconds} if self.seconds is not None else {}),
         }
 
 
