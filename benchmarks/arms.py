@@ -54,19 +54,23 @@ def answered(
 def figures(
     task: Any, rows: Examples, answers: Mapping[str, np.ndarray], names: Sequence[str], against: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Metrics of each arm with intervals, and comparisons: arm -> the arm that it is measured against."""
+    """Metrics of each arm with intervals, and comparisons: arm -> the arm that it is measured against.
+
+    Groups of the rows are resampled whole.
+    """
     expected = task.encode(rows)
     metric = names[0]
+    drawn: Any = {"seed": 0, "groups": rows.groups}
     return {
         "rows": len(rows),
         "arms": {
-            arm: {k: v.to_dict() for k, v in metric_intervals(expected, found, seed=0, names=names).items()}
+            arm: {k: v.to_dict() for k, v in metric_intervals(expected, found, names=names, **drawn).items()}
             for arm, found in answers.items()
         },
         "compared": {
             arm: {
                 "against": other,
-                **compare(expected, answers[arm], answers[other], metric=metric, seed=0).to_dict(),
+                **compare(expected, answers[arm], answers[other], metric=metric, **drawn).to_dict(),
             }
             for arm, other in against.items()
         },

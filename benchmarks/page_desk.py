@@ -107,9 +107,9 @@ def _replies(told: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
         f"""### Replies
 
 {told["rows"]} requests. *Fits*: the held-out classifier reads the request's intent from the reply; *numbers* of the
-request and *placeholders* of the reference that are kept; *outcome*: replies of which all three hold. *One model* is
-the same backbone, trained on the same replies from request to reply. Tokens and seconds are means of a request.
-Seconds of training: {seconds}.
+request (those that the reference keeps, too) and *placeholders* of the reference that are kept; *outcome*: replies of
+which all three hold. *One model* is the same backbone, trained on the same replies from request to reply. Tokens and
+seconds are means of a request. Seconds of training: {seconds}.
 
 {HEADS.format(against="the team against it, by outcome")}""",
         *_table(told, NAMES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 from benchmarks.arms import Arm, answered, figures
 from benchmarks.common import keep, shared
+from transfuse.data.shapes import apart
 from transfuse.tasks.writing import Writing
 
 TRAIN = 800
@@ -74,8 +76,10 @@ def run() -> None:
             text = RECIPE.format(**fields, shots=few) + (SOURCE.format(source="en-train.json") if few else "")
             found, seconds, asked = answered(text, place, arms, {}, backbone)
             answers = {arm: found[arm]["test"] for arm in arms}
+            passages = tuple(apart(request)[1] for request in asked["test"].texts)
+            rows = dataclasses.replace(asked["test"], groups=passages)
             told[name] = {
-                **figures(Writing("answer"), asked["test"], answers, METRICS, against),
+                **figures(Writing("answer"), rows, answers, METRICS, against),
                 "seconds": seconds,
             }
             keep(

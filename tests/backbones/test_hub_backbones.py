@@ -34,6 +34,7 @@ print("ANSWERS" + json.dumps(answers))
 def hub(tmp_path_factory):
     folder = shutil.copytree(tiny.folder("bert"), tmp_path_factory.mktemp("hub") / "bert")
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Tiny\n")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
     (folder / "evil.py").write_text("raise SystemExit('ran')")
     (folder / "pytorch_model.bin").write_bytes(b"pickle")
     for place, content in {"onnx": "{}", "1_Pooling": '{"pooling_mode_mean_tokens": true}'}.items():
@@ -66,7 +67,7 @@ def test_a_model_is_fetched_pinned_and_found_again_offline(hub, tmp_path):
         ("load", "hub:tiny/bert@v9"),
     )
     assert resolved == pinned
-    files = ["1_Pooling/config.json", "README.md", "config.json", "model.safetensors"]
+    files = ["1_Pooling/config.json", "README.md", "chat_template.jinja", "config.json", "model.safetensors"]
     files += ["tokenizer.json", "tokenizer_config.json"]
     assert loaded == [tiny.load("bert").revision, "apache-2.0", ["mean"], COMMIT, files]
     fetched = {request.rpartition("/")[2] for request in hub.requests if "/resolve/" in request}

@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from transfuse.backbones.constraints import grammar_of
-from transfuse.backbones.decoding import Decoding, loops
+from transfuse.backbones.decoding import Decoding, Draws, loops, settled
 from transfuse.backbones.form import Form
 from transfuse.backbones.head_loss import head_loss
 from transfuse.backbones.writing import Writer
@@ -93,6 +93,41 @@ def test_sampling_is_repeatable_and_differs_by_seed():
     one, again, other = (writer.write(TEXTS, Decoding(8, temperature=1.0, seed=s)).texts for s in (1, 1, 2))
     assert one == again
     assert one != other
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "t5"])
+def test_a_row_draws_by_the_seed_and_its_place_alone(family, monkeypatch):
+    writer = Writer(tiny.load(family), Form.plain("{text}:"), 64)
+    drawn = Decoding(12, temperature=1.0, top_p=0.9, seed=3)
+    same = writer.write(["go"] * 40, drawn).texts
+    assert len(set(same)) > 30, "no batch repeats another one"
+    mixed = ["go" if i % 2 else TEXTS[i % 3 + 1] for i in range(40)]
+    assert writer.write(mixed, drawn).texts[1::2] == same[1::2]
+    monkeypatch.setattr("transfuse.backbones.writing.MOST_ROWS", 3)
+    assert writer.write(["go"] * 40, drawn).texts == same
+    assert writer.write(["go"] * 30, drawn, first=10).texts == same[10:]
+
+
+def test_beams_that_are_sampled_differ_between_batches(monkeypatch):
+    writer = Writer(tiny.load("llama"), Form.plain("{text}:"), 64)
+    monkeypatch.setattr("transfuse.backbones.writing.MOST_ROWS", 1)
+    decoding = Decoding(12, beams=2, temperature=2.0, seed=3)
+    found = writer.write(["go"] * 6, decoding).texts
+    assert len(set(found)) > 3
+    assert writer.write(["go"] * 6, decoding).texts == found
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (1.5, 0.6)])
+def test_draws_follow_the_probabilities(temperature, top_p):
+    scores = torch.tensor([2.0, -torch.inf, 1.0, 0.0, -1.0])
+    count = 4000
+    draws = Draws(Decoding(1, temperature=temperature, top_p=top_p), range(count))
+    found = draws(torch.zeros(count, 1), scores.expand(count, -1)).argmax(1)
+    shares = torch.softmax(scores / temperature, 0)
+    kept = shares.cumsum(0) - shares < top_p  # they stand in their order, and what is impossible has no share
+    expected = shares * kept / (shares * kept).sum()
+    np.testing.assert_allclose(torch.bincount(found, minlength=5) / count, expected, atol=0.025)
+    assert not (found == 1).any()
 
 
 def test_a_beam_of_several_writes_something_at_least_as_likely():
@@ -210,12 +245,50 @@ def test_a_form_that_cannot_be_read_is_refused(form):
         grammar_of(form)
 
 
-@pytest.mark.parametrize("stop", [(), ("o",)])
-def test_a_stream_is_the_whole_answer_in_pieces(stop):
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        Decoding(12),
+        Decoding(12, stop=("o",)),
+        Decoding(40, strip=False, stop=("the go", "\n\n")),
+        Decoding(12, temperature=1.0, seed=5),
+        Decoding(8, beams=3),
+    ],
+    ids=["plain", "stop", "several", "sampled", "beams"],
+)
+def test_a_stream_is_the_whole_answer_in_pieces(decoding):
     writer = Writer(tiny.load("llama"), Form.plain("Q: {text}\nA:"), 64)
-    decoding = Decoding(12, stop=stop)
-    pieces = list(writer.stream(TEXTS[1], decoding))
-    assert "".join(pieces).strip() == writer.write(TEXTS[1:2], decoding).texts[0]
+    for text, shots in zip(TEXTS, (None, None, [[("one", "two")]], [[("good", "bad")]]), strict=True):
+        pieces = list(writer.stream(text, decoding, shots))
+        assert "".join(pieces) == writer.write([text], decoding, shots).texts[0]
+        assert "" not in pieces
+        assert (len(pieces) > 1) == (decoding.beams == 1 and len("".join(pieces)) > 1)
+
+
+def test_a_stream_tells_what_went_wrong():
+    writer = Writer(tiny.load("llama"), Form.plain("{text}"), 64)
+    with pytest.raises(BackboneError, match="leave no room for a request"):
+        list(writer.stream("go", Decoding(150)))
+
+
+@pytest.mark.parametrize(
+    ("written", "sure"),
+    [
+        ("All is well. E", "All is well."),
+        ("All is well. END OF ", "All is well."),
+        ("All is well. END OF REPLY", "All is well."),
+        ("All is well. END OF IT", "All is well. END OF IT"),
+        ("so \ufffd", "so"),
+        ("xEND O", "x"),
+        (" x ", "x"),
+    ],
+)
+def test_what_a_stop_string_may_take_back_is_not_told(written, sure):
+    assert settled(written, Decoding(9, stop=("END OF REPLY", "ND O!", "Z"))) == sure
+
+
+def test_a_stop_string_that_another_one_begins_in():
+    assert settled("xab", Decoding(9, stop=("ab", "b c"))) == "x"
 
 
 def test_demonstrations_of_each_request_its_own():

@@ -11,6 +11,12 @@ from pathlib import Path
 
 import pytest
 
+import transfuse.fitted
+from transfuse.data.shapes import about
+from transfuse.evaluation import as_answers
+from transfuse.fitted import FittedWriter
+from transfuse.tasks.writing import Writing
+
 
 def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
@@ -176,3 +182,77 @@ def test_fast_tries_nothing_where_that_would_take_longer_than_the_answers(comman
     outcome = command("predict", "m", "good", "--fast")
     assert outcome.err == "fp32: for 1 texts a trial would take longer than the answers; it is made from 2000 on\n"
     assert model.precision == "fp32"
+
+
+class Echo:
+    """Answers with what it is asked."""
+
+    def describe(self):
+        return {}
+
+    def answers(self, texts, precision):
+        return as_answers(texts)
+
+
+@pytest.fixture
+def writer(monkeypatch, tmp_path):
+    """``writer(kind, input=..., label=..., context=...)``: every folder holds a model that says what it was asked."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(kind, **columns):
+        made = {"columns": {"input": None, "label": None, "context": None, **columns}}
+        model = FittedWriter(Writing(kind), Echo(), method="lookup", made=made)
+        monkeypatch.setattr(transfuse.fitted, "load", lambda folder: model)
+
+    return make
+
+
+def asked_of(command, path):
+    outcome = command("predict", "m", "--input", path, "--format", "jsonl")
+    assert outcome.code == 0, outcome.err
+    return [json.loads(line) for line in outcome.out.splitlines()]
+
+
+def test_questions_are_asked_with_their_passages(command, writer, tmp_path, monkeypatch):
+    from transfuse.cli import predict
+
+    monkeypatch.setattr(predict, "PART", 1)
+    writer("answer", input="question", label="answer", context="passage")
+    (tmp_path / "q.csv").write_text("passage,id,question\nAda was here.,1,Who?\nIn Rome.,2,Where?\n")
+    rows = asked_of(command, "q.csv")
+    assert [list(row) for row in rows] == [["passage", "id", "question", "predicted_answer"]] * 2
+    assert [row["predicted_answer"] for row in rows] == [about("Who?", "Ada was here."), about("Where?", "In Rome.")]
+    (tmp_path / "bare.csv").write_text("question,passages\nWho?,Ada.\n")
+    outcome = command("predict", "m", "--input", "bare.csv")
+    assert outcome.code == 4
+    said = "bare.csv: no column 'passage' of the passages that questions are about. Did you mean 'passages'?"
+    assert said in outcome.err
+    assert "give their column the name 'passage'" in outcome.err
+
+
+def test_files_of_known_shapes_are_read_with_and_without_answers(command, writer, tmp_path):
+    item = {"id": "1", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}
+    for name, qas in (("squad", item), ("blind", {"id": "1", "question": "Who?"})):
+        squad = {"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": "Ada.", "qas": [qas]}]}]}
+        (tmp_path / f"{name}.json").write_text(json.dumps(squad))
+    for columns in ({}, {"input": "question", "label": "answer", "context": "passage"}):
+        writer("answer", **columns)
+        for name, answers in (("squad", ["Ada"]), ("blind", None)):
+            (row,) = asked_of(command, f"{name}.json")
+            assert (row["predicted_answer"], row["answers"]) == (about("Who?", "Ada."), answers)
+    writer("generate")
+    user, reply = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}
+    chats = [[user], [user, reply], [user, reply, user]]
+    (tmp_path / "chat.jsonl").write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in chats))
+    rows = asked_of(command, "chat.jsonl")
+    assert [row["messages"] for row in rows] == chats
+    assert [row["predicted_answer"] for row in rows] == ["hi", "hi", "User: hi\nAssistant: hello\nUser: hi"]
+    (tmp_path / "wrong.jsonl").write_text(json.dumps({"messages": [reply]}))
+    told = command("predict", "m", "--input", "wrong.jsonl").err
+    assert "wrong.jsonl, column 'messages', row 1: assistant" in told
+    assert "end with one of a user or the assistant's reply to it" in told
+    (tmp_path / "alpaca.csv").write_text("instruction,input\nAdd,1 and 2\n")
+    assert asked_of(command, "alpaca.csv")[0]["predicted_answer"] == "Add\n\n1 and 2"
+    (tmp_path / "remark.csv").write_text("remark\ngood\n")
+    assert asked_of(command, "remark.csv")[0]["predicted_answer"] == "good"
+    assert rows_of(command("predict", "m", "hello").out)[0]["predicted_answer"] == "hello"

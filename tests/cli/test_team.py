@@ -88,7 +88,23 @@ def test_replay_says_whether_it_is_the_same(command, team, here, monkeypatch):
     changed.__class__ = type("Same", (Team,), {"fingerprint": team.fingerprint})
     monkeypatch.setattr(Team, "load", staticmethod(lambda path: changed))
     outcome = command("team", "trace", "x.sqlite", "--replay", "t.yaml")
-    assert (outcome.code, "messages 2 differ" in outcome.err) == (10, True)
+    assert (outcome.code, "differs in messages 2 and in its answer" in outcome.err) == (10, True)
+
+
+def test_replay_names_what_it_cannot_run_again_and_goes_on(command, team, here):
+    store = Traces("x.sqlite")
+    store.begin("cut", "my refund", "desk", team.fingerprint, 0, ["cut"])
+    store.begin("old", "my refund", "desk", "of another file", 0, ["old"])
+    store.close()
+    nothing = command("team", "trace", "x.sqlite", "--replay", "t.yaml")
+    assert (nothing.code, "exchange 'cut': not ended" in nothing.err) == (10, True)
+    command("team", "run", "t.yaml", "my refund", "--traces", "x.sqlite")
+    outcome = command("team", "trace", "x.sqlite", "--replay", "t.yaml")
+    assert (outcome.code, outcome.out) == (0, "1 exchanges: the same, byte for byte.\n")
+    assert outcome.err.splitlines()[-2:] == [
+        "exchange 'cut': not ended; not run again",
+        "exchange 'old': recorded of another team or seed; not run again",
+    ]
 
 
 @pytest.mark.parametrize(

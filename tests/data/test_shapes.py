@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from transfuse.data.shapes import about, apart
 from transfuse.errors import DataError
 
 
-def written(tmp_path: Path, name: str, content: object, **columns: str):
+def written(tmp_path: Path, name: str, content: object, **columns: Any):
     lines = content if isinstance(content, str) else "\n".join(json.dumps(row) for row in content)  # type: ignore[attr-defined]
     (tmp_path / name).write_text(lines, encoding="utf-8")
     return read(name, columns=Columns(written=True, **columns), base=tmp_path)
@@ -84,6 +85,17 @@ def test_squad(tmp_path):
     assert found.take([0]).further == (("in London",),)
 
 
+def test_answers_with_their_places_are_read_by_their_texts(tmp_path):
+    answers = [{"text": text, "answer_start": 5} for text in ("x", "y", "x")]
+    rows = [{"question": "q", "context": "c", "answers": a} for a in (answers, {"text": ["x", "y"]}, [])]
+    found = written(tmp_path, "rows.jsonl", rows)
+    assert (found.labels, found.further) == (("x", "x", ""), (("y",), ("y",), ()))
+    for wrong in ([{"answer": "x"}], [["x"]], [{"text": ["x"]}], {"texts": "x"}, [None]):
+        rows[1]["answers"] = wrong
+        with pytest.raises(DataError, match=r"rows.jsonl, column 'answers', row 2: [\s\S]*Expected: an answer: a text"):
+            written(tmp_path, "rows.jsonl", rows)
+
+
 def test_a_question_and_its_passage_come_apart_again():
     assert apart(about("Where? ", " Here.\nThere.")) == ("Where?", "Here.\nThere.")
 
@@ -118,7 +130,12 @@ def test_what_is_wrong_is_told_with_its_row(tmp_path, rows, message):
 def test_a_squad_question_without_answers_is_named(tmp_path):
     broken = json.loads(json.dumps(SQUAD))
     del broken["data"][0]["paragraphs"][0]["qas"][0]["answers"]
-    with pytest.raises(DataError, match="article 1, paragraph 1, question 1"):
+    with pytest.raises(DataError, match=r"squad.json, column 'answers', row 1: None\nExpected: an answer"):
+        written(tmp_path, "squad.json", json.dumps(broken))
+    asked = written(tmp_path, "squad.json", json.dumps(broken), answered=False)
+    assert (len(asked), asked.labels, asked.further) == (2, None, None)
+    del broken["data"][0]["paragraphs"][0]["qas"][1]["question"]
+    with pytest.raises(DataError, match="article 1, paragraph 1, question 2: no 'question'"):
         written(tmp_path, "squad.json", json.dumps(broken))
 
 

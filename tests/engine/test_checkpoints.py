@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+import types
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import toy
 
 from transfuse.data.examples import Examples
 from transfuse.engine import training
-from transfuse.engine.checkpoints import Checkpoints, tree
+from transfuse.engine.checkpoints import Checkpoint, Checkpoints, tree
 from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import TransferData
 from transfuse.engine.trunk import Trunk
@@ -154,6 +155,42 @@ def test_short_trainings_are_not_written(tmp_path, monkeypatch):
     began = time.monotonic()
     engine("encoder", Checkpoints(tmp_path)).fit(plan("layers, averaged"))
     assert time.monotonic() - began < 120
+
+
+def stand_in(*places):
+    """A learner with nothing but parameters that say where they lie."""
+    parameters = [types.SimpleNamespace(device=torch.device(place)) for place in places]
+    return types.SimpleNamespace(parameters=parameters, kept=lambda: ({}, {}), restore=lambda *_: None)
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """States of the generators of GPUs that are not there, by device."""
+    states = {}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: states[str(device)])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: states.update({str(device): state}))
+    return states
+
+
+def test_the_generators_of_gpus_go_on_as_well(gpus, tmp_path):
+    learners, file = [stand_in("cuda:0", "cuda:1"), stand_in("cuda:0")], tmp_path / "kept"
+    gpus.update({f"cuda:{i}": torch.full((16,), i, dtype=torch.uint8) for i in range(3)})
+    with torch.random.fork_rng(devices=[]):
+        Checkpoint(file, 0.0, False).keep(learners, 7)
+        drawn = torch.rand(3)
+        gpus.update({f"cuda:{i}": torch.zeros(16, dtype=torch.uint8) for i in range(3)})
+        assert Checkpoint(file, 0.0, False).resume(learners) == 7
+        assert torch.equal(torch.rand(3), drawn)
+    assert [int(gpus[f"cuda:{i}"][0]) for i in range(3)] == [0, 1, 0], "the third GPU trains nothing"
+
+
+def test_a_checkpoint_without_the_generator_of_its_gpu_is_none(gpus, tmp_path):
+    file = tmp_path / "kept"
+    Checkpoint(file, 0.0, False).keep([stand_in("cpu")], 7)
+    before = torch.get_rng_state()
+    assert Checkpoint(file, 0.0, False).resume([stand_in("cuda:0")]) == 0
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not gpus
 
 
 def test_names_become_a_tree():

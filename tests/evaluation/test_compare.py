@@ -131,7 +131,7 @@ def test_false_alarms_are_rare():
 def test_to_dict_is_json(pair):
     labels, a, b = pair
     entry = json.loads(json.dumps(compare(labels, a, b, seed=0).to_dict()))
-    assert set(entry) == {"difference", "verdict", "n", "mcnemar", "detectable", "p"}
+    assert set(entry) == {"difference", "verdict", "n", "mcnemar", "detectable", "p", "paired_p"}
     assert set(entry["difference"]) == {"value", "low", "high"}
 
 

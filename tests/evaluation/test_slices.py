@@ -90,3 +90,17 @@ def test_difference_by_label_judges_each_class_and_all_together():
     assert [d.p for d in found] == pytest.approx(holm(each))
     assert difference_by_label(labels, b, a)[-1].verdict == "hurts"
     assert {d.verdict for d in difference_by_label(labels, a, a)} == {"no evidence"}
+
+
+def test_a_group_counts_once_among_the_differences_of_its_label():
+    labels = np.repeat([0, 1], 20)
+    right, wrong = np.array([0.9, 0.1]), np.array([0.1, 0.9])
+    a = np.stack([np.roll(right, label) for label in labels])
+    b = a.copy()
+    b[:10] = wrong
+    alone = difference_by_label(labels, a, b)
+    assert alone[0].verdict == "helps"
+    together = difference_by_label(labels, a, b, groups=np.arange(40) // 5)
+    assert (together[0].a - together[0].b, together[0].verdict) == (0.5, "no evidence")
+    assert together[0].p == holm([mcnemar([True] * 2, [False] * 2), 1.0])[0]
+    assert difference_by_label(labels, a, b, groups=range(40)) == alone

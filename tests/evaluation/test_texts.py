@@ -71,6 +71,51 @@ def test_placeholders_and_numbers_that_should_stay():
     assert metric_of("placeholders")[0](EXPECTED[:1], as_answers(ANSWERS[:1])) == 1.0
 
 
+def test_placeholders_by_position():
+    found = texts.PLACEHOLDER.findall("%1 of %2, %1$s and %2$d, %s: 100%, 5% of it, 10 % done, 100%. 5%-10%")
+    assert found == ["%1", "%2", "%1$s", "%2$d", "%s"]
+
+
+SENTENCES = {
+    "Russian": "быстрая лиса прыгает через ленивую собаку",
+    "Greek": "η γρήγορη αλεπού πηδάει πάνω από",
+    "Arabic": "الثعلب السريع يقفز فوق الكلب الكسول",
+    "Hebrew": "השועל המהיר קופץ מעל הכלב",
+    "Korean": "빠른 여우가 게으른 개를 뛰어넘는다",
+    "Hindi": "तेज़ लोमड़ी आलसी कुत्ते के ऊपर कूदती है",
+    "Galician": "o raposo rápido salta por riba do can preguiceiro, á mañá",
+}
+
+
+@pytest.mark.parametrize("language", list(SENTENCES))
+def test_words_of_every_script(language):
+    sentence = SENTENCES[language]
+    assert texts.words(sentence.upper()) == sentence.replace(",", "").split()
+    expected = as_expected([""], [sentence])
+    assert metric_of("rouge_1")[0](expected, as_answers([sentence])) == 1
+    assert metric_of("rouge_l")[0](expected, as_answers([sentence.split()[0]])) < 1
+    looping = as_answers([f"{sentence} " * 9])
+    assert metric_of("repetition")[0](expected, looping) > 0.8
+    assert metric_of("distinct_2")[0](expected, looping) < 0.2
+
+
+def test_words_are_the_same_however_their_accents_are_written():
+    assert texts.words("ma\u00f1\u00e1") == texts.words("man\u0303a\u0301")
+
+
+def test_scripts_without_spaces_are_read_by_characters():
+    assert len(texts.words("你好吗 OK")) == 4
+    assert len(texts.words("สวัสดี")) == 6
+
+
+def test_words_of_ascii_are_those_of_rouge_score():
+    peer = pytest.importorskip("rouge_score.tokenizers").DefaultTokenizer(use_stemmer=False)
+    letters = np.array([chr(i) for i in range(128)])
+    for seed in range(50):
+        text = "".join(np.random.default_rng(seed).choice(letters, 200))
+        assert texts.words(text) == peer.tokenize(text)
+
+
 def test_a_loop_is_repetition():
     expected = as_expected([""] * 2, ["x", "x"])
     assert metric_of("repetition")[0](expected[:1], as_answers(["one two three four five"])) == 0
@@ -102,6 +147,28 @@ def test_paired_bootstrap_resamples_corpus_scores():
         assert found.verdict == "helps"
         assert found.mcnemar is None
     assert compare(expected, worse, worse, metric="chrf", seed=0).difference.value == 0
+
+
+@pytest.mark.parametrize(("name", "kind"), [("chrf", "CHRF"), ("bleu", "BLEU"), ("ter", "TER")])
+def test_the_p_value_of_the_paired_bootstrap_is_sacrebleus(name, kind):
+    """On the same resamples; one system is a little better than the other, so that the value is not the least."""
+    import sacrebleu.metrics
+    from sacrebleu.significance import Result, _paired_bs_test
+
+    metric = getattr(sacrebleu.metrics, kind)(**({"word_order": 2} if kind == "CHRF" else {}))
+    own = ANSWERS * 6
+    other = [a if i % 4 else a.replace("the", "that").replace("is", "lies") for i, a in enumerate(ANSWERS * 6)]
+    references = [REFERENCES * 6]
+    known = {name: (metric._extract_corpus_statistics(other, references), metric.corpus_score(other, references))}
+    _, theirs = _paired_bs_test(known, "own", own, references, {name: metric}, 1000, seed=3)
+    assert isinstance(theirs[name], Result)
+    expected = np.concatenate([EXPECTED] * 6)
+    found = compare(expected, as_answers(own), as_answers(other), metric=name, seed=3)
+    assert found.paired_p == pytest.approx(theirs[name].p_value)
+    assert 0.002 < found.paired_p < 1
+    assert compare(expected, as_answers(own), as_answers(own), metric=name, seed=3).paired_p == 1
+    groups = np.arange(30) // 5
+    assert compare(expected, as_answers(own), as_answers(other), metric=name, seed=3, groups=groups).paired_p is None
 
 
 def test_repeats_are_averaged():

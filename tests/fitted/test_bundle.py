@@ -2,15 +2,24 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tiny
+import toy
 from safetensors.torch import load_file
 
+from transfuse.backbones.decoding import Decoding
+from transfuse.backbones.form import Form
 from transfuse.errors import ModelError, OutputError
+from transfuse.fitted.model import remember
+from transfuse.fitted.recalled import LookupPath
+from transfuse.fitted.writer import WriterPath
+from transfuse.fitted.written import FittedWriter
+from transfuse.tasks.writing import Writing
 
 TEXTS = [
     "the good, the bad",
@@ -206,4 +215,49 @@ def test_nothing_is_left_of_a_bundle_that_breaks_off(model, tmp_path, monkeypatc
     monkeypatch.setattr("transfuse.fitted.bundle._card", full)
     with pytest.raises(OutputError, match="cannot be written: No space left on device"):
         model("encoder probe").bundle(tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def writer(form, decoding, backbone=None, **shown):
+    path = WriterPath(remember(backbone or tiny.load("llama")), form=form, decoding=decoding, limit=64, **shown)
+    return FittedWriter(Writing("generate", max_new_tokens=8), path, method="prompt")
+
+
+def both(fitted, texts, folder):
+    """What a model answers, and what the program of its bundle does."""
+    program = runpy.run_path(str(fitted.bundle(folder) / "predict.py"), run_name="predict")
+    return fitted.predict(texts), program["predict"](texts)
+
+
+@pytest.mark.parametrize(
+    ("family", "decoding"),
+    [
+        ("llama", Decoding(8)),
+        ("phi3", Decoding(60)),
+        ("llama", Decoding(20, stop=("the", "o"))),
+        ("llama", Decoding(20, beams=3, stop=("the",))),
+    ],
+    ids=["short", "going in circles", "stopped", "beams"],
+)
+def test_a_bundle_that_writes_gives_the_same_answers(family, decoding, tmp_path):
+    fitted = writer(Form.plain("{text}:"), decoding, tiny.load(family))
+    expected, found = both(fitted, [*TEXTS[:5], *(f"go {i}" for i in range(8))], tmp_path / "bundle")
+    assert found == expected
+    assert (fitted.path.looped > 0) == (family == "phi3")
+
+
+def test_a_bundle_keeps_the_indentation_of_a_program(tmp_path):
+    fitted = writer(Form("{text} =", joint=""), Decoding(4, strip=False), toy.backbone("taught"))
+    expected, found = both(fitted, toy.examples(4, 0).texts, tmp_path / "bundle")
+    assert found == expected
+    assert all(answer.startswith(" ") for answer in found)
+
+
+def test_demonstrations_of_each_request_its_own_have_no_bundle(tmp_path):
+    memory = LookupPath(["go", "stay"], ["out", "in"])
+    fitted = writer(Form.plain("{text}:"), Decoding(8), memory=memory, shots=1)
+    with pytest.raises(ModelError) as caught:
+        fitted.bundle(tmp_path / "bundle")
+    assert "bundle: demonstrations that are chosen for each request" in str(caught.value)
+    assert "Or fit `prompt` with `choose: drawn`, whose demonstrations a bundle holds." in str(caught.value)
     assert list(tmp_path.iterdir()) == []

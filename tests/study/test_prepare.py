@@ -42,7 +42,8 @@ def test_the_test_is_held_out_first_and_stands_nowhere_else(prepared, tmp_path):
     sealed = folded(data.test.open())
     assert len(sealed) == 30
     assert len(data.unlabelled) == 70
-    assert len(data.sources["s"]) == 950 - len(sealed & {text for text, _ in lines[:50]})
+    judging = sealed | folded(data.train)
+    assert len(data.sources["s"]) == 950 - len(judging & {text for text, _ in lines[:50]})
     for part in (data.train, data.unlabelled, data.sources["s"]):
         assert not folded(part) & sealed
     copies = {finding.part: finding for finding in data.findings if finding.kind == "dropped-copies"}
@@ -287,3 +288,74 @@ def test_labels_without_an_example_belong_to_the_task_and_others_are_refused(pre
     assert data.task.labels == tuple(sorted([*known, "never seen"]))
     with pytest.raises(DataError, match=rf"d.csv, column 'label', row \d+: the label '{known[1]}' is not in task"):
         prepared("{data: d.csv, test: {rows: 20}}", task=task.format(f"{known[0]}, never seen"))
+
+
+def judged(data):
+    """Of each fit, the folded texts that it trains on and those that it validates on."""
+    texts = [" ".join(text.lower().split()) for text in data.train.texts]
+    return [({texts[i] for i in t}, {texts[i] for i in v}) for _, t, v in data.splits.fits]
+
+
+def counts(data):
+    """Of each finding of copies that were left out, its part, its kind, and how many they were."""
+    found = [f for f in data.findings if f.kind.startswith("dropped-") and f.kind.endswith("copies")]
+    return {(f.part, f.kind): len(f.rows) for f in found}
+
+
+@pytest.mark.parametrize("target", ["{data: d.csv, test: t.csv, validation: {rows: 40}}", "{data: d.csv, test: t.csv}"])
+def test_copies_of_drawn_validation_rows_are_not_learnt(prepared, tmp_path, monkeypatch, target):
+    monkeypatch.setattr("transfuse.study.splitting.MOST_CROSS_VALIDATED", 50)
+    lines = rows(100, 0)
+    write(tmp_path, "d.csv", [*lines, *((f" {text.upper()}", label) for text, label in lines)])
+    write(tmp_path, "t.csv", rows(20, 1, "t"))
+    data = prepared(target)
+    ((learnt, validated),) = judged(data)
+    assert len(validated) == 40
+    assert not learnt & validated
+    assert len(data.train) == 160
+    assert counts(data) == {("train", "dropped-validation-copies"): 40}
+    (finding,) = [f for f in data.findings if f.kind == "dropped-validation-copies"]
+    assert finding.message.startswith("40 texts of d.csv also stand in the validation data; left out: rows ")
+    assert "d.csv 中有 40 条文本也出现在验证数据中，已剔除" in finding.said("zh")
+
+
+@pytest.mark.parametrize("validation", ["", ", validation: v.csv", ", validation: {rows: 20}"])
+def test_what_judges_stands_in_no_source(prepared, tmp_path, validation):
+    lines, test, own = rows(60, 0), rows(40, 1, "t"), rows(20, 3, "v")
+    for name, part in (("d", lines), ("t", test), ("v", own)):
+        write(tmp_path, f"{name}.csv", part)
+    source = [*rows(50, 2, "s"), *((text.upper(), label) for text, label in (*test[:2], *lines[:30], *own[:5]))]
+    write(tmp_path, "s.csv", source)
+    data = prepared("{data: d.csv, test: t.csv" + validation + "}", "sources: [{name: s, data: s.csv}]")
+    known = folded(data.sources["s"])
+    assert not known & (folded(data.train) | folded(data.test.open()))
+    held = {"": 0, ", validation: v.csv": 5}.get(validation)
+    found = counts(data)
+    assert found.pop(("s", "dropped-copies")) == 2
+    if held is not None:
+        assert found.pop(("s", "dropped-validation-copies"), 0) == held
+    assert sum(found.values()) == 30, "each is left out once"
+    assert len(known) == 55 - (held or 0)
+    (told,) = [f for f in data.findings if f.kind == "dropped-labelled-copies"]
+    assert "of s.csv also stand in the target's labelled data; left out: rows 53, " in told.message
+    assert "条文本也出现在目标的有标签数据中，已剔除" in told.said("zh")
+
+
+def test_a_source_that_is_the_target_again_is_refused(prepared, tmp_path):
+    write(tmp_path, "d.csv", rows(60, 0))
+    write(tmp_path, "t.csv", rows(20, 1, "t"))
+    with pytest.raises(DataError, match=r"d.csv: every row of source 's' also stands in the target's data") as error:
+        prepared("{data: d.csv, test: t.csv}", "sources: [{name: s, data: d.csv}]")
+    assert "Choose other data, or leave the source out." in str(error.value)
+
+
+def test_a_teacher_is_asked_about_no_text_that_judges(prepared, tmp_path):
+    lines = rows(60, 0)
+    write(tmp_path, "d.csv", lines)
+    write(tmp_path, "t.csv", rows(20, 1, "t"))
+    write(tmp_path, "more.csv", [*((text,) for text, _ in (*lines[:9], *rows(30, 2, "m")))], ("text",))
+    target = "{data: d.csv, test: t.csv, unlabelled: more.csv}"
+    assert len(prepared(target).unlabelled) == 39
+    data = prepared(target, "sources: [{name: big, model: runs/big}]")
+    assert len(data.unlabelled) == 30
+    assert counts(data) == {("unlabelled", "dropped-labelled-copies"): 9}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -13,11 +14,16 @@ import toy
 from study.place import Told
 
 import transfuse
+from transfuse.cli import main
+from transfuse.data import Examples
+from transfuse.data.shapes import about
 from transfuse.engine import learners
 from transfuse.errors import DataError, RecipeError, TransfuseError
 from transfuse.evaluation import as_answers, as_expected, sandbox, texts
 from transfuse.fitted import load
 from transfuse.report.html import page_of
+from transfuse.study.cascade import labelled
+from transfuse.study.labelled import read_answered, read_texts
 from transfuse.study.prepare import prepare
 from transfuse.study.settings import known_methods
 from transfuse.study.wrote import nearness, script
@@ -198,6 +204,12 @@ methods: [copy]
     assert data.source_tasks["pt"].shown() == "English: {text}\nPortuguese:"
     assert not set(data.sources["pt"].texts) & set(data.test.open().texts)
     assert len(data.sources["pt"]) == 40
+    split = prepare(
+        transfuse.Recipe.from_text(
+            text.replace("20}}", "20}, validation: {rows: 10}}").replace("LANGUAGE", "Portuguese"), tmp_path
+        )
+    )
+    assert len(split.sources["pt"]) == 60 - 20 - 10, "rows that judge, once and for all, stand in no source"
     with pytest.raises(DataError, match="also stand in"):
         prepare(transfuse.Recipe.from_text(text.replace("LANGUAGE", "Galician"), tmp_path))
 
@@ -282,6 +294,85 @@ def test_programs_are_judged_by_running_them(programs):
     assert report["test"]["pass_1"]["value"] < 0.5  # another function's body adds another number
 
 
+@pytest.mark.skipif(not sandbox.kind(), reason="neither bubblewrap nor namespaces work here")
+def test_a_saved_model_is_judged_by_the_tests_of_new_rows(programs, capsys):
+    recipe = transfuse.Recipe.from_text(CODE.format(more=", run_code: true"), programs)
+    model = transfuse.run(recipe, out=programs / "run").model
+    assert (model.manifest["task"]["tests"], model.manifest["task"]["entry"]) == ("test", "name")
+    rows = pandas.read_csv(programs / "code.csv").head(8)
+    rows.to_csv(programs / "new.csv", index=False)
+    rows.drop(columns="test").to_csv(programs / "bare.csv", index=False)
+    given, bare = str(programs / "new.csv"), str(programs / "bare.csv")
+    capsys.readouterr()
+    assert main(["evaluate", str(programs / "run"), given, "--json"]) == 0
+    known = set(prepare(recipe).train.texts)
+    found = json.loads(capsys.readouterr().out)["metrics"]["pass_1"]["value"]
+    assert found == np.mean([prompt in known for prompt in rows.prompt])  # another function adds another number
+    assert main(["evaluate", str(programs / "run"), bare, "--json"]) == 4
+    told = capsys.readouterr().err
+    assert f"{bare}: no column 'test'" in told
+    assert "Answers are judged by these tests: add the column" in told
+    assert len(labelled(model, given, None, None).checks) == 8
+    assert labelled(model, bare, None, None, judges=False).checks is None
+    with pytest.raises(DataError, match=r"memory: no tests\nExpected: a program that tests each answer"):
+        model.task.encode(Examples(("def f():\n",), ("    return 1\n",)))
+
+
+def test_without_tests_nothing_is_run_and_nothing_passes(programs, monkeypatch):
+    monkeypatch.setattr(sandbox, "run", lambda program: pytest.fail("a program was run"))
+    text = CODE.format(more=", run_code: true, metric: chrf").replace(" tests: test, entry: name,", "")
+    report = transfuse.run(transfuse.Recipe.from_text(text, programs), out=programs / "run").report
+    (found,) = report["candidates"]
+    assert "chrf" in report["test"]
+    assert "pass_1" not in {*report["test"], *found["validation"]}
+
+
+@pytest.mark.parametrize("validation", ["v.csv", "{rows: 5}"])
+def test_rows_of_their_own_validate_by_their_tests(programs, monkeypatch, validation):
+    monkeypatch.setattr(sandbox, "required", lambda: None)
+    every = pandas.read_csv(programs / "code.csv")
+    every.tail(5).to_csv(programs / "v.csv", index=False)
+    every.head(19).to_csv(programs / "code.csv", index=False)
+    text = CODE.format(more=", run_code: true").replace("rows: 6}", f"rows: 6}}, validation: {validation}")
+    data = prepare(transfuse.Recipe.from_text(text, programs))
+    ((_, _, validated),) = data.splits.fits
+    assert len(validated) == 5
+    tests = dict(zip(every.prompt, every.test + "\n\ncheck(" + every.name + ")", strict=True))
+    assert [data.train.checks[i] for i in validated] == [tests[data.train.texts[i]] for i in validated]
+    assert [one.check for one in data.task.encode(data.train.take(validated))] != [""] * 5
+
+
+def test_tests_are_needed_where_they_are_run_alone(programs, monkeypatch):
+    """Sources and rows that are only learnt from have none; rows that validate need them where they decide."""
+    monkeypatch.setattr(sandbox, "required", lambda: None)
+    every = pandas.read_csv(programs / "code.csv")
+    every.tail(8).to_csv(programs / "test.csv", index=False)
+    every.tail(14).head(6).to_csv(programs / "v.csv", index=False)
+    every.head(10).drop(columns=["test", "name"]).to_csv(programs / "train.csv", index=False)
+    every.head(10).assign(prompt=lambda rows: "# new\n" + rows.prompt).drop(columns=["test", "name"]).to_csv(
+        programs / "other.csv", index=False
+    )
+    target = "target: {train: train.csv, test: test.csv}\nsources: [{name: other, data: other.csv}]"
+    text = CODE.replace("target: {{data: code.csv, test: {{rows: 6}}}}", target.replace("{", "{{").replace("}", "}}"))
+
+    def made(more, validation=""):
+        recipe = text.format(more=", run_code: true" + more).replace("test.csv}", f"test.csv{validation}}}")
+        return prepare(transfuse.Recipe.from_text(recipe, programs))
+
+    data = made(", metric: chrf")
+    assert (len(data.sources["other"]), data.train.checks, len(data.test.open().checks)) == (10, None, 8)
+    assert data.task.measured(data.task.encode(data.train)) == ("chrf",)
+    validated = made("", ", validation: v.csv")
+    assert validated.train.checks[:10] == ("",) * 10
+    assert all(validated.train.checks[10:])
+    with pytest.raises(DataError, match=r"train.csv: no column 'test'") as error:
+        made("")
+    assert "Answers are judged by these tests: add the column" in str(error.value)
+    every.tail(8).drop(columns="test").to_csv(programs / "test.csv", index=False)
+    with pytest.raises(DataError, match=r"test.csv: no column 'test'"):
+        made(", metric: chrf")
+
+
 def test_without_a_sandbox_the_candidate_fails_with_the_reason(programs, monkeypatch):
     monkeypatch.setattr(sandbox, "kind", lambda: "")
     texts.passes.cache_clear()
@@ -320,6 +411,27 @@ budget: {{minutes: 5}}
     other = transfuse.Recipe.from_text(text.replace("[enc]", "[dec]"), tmp_path)
     with pytest.raises(RecipeError, match="a decoder only"):
         transfuse.run(other, out=tmp_path / "other")
+
+
+def test_passages_stand_beside_questions_without_labels_too(tmp_path):
+    rows = pandas.DataFrame({"q": [f"Who {i}?" for i in range(40)], "p": "Ada.", "a": "Ada"})
+    rows.head(30).to_csv(tmp_path / "d.csv", index=False)
+    rows.tail(10).drop(columns="a").to_csv(tmp_path / "more.csv", index=False)
+    rows.drop(columns="p").to_csv(tmp_path / "bare.csv", index=False)
+    text = """
+task: {kind: answer, input: q, output: a, context: p}
+target: {data: d.csv, test: {rows: 10}, unlabelled: MORE}
+methods: [lookup]
+"""
+    data = prepare(transfuse.Recipe.from_text(text.replace("MORE", "more.csv"), tmp_path))
+    assert data.unlabelled.texts == tuple(about(f"Who {i}?", "Ada.") for i in range(30, 40))
+    with pytest.raises(DataError, match=r"bare.csv: no column 'p'"):
+        prepare(transfuse.Recipe.from_text(text.replace("MORE", "bare.csv"), tmp_path))
+    task = {"kind": "answer", "input": "q", "label": "a", "context": "p"}
+    assert read_texts(str(tmp_path / "more.csv"), task, None) == data.unlabelled.texts
+    for read in (read_texts, functools.partial(read_answered, label=None)):
+        with pytest.raises(DataError, match=r"no column 'p' of the passages that questions are about"):
+            read(str(tmp_path / "bare.csv"), task, input=None)
 
 
 def test_the_script_of_a_text():

@@ -61,3 +61,30 @@ def test_a_budget_that_ends_is_a_refusal_and_not_an_error(own, monkeypatch):
         assert sum(whole.spent(f"team desk {own}").whole[:1]) <= 400
         whole.close()
         assert json.dumps(answers[-1].reason)
+
+
+@pytest.mark.parametrize(
+    ("script", "tokens", "reason"),
+    [
+        (["refusal"], 50_000, "role 'write' was refused an answer: openai:m: I cannot help with that."),
+        (["404"], 50_000, "role 'write' raised BackboneError: openai:m: "),
+        ([], 800, "role 'write' raised OverBudget: openai:m: the next answer takes up to "),
+    ],
+)
+def test_a_request_without_an_answer_fails_alone(own, monkeypatch, script, tokens, reason):
+    """Sixteen requests are asked in one pass; what was paid, a refusal included, stands in the messages."""
+    text = TEXT.replace("money: 0.05", f"tokens: {tokens}").replace("[understand, write]", "[write]")
+    text = text.replace("input: [request, intent]", "input: [request]")
+    with RemoteStandIn(script=script) as service:
+        service.use(monkeypatch)
+        team = build(TeamRecipe.from_text(text, own))
+        answers = team.ask_all([f"Request {i}" for i in range(16)])
+        failed = [answer for answer in answers if answer.outcome == "refused"]
+        assert len(failed) == 1 if script else 0 < len(failed) < 16
+        assert all(answer.reason.startswith(reason) for answer in failed)
+        assert all(a.text == f"answer to Request {i}" for i, a in enumerate(answers) if a not in failed)
+        messages = [answer.messages[1] for answer in answers]
+        assert sum(m.tokens for m in messages) == sum(read + out for _, read, out in service.bills)
+        assert sum(m.cost for m in messages) == pytest.approx(
+            sum(read * 150_000 + out * 600_000 for _, read, out in service.bills) / 10**12
+        )

@@ -88,6 +88,22 @@ def test_what_no_contract_can_hold(fields, said):
     assert str(error.value).startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "content"),
+    [
+        ("number", " 007 ", {"x": 7.0}),
+        ("number", "twelve", "twelve"),
+        ("number", '{"x": 12}', '{"x": 12}'),
+        ("list", "red, dark blue", {"x": ["red", "dark blue"]}),
+        ("text", "red, 12", "red, 12"),
+        (["12", "13"], "12", "12"),
+    ],
+)
+def test_what_a_column_holds(kind, text, content):
+    assert Contract.of({"x": kind}).of_column(text) == content
+    assert Contract.of({"x": kind, "y": "text"}).of_column(text) == text, "of several fields it is JSON"
+
+
 def test_json_that_was_cut_off_is_ended():
     whole = json.dumps({"intent": "refund", "tags": ["a", 'b "c" \\'], "reply": "x"})
     assert closed(whole) == whole

@@ -195,6 +195,10 @@ def test_the_nearest_known_reply():
     assert found.ask("is the parcel late?").text == "It comes."
     other = lookup(LabelledRows(("a",), {"reply": ("b",)}, (1,)), ROWS, "reply", "text", desk())
     assert found.fingerprint != other.fingerprint
+    for kind, known, said in (("number", "12", 12.0), ("list", "red, blue", ["red", "blue"])):
+        train = LabelledRows(("how many parcels",), {"count": (known,)}, (1,), "train.csv")
+        answer = lookup(train, ROWS, "count", kind, desk()).ask("how many?")
+        assert (answer.outcome, answer.content) == ("answered", {"count": said})
     with pytest.raises(DataError, match=r"rows\.csv: 40 of its requests stand in rows\.csv, too"):
         lookup(ROWS, ROWS, "reply", "text", desk())
     with pytest.raises(DataError, match="no answers in a column 'reply'"):

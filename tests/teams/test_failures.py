@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -82,6 +83,38 @@ def test_one_that_hangs_holds_nobody_else_up():
     team = desk(role("write", sometimes, input=["request"]), limits=Limits(seconds=4))
     answers = team.ask_all([str(i) for i in range(8)], at_once=8)
     assert [a.outcome for a in answers] == ["answered"] * 3 + ["refused"] + ["answered"] * 4
+
+
+def test_a_call_takes_its_own_seconds_and_not_those_of_others():
+    """The calls of a wave are waited for one after another: a slow model, one that hangs, those that were quick."""
+
+    class Slow:
+        together, spare = 4, 1
+        lane = property(lambda self: self)
+
+        def answer(self, calls):
+            time.sleep(0.6)
+            return [Reply("slowly") for _ in calls]
+
+        def forget(self):
+            pass
+
+        def describe(self):
+            return {}
+
+    def sometimes(given):
+        return hangs(given) if given["request"] == "0" else "fine"
+
+    quick = role("write", sometimes, input=["request"], seconds=0.4)
+    slow = dataclasses.replace(role("slow", len), speaker=Slow())
+    steps = protocol("route", by="sort", to={"a": "write", "b": "slow"})
+    sort = role("sort", lambda g: "b" if g["request"] == "3" else "a", {"way": ["a", "b"]}, input=["request"])
+    answers = Team("t", [quick, slow, sort], steps, limits=Limits(seconds=30)).ask_all(["0", "1", "2", "3"])
+    assert [a.text for a in answers[1:]] == ["fine", "fine", "slowly"]
+    seconds = [answer.messages[2].seconds for answer in answers]
+    assert seconds[0] == 0.4, "what it might take"
+    assert max(seconds[1:3]) < 0.4
+    assert seconds[3] >= 0.6
 
 
 def test_a_protocol_that_raises_or_hangs():

@@ -8,12 +8,15 @@ import json
 import numpy as np
 import pytest
 import toy
+from teams.desk import desk
 
 from transfuse.errors import DataError, RecipeError, TeamError
-from transfuse.teams import Team, Traces
-from transfuse.teams.learning import BEFORE, OWN, SHARED, learn, verdicts
+from transfuse.teams import Limits, OnFailure, Team, Traces
+from transfuse.teams.learning import BEFORE, OWN, REJECTION, SHARED, Asked, _Run, learn, verdicts
 from transfuse.teams.lessons import lessons_of
 from transfuse.teams.message import USER
+from transfuse.teams.outcomes import matches
+from transfuse.teams.recipe import TeamRecipe
 from transfuse.teams.sampling import in_order, sampled, warmed
 
 TEXTS = toy.examples(16, seed=1).texts
@@ -39,6 +42,10 @@ def write(folder, learn: str = LEARN, steps: str = "draft, final") -> None:
     )
 
 
+def a_run(here):
+    return _Run(TeamRecipe.from_file(here / "team.yaml"), here, matches("."), 0.5, REJECTION, {}, 0, lambda text: None)
+
+
 def ask(here, **other):
     return learn(here, str(here / "requests.csv"), temperature=0.8, settings=SETTINGS, **other)
 
@@ -62,8 +69,36 @@ def test_roles_learn_what_is_accepted(here):
     assert not [text for text in told if "train" in text], "what is there is not trained again"
 
 
+def test_of_several_drafts_one_is_learnt(here):
+    """Everything is accepted, so that an exchange of four drafts teaches one."""
+    judge = "  j: {input: [reply], output: {verdict: [good, bad]}}\n"
+    text = (here / "team.yaml").read_text().replace("protocol", f"{judge}protocol")
+    text = text.replace("[draft, final]", "[draft, {best_of: {drafts: final, judge: j, n: 4}}]")
+    (here / "team.yaml").write_text(text)
+    run, team, asked = a_run(here), Team.load(here / "team.yaml"), Asked(TEXTS, ({},) * len(TEXTS))
+    traces = run.traces(0, team, asked, 1, 3.0)
+    lesson = run.lessons({}, traces, [np.ones(1)] * len(TEXTS), team)["final"]
+    shown = [text for text, _ in lesson.pairs]
+    assert len(shown) == len(set(shown)) > 1
+
+
+@pytest.mark.parametrize("how", ["rejection", "values"])
+def test_what_stands_in_is_nobodys_answer(here, how):
+    """The fixed sentence would please both checks; one turn lets nobody answer."""
+    write(here, 'limits: {turns: 1}\non_failure: {answer: "fine"}\n' + LEARN)
+    with pytest.raises(DataError, match=r"no trace has an outcome of 0\.5 or more; the best one has 0\.00"):
+        ask(here, samples=2, how=how)
+
+
+def test_what_stands_in_is_graded_as_nothing(here):
+    (found,) = a_run(here).answered(
+        desk(on_failure=OnFailure(answer="fine"), limits=Limits(turns=1)), Asked(("r",), ({},))
+    )
+    assert (found.answer, found.content) == ("", {})
+
+
 def test_values_feed_fine_tuning_and_preferences(here):
-    record = ask(here, how="values", rounds=2)
+    record = ask(here, how="values", rounds=2, seed=1)
     first, second = (one["roles"] for one in record["rounds"])
     assert second["draft"]["pairs"] > first["draft"]["pairs"], "what earlier rounds have found stays"
     roles = first
@@ -99,6 +134,13 @@ def test_what_is_learnt_is_what_was_shown(here, given):
     (ids,) = path.backbone.requests(path.form, [text], path.limit)
     assert tuple(ids) == trace.messages[-1].prompt_ids
     assert text.index("<request>") < text.index("<draft>")
+
+
+def test_an_expected_zero_is_no_empty_cell(tmp_path):
+    rows = [{"request": "1 - 1", "answer": 0, "names": ["a", "b"]}, {"request": "?", "answer": None, "names": []}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = Asked.read("rows.jsonl", tmp_path)
+    assert found.expected == ({"answer": "0", "names": "a, b"}, {"answer": "", "names": ""})
 
 
 def test_what_grades_chooses_nothing():

@@ -8,7 +8,7 @@ from teams.desk import desk, role
 from teams.models import chooses
 
 from transfuse.errors import RecipeError, TeamError
-from transfuse.teams import Reply, Role
+from transfuse.teams import Reply, Role, protocol
 from transfuse.teams.contract import Contract
 from transfuse.teams.outcomes import (
     EQUALS,
@@ -24,10 +24,15 @@ from transfuse.teams.outcomes import (
     matches,
 )
 from transfuse.teams.speakers import Chooses
+from transfuse.teams.traces import text_of
 
 
 def one(request: str, answer: str, expected: str = "") -> Judged:
-    return Judged(request, answer, {"reply": answer}, expected)
+    return Judged(request, answer, {"reply": answer}, {"reply": expected})
+
+
+def fields(content: dict, **expected: str) -> Judged:
+    return Judged("x", text_of(content), content, expected)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +44,18 @@ def one(request: str, answer: str, expected: str = "") -> Judged:
         (PLACEHOLDERS, one("Dear {name}, %d", "%d, {name}"), 1),
         (PLACEHOLDERS, one("Dear {name}", "Dear name"), 0),
         (EQUALS, one("x", "Yes  please", "yes please"), 1),
+        (NUMBERS, one("Order 12, 3 days ago", "12.", "On its way: 12."), 1),
+        (NUMBERS, one("Order 12, 3 days ago", "3.", "On its way: 12."), 0),
         (EQUALS, one("x", "yes", "no"), 0),
+        (EQUALS, one("x", "yes"), 0),
+        (EQUALS, fields({"answer": 12.0}, answer="12"), 1),
+        (EQUALS, fields({"answer": 12.5}, answer="12"), 0),
+        (EQUALS, fields({"answer": 0.0}, expected="0"), 1),
+        (EQUALS, fields({"answer": 1.0}, answer="one"), 0),
+        (EQUALS, fields({"names": ["Ann", "Bo"]}, names="ann, bo"), 1),
+        (EQUALS, fields({"intent": "refund", "sum": 3.0}, intent="refund", sum="3", other="x"), 1),
+        (EQUALS, fields({"intent": "refund", "sum": 3.0}, intent="refund", sum="4"), 0),
+        (EQUALS, fields({"intent": "refund", "reply": "Yes."}, intent="refund"), 1),
         (matches("^We are"), one("x", "We are sorry."), 1),
         (matches("^We are"), one("x", "Sorry."), 0),
         (All((NUMBERS, matches("e"))), one("1", "1 e"), 1),
@@ -72,12 +88,30 @@ def test_a_judge_says_how_probable_its_approval_is():
 
 
 def test_what_selects_never_grades():
-    apart(NUMBERS, EQUALS)
+    apart(NUMBERS, EQUALS, desk())
     with pytest.raises(TeamError, match="'numbers' both selects traces and grades the team"):
-        apart(All((matches("x"), NUMBERS)), NUMBERS)
+        apart(All((matches("x"), NUMBERS)), NUMBERS, desk())
     team = desk(role("judge", lambda given: "good", {"verdict": ["good", "bad"]}))
     with pytest.raises(TeamError, match="both selects traces and grades"):
-        apart(Judge(team, "judge"), Judge(team, "judge"))
+        apart(Judge(team, "judge"), Judge(team, "judge"), team)
+
+
+@pytest.mark.parametrize("name", ["best_of", "draft_judge_revise"])
+def test_who_selects_drafts_never_grades(name):
+    """Under another name, too, and wherever the choice is made."""
+
+    def picks(given):
+        return "good"
+
+    verdict = {"verdict": ["good", "bad"]}
+    roles = [role("judge", picks, verdict), role("again", picks, verdict), role("other", lambda g: "bad", verdict)]
+    step = protocol("route", by="understand", to={"judge": protocol(name, drafts="write", judge="judge")})
+    team = desk(*roles, steps=["understand", step])
+    apart(NUMBERS, Judge(team, "other"), team)
+    apart(Judge(team, "judge"), NUMBERS, team)
+    for grades in ("judge", "again"):
+        with pytest.raises(TeamError, match="role 'judge' both selects drafts in the protocol and grades the team"):
+            apart(NUMBERS, All((EQUALS, Judge(team, grades))), team)
 
 
 def test_checks_of_a_file(tmp_path):

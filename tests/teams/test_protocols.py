@@ -35,6 +35,13 @@ def test_route_lets_the_first_role_choose():
     assert closed.ask("a delivery").reason == "role 'understand' chose 'delivery', for which nobody answers"
 
 
+def test_a_route_is_chosen_by_the_role_instead_in_its_own_field():
+    by = role("sort", broken, {"kind": ["x", "refund"]}, instead="understand")
+    asked = protocol("route", by="sort", to={"refund": "refunds"})
+    team = Team("t", [by, UNDERSTAND, role("refunds", lambda g: "money")], asked)
+    assert team.ask("a refund").text == "money"
+
+
 def test_a_draft_is_revised_until_it_is_accepted():
     write = role("write", counted("one", "two", "three"), input=["request", "verdict"])
     loop = protocol("draft_judge_revise", drafts="write", judge="judge", rounds=3)
@@ -106,6 +113,46 @@ def test_who_fails_does_not_vote():
     assert strict.reason == "1 of 2 voted; 2 are needed"
 
 
+SIDES = {"side": ["a", "b"]}
+
+
+def test_the_role_instead_votes():
+    voters = [role("one", broken, SIDES, instead="two"), role("two", lambda g: "b", SIDES)]
+    answer = Team("t", voters, protocol("vote", voters=["one"])).ask("r")
+    assert (answer.text, senders(answer)) == ("b", ["one", "two"])
+
+
+def test_who_lacks_what_it_needs_does_not_vote():
+    """`three` and `four` need the intent, which is asked for once."""
+    needy = {"input": ["request", "intent"]}
+    roles = [
+        role("understand", broken, {"intent": ["refund"]}),
+        *(role(name, lambda g: "a", SIDES) for name in ("one", "two")),
+        *(role(name, lambda g: "b", SIDES, **needy) for name in ("three", "four")),
+    ]
+    vote = protocol("vote", voters=["one", "two", "three", "four"])
+    answer = Team("t", roles, vote).ask("r")
+    assert (answer.text, senders(answer)) == ("a", ["understand", "one", "two"])
+    other = role("four", lambda g: "b", SIDES, instead="five", **needy)
+    told = Team("t", [*roles[:4], other, role("five", lambda g: "a", SIDES)], vote).ask("r")
+    assert senders(told) == ["understand", "one", "two", "five"]
+    circle = [role(x, lambda g: "b", SIDES, instead=y, input=["intent"]) for x, y in ("ab", "ba")]
+    alone = Team("t", [roles[0], *circle], protocol("pipeline", steps=["a"])).ask("r")
+    assert alone.reason == "role 'understand' raised RuntimeError: no"
+
+
+def test_best_of_asks_the_role_instead_and_says_why_there_is_no_draft():
+    best = protocol("best_of", drafts="write", judge="judge", n=2)
+    kind, plain = judge(lambda g: "good", "kind"), role("plain", lambda g: "plain")
+    first = role("write", counted("one", "two"))
+    answer = Team("t", [first, judge(broken, instead="kind"), kind], best).ask("r")
+    assert (answer.text, senders(answer)) == ("one", ["write", "write", "judge", "judge", "kind", "kind"])
+    drafted = Team("t", [role("write", broken, instead="plain"), plain, kind, judge(lambda g: "good")], best).ask("r")
+    assert (drafted.text, senders(drafted)) == ("plain", ["write", "write", "plain", "plain", "judge", "judge"])
+    nothing = Team("t", [role("write", broken), kind, judge(lambda g: "good")], best).ask("r")
+    assert nothing.reason == "role 'write' raised RuntimeError: no"
+
+
 def test_a_debate_is_a_short_function():
     def debate(exchange, sides, judge, rounds=2):
         for _ in range(rounds):
@@ -133,10 +180,30 @@ def test_a_protocol_for_ever_ends_at_the_limit():
     assert len(answer.messages) == 8
 
 
-def test_roles_that_fail_are_passed_over_where_the_team_says_so():
-    def broken(given):
-        raise RuntimeError("no")
+def broken(given):
+    raise RuntimeError("no")
 
+
+def test_who_stands_in_for_the_last_role_that_is_passed_over_says_the_same_fields():
+    passing = OnFailure(passing=True)
+    mute = desk(role("write", broken), on_failure=passing).ask("refund")
+    assert (mute.outcome, mute.content, senders(mute)) == ("refused", None, ["understand", "write"])
+    polish = role("polish", broken, {"reply": "text"})
+    answer = desk(polish, steps=["understand", "write", "polish"], on_failure=passing).ask("refund")
+    assert (answer.outcome, answer.content) == ("answered", {"reply": "About your refund: refund"})
+    late = desk(polish, steps=["write", "understand", "polish"], on_failure=passing).ask("refund")
+    assert late.content == answer.content, "the latest words with its fields"
+
+
+@pytest.mark.parametrize("broken_judge", [True, False])
+def test_strict_refuses_a_draft_that_nobody_has_accepted(broken_judge):
+    loop = protocol("draft_judge_revise", drafts="write", judge="judge", strict=True)
+    judged = judge(broken if broken_judge else lambda g: "bad")
+    answer = Team("t", [role("write", lambda g: "hm"), judged], loop, on_failure=OnFailure(passing=True)).ask("r")
+    assert (answer.outcome, answer.reason) == ("refused", "role 'judge' accepted no draft of role 'write'")
+
+
+def test_roles_that_fail_are_passed_over_where_the_team_says_so():
     passing = OnFailure(passing=True)
     plain = role("write", lambda g: f"about {g.get('intent', 'it')}")
     team = desk(role("understand", broken, {"intent": ["refund"]}), plain, on_failure=passing)

@@ -13,7 +13,10 @@ import toy
 from teams.models import chooses, write_team, writes
 
 from transfuse.errors import RecipeError
+from transfuse.fitted import FittedWriter
 from transfuse.fitted.model import known
+from transfuse.fitted.recalled import LookupPath
+from transfuse.tasks.writing import Writing
 from transfuse.teams import Contract, Role, Team, Traces, protocol, replay
 from transfuse.teams.building import prompted
 from transfuse.teams.decoders import Writes
@@ -191,3 +194,16 @@ def test_instructions_stand_before_a_fitted_form_once(tmp_path):
     path = team.roles["x"].speaker.path
     assert path.form.prefix == "Be kind.\n\n"
     assert dataclasses.replace(path.form, prefix="").template == "Request: {text}\nReply:"
+
+
+@pytest.mark.parametrize(("kind", "answer", "said"), [("number", "12", 12.0), ("list", "red, blue", ["red", "blue"])])
+def test_a_lookup_recalls_numbers_and_lists(tmp_path, kind, answer, said):
+    model = FittedWriter(Writing("generate"), LookupPath(["how many parcels"], [answer]), method="lookup")
+    text = f"""
+name: recalling
+roles:
+  count: {{model: count, input: [request], output: {{x: {kind}}}}}
+protocol: {{pipeline: [count]}}
+"""
+    found = Team.load(write_team(tmp_path, text, count=model)).ask("how many?")
+    assert (found.outcome, found.content, found.reason) == ("answered", {"x": said}, "")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
+import time
+
 import pytest
 from teams.desk import UNDERSTAND, WRITE, desk, role
 
 from transfuse.errors import TeamError
-from transfuse.teams import Team, Traces, protocol
+from transfuse.teams import Reply, Team, Traces, protocol
 
 
 def test_a_pipeline_answers_and_everything_is_recorded():
@@ -31,6 +35,46 @@ def test_many_requests_keep_their_order_and_are_asked_once():
     assert [a.messages[0].content["request"] for a in first] == requests
     assert team.ask_all(requests, traces) == first
     assert len(asked) == 50
+
+
+def test_threads_that_ask_one_team_take_turns():
+    """What a lane remembers is dropped when a wave begins, so no other one may be under way."""
+
+    class Remembers:
+        together, spare = 4, 1
+        lane = property(lambda self: self)
+
+        def __init__(self):
+            self.kept, self.begun = {}, threading.Event()
+
+        def answer(self, calls):
+            for _, asked in calls:
+                self.kept[asked.given["request"]] = asked.given["request"].upper()
+            self.begun.set()
+            time.sleep(0.2)
+            return [Reply(self.kept[asked.given["request"]]) for _, asked in calls]
+
+        def forget(self):
+            self.kept = {}
+
+        def describe(self):
+            return {}
+
+    lane, answers, traces = Remembers(), {}, Traces()
+    team = desk(dataclasses.replace(role("write", len), speaker=lane), steps=["write"])
+    threads = []
+    for request in ("one", "two", "three"):
+        asks = lambda request=request: answers.update({request: team.ask(request, traces)})  # noqa: E731
+        threads.append(threading.Thread(target=asks))
+        threads[-1].start()
+        lane.begun.wait(10)
+    for thread in threads:
+        thread.join()
+    assert {request: answer.text for request, answer in answers.items()} == {
+        "one": "ONE",
+        "two": "TWO",
+        "three": "THREE",
+    }
 
 
 def test_a_role_says_first_what_another_needs():
@@ -70,6 +114,13 @@ def test_what_a_role_is_given_is_typed():
     )
     right = Team("t", [UNDERSTAND, WRITE], lambda exchange: exchange.ask("write", {"intent": "other"}))
     assert right.ask("r").text == "About your other: r"
+
+
+def test_a_time_limit_of_a_role_is_part_of_the_fingerprint():
+    """A refusal for lack of time in the traces of the team before is no answer of a team with more time."""
+    prints = {desk(dataclasses.replace(WRITE, seconds=seconds)).fingerprint for seconds in (None, 1.0, 2.0)}
+    assert len(prints) == 3
+    assert desk(dataclasses.replace(WRITE, seconds=None)).fingerprint == desk().fingerprint
 
 
 def test_one_role_is_replaced():

@@ -16,7 +16,7 @@ from teams import asks
 from teams.desk import desk, role
 
 from transfuse.errors import OutputError, TeamError
-from transfuse.teams import Message, Reply, Traces, replay
+from transfuse.teams import Message, Reply, Team, Traces, replay
 from transfuse.teams.telemetry import jsonl
 
 
@@ -87,8 +87,13 @@ def test_replay_of_functions_and_what_differs():
     traces, said = Traces(), iter("abcdef")
     team = desk(role("write", lambda g: next(said)))
     team.ask("refund", traces, id="x")
-    ((old, new),) = replay(team, traces, "x")
+    (old, new), (then, now) = replay(team, traces, "x")
     assert (old.content, new.content) == ({"reply": "a"}, {"reply": "b"})
+    assert (then.text, now.text) == ("a", "b")
+    end = iter(["one", "two"])
+    other = Team("t", list(team.roles.values()), lambda exchange: {"answer": next(end)})
+    other.ask("refund", traces, id="y")
+    assert [(old.text, new.text) for old, new in replay(other, traces, "y")] == [("one", "two")]
     assert replay(desk(), *_asked(desk())) == []
     with pytest.raises(TeamError, match="recorded of another team or seed"):
         replay(desk(seed=1), traces, "x")
@@ -132,6 +137,19 @@ def test_search(tmp_path):
     assert ids(role="nobody") == []
     assert ids(since=middle) == ["5", "6", "7", "8", "9"]
     assert ids(until=middle, most=2) == ["3", "4"]
+
+
+def test_a_text_is_found_where_it_was_said_alone():
+    """Names of fields and roles, labels that were not chosen, and what a role was given have not been said."""
+    traces, scores = Traces(), {"good": -0.1, "bad": -2.3}
+    judge = role("judge", lambda g: Reply({"verdict": "good"}, scores), {"verdict": ["good", "bad"]}, input=["reply"])
+    tags = role("tags", lambda g: {"tags": ['a "b"', "Ä 12"], "count": 12}, {"tags": "list", "count": "number"})
+    desk(judge, tags, steps=["write", "judge", "tags"]).ask("my refund", traces, id="x")
+    found = lambda text, role=None: len(traces.search(text=text, role=role))  # noqa: E731
+    assert [found(text) for text in ("bad", "verdict", "said", "judge", "scores", "-2.3")] == [0] * 6
+    assert found("refund", "judge") == 0, "it was given that, and did not say it"
+    assert [found("GOOD", "judge"), found('a "b"', "tags"), found("12", "tags")] == [1] * 3
+    assert [found("Ä"), found("my refund"), found("refund", "write")] == [1] * 3
 
 
 def test_export_with_the_names_of_the_conventions():

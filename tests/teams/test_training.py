@@ -10,16 +10,19 @@ import pytest
 import torch
 import toy
 
+from transfuse.data.examples import Examples
 from transfuse.engine.answers import Start
 from transfuse.engine.fit import Engine
 from transfuse.engine.trunk import Trunk
 from transfuse.errors import DataError, RecipeError
 from transfuse.fitted import load
+from transfuse.fitted.artifact import MANIFEST
 from transfuse.fitted.model import known
 from transfuse.teams import Team, Traces
-from transfuse.teams.pupils import pupil_of
+from transfuse.teams.pupils import Pupil, pupil_of
 from transfuse.teams.recipe import TeamRecipe
-from transfuse.teams.training import placed, train
+from transfuse.teams.role_rows import split
+from transfuse.teams.training import HELD, TRAININGS, placed, train
 
 ROWS = [
     (text, label, "yes" if text.endswith(("1", "3", "5", "7", "9")) else "no", f"{label}!")
@@ -89,6 +92,50 @@ def test_the_trained_team_answers_and_is_not_trained_again(here, counted):
     assert changed == {"kind"}, "the role whose settings have changed, and no other"
 
 
+def test_what_was_cut_off_goes_on(here, monkeypatch):
+    """Killed before the last step: verdicts are not made again, and the training goes on to the same numbers."""
+    monkeypatch.setattr("transfuse.engine.checkpoints.EVERY", 0.0)
+    monkeypatch.setattr("transfuse.teams.training.precision.choose", lambda *_: {"precision": "fp32"})
+    with (here / "more.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("request", "again"), *((f"once more: {row[0]}", row[3]) for row in ROWS)])
+    with (here / "rows.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("request", "reply", "again"), *((row[0], row[3], row[3]) for row in ROWS)])
+    sources = ", sources: [{data: more.csv}, {role: reply}]"
+    team = recipe(here, REPLY + role("again", "{again: text}", LORA, sources, ", max_new_tokens: 4"), steps="again")
+    whole = train(team, here / "whole")
+    steps, limit = [0], [10**9]
+
+    def tick(_share):
+        steps[0] += 1
+        if steps[0] == limit[0]:
+            raise KeyboardInterrupt
+
+    begun = Engine.__init__
+    monkeypatch.setattr(Engine, "__init__", lambda self, *args, **more: begun(self, *args, tick=tick, **more))
+    train(team, here / "counted")
+    count, steps[0] = steps[0], 0
+    limit[0] = count - 1
+    with pytest.raises(KeyboardInterrupt):
+        train(team, here / "out")
+    assert {file.suffix for file in (here / "out" / TRAININGS).iterdir()} == {".json", ".safetensors"}
+    steps[0] = 0
+    assert train(team, here / "out") == whole
+    assert steps[0] == 1, "the last step alone is left"
+    assert not (here / "out" / TRAININGS).exists()
+    own, other = (load(here / place / "roles" / "again").path.tensors() for place in ("out", "whole"))
+    for name in own:
+        torch.testing.assert_close(own[name], other[name], rtol=0, atol=0)
+
+
+def test_another_seed_trains_anew(here):
+    first = train(recipe(here, KIND), here / "out")
+    manifest = here / "out" / "roles" / "kind" / MANIFEST
+    key = json.loads(manifest.read_text())["made"]["key"]
+    team = recipe(here, KIND).model_copy(update={"seed": 1})
+    assert train(team, here / "out") == first
+    assert json.loads(manifest.read_text())["made"]["key"] != key
+
+
 def test_a_role_writes_in_the_form_that_it_was_trained_in(here):
     train(recipe(here, REPLY, steps="reply"), here / "out")
     model = load(here / "out" / "roles" / "reply")
@@ -113,14 +160,16 @@ def test_the_new_file_names_what_the_old_one_named(here):
 
 
 def test_each_transfer_has_its_verdict(here):
-    """Rows of another domain, a teacher's traces and another role's adapter, each against nothing."""
+    """Rows of another file, a teacher's traces and another role's adapter, each against nothing."""
     Team.load(write(here)).ask_all([row[0] for row in ROWS[:6]], Traces(here / "traces.sqlite"))
     sources = (
-        ", sources: [{data: rows.csv, name: more}, {traces: traces.sqlite}, {role: reply}, {role: reply, how: distill}]"
+        ", sources: [{data: more.csv, name: more}, {traces: traces.sqlite}, {role: reply}, {role: reply, how: distill}]"
     )
     second = role("again", "{again: text}", LORA, sources, ", max_new_tokens: 4")
     with (here / "rows.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("request", "reply", "again"), *((row[0], row[3], row[3]) for row in ROWS)])
+    with (here / "more.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("request", "again"), *((f"once more: {row[0]}", row[3]) for row in ROWS)])
     made = train(recipe(here, REPLY + second, steps="again"), here / "out")
     found = made["roles"]["again"]["sources"]
     assert list(found) == ["more", "traces traces.sqlite", "role reply", "role reply distilled"]
@@ -131,10 +180,46 @@ def test_each_transfer_has_its_verdict(here):
     assert json.loads((here / "out" / "training.json").read_text())["roles"] == made["roles"]
 
 
+def test_no_source_is_judged_on_texts_that_it_holds(here, monkeypatch):
+    """The role's own file as a source, and what another role says of the role's rows; in the end both are whole."""
+    learnt, whole = [], Pupil.job
+
+    def job(pupil, rows, source, seed):
+        learnt.append((rows.texts, source))
+        return whole(pupil, rows, source, seed)
+
+    monkeypatch.setattr(Pupil, "job", job)
+    sources = ", sources: [{data: rows.csv}, {role: odd, how: distill}]"
+    second = role("again", "{odd: ['yes', 'no']}", PROBE, sources)
+    train(recipe(here, ODD + second, steps="again"), here / "out")
+    judged = [(set(texts), set(source.texts)) for texts, source in learnt if len(texts) < len(ROWS) and source]
+    assert len(judged) == 2
+    for texts, source in judged:
+        assert source == texts, "the fifth that is held out is in neither"
+
+
+def test_verdicts_on_several_sources_are_adjusted_for_each_other(here):
+    source = ", sources: [" + ", ".join(f"{{data: rows.csv, name: s{i}}}" for i in range(3)) + "]"
+    made = train(recipe(here, role("kind", "{kind: labels}", PROBE, source)), here / "out")
+    alone = train(recipe(here, role("kind", "{kind: labels}", PROBE, ", sources: [{data: rows.csv}]")), here / "one")
+    p = [entry["p"] for entry in made["roles"]["kind"]["sources"].values()]
+    (single,) = (entry["p"] for entry in alone["roles"]["kind"]["sources"].values())
+    assert p == pytest.approx([min(3 * single, 1)] * 3)
+
+
+def test_a_source_of_which_nothing_is_left(here):
+    texts, held = (set(part.texts) for part in split(Examples(tuple(row[0] for row in ROWS)), HELD, 0))
+    with (here / "few.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("request", "kind"), *((row[0], row[1]) for row in ROWS if row[0] in held)])
+    assert texts
+    with pytest.raises(DataError, match=r"all texts of the source 'data few\.csv' are among the 5 rows held out"):
+        train(recipe(here, role("kind", "{kind: labels}", PROBE, ", sources: [{data: few.csv}]")), here / "out")
+
+
 def test_rows_with_other_labels_are_learnt_by_the_methods_that_can(here):
     """The labels of the source are none of the role's; its rows reach the method, and others refuse them."""
     with (here / "other.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("request", "kind"), *((row[0], f"{row[1]} {row[2]}") for row in ROWS)])
+        csv.writer(file).writerows([("request", "kind"), *((f"{row[0]}.", f"{row[1]} {row[2]}") for row in ROWS)])
     source = ", sources: [{data: other.csv, name: other}]"
     made = train(recipe(here, role("kind", "{kind: labels}", "{matching: {epochs: 1}}", source)), here / "out")
     assert made["roles"]["kind"]["sources"]["other"]["verdict"] in ("helps", "no evidence", "hurts")

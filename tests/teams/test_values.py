@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import functools
 
-from transfuse.teams import Message
-from transfuse.teams.values import kept, preferences, tree, winners
+import pytest
+from teams.desk import UNDERSTAND, role
+
+from transfuse.teams import Message, Role, Team, Traces, protocol
+from transfuse.teams.protocols import Protocol
+from transfuse.teams.values import kept, preferences, rests_on, tree, winners
 
 USER = Message("x", 0, "user", "team", {"request": "r"})
 
@@ -75,3 +79,88 @@ def test_what_failed_teaches_nothing():
 def test_a_tree_of_one_turn_has_the_mean_outcome(outcomes):
     root = tree([((USER, said("g", str(i))), value) for i, value in enumerate(outcomes)])
     assert root.value == pytest.approx(sum(outcomes) / len(outcomes))
+
+
+class Says:
+    """A function that says one thing after another."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = iter(texts)
+
+    def __call__(self, given):
+        return next(self.texts)
+
+
+def judge(*good: str) -> Role:
+    said = lambda given: "good" if given["reply"] in good else "bad"  # noqa: E731
+    return role("judge", said, {"verdict": ["good", "bad"]}, input=["request", "reply"])
+
+
+def rested(asked: Protocol, *roles: Role) -> list[tuple[str, str]]:
+    """Who said what of that on which the answer rests."""
+    store = Traces()
+    answer = Team("t", list(roles), asked).ask("a refund", store)
+    messages = rests_on(store.trace(answer.id).messages, answer.content)
+    return [(m.sender, next(iter(m.content.values()))) for m in messages if m.sender != "user"]
+
+
+def test_of_several_drafts_the_chosen_one_is_learnt():
+    """Four drafts at once: the one that is chosen and the verdict on it; the loser's value is not the winner's."""
+    asked = protocol("best_of", drafts="write", judge="judge", n=3)
+    roles = [role("write", Says("one", "two", "three"), input=["request"]), judge("two")]
+    assert rested(asked, *roles) == [("write", "two"), ("judge", "good")]
+    roles[0] = role("write", Says("one", "two", "three"), input=["request"])
+    polish = role("polish", lambda given: given["reply"] + "!", {"final": "text"}, input=["reply"])
+    step = protocol("pipeline", steps=[asked, "polish"])
+    assert rested(step, *roles, polish) == [("write", "two"), ("judge", "good"), ("polish", "two!")]
+
+
+@pytest.mark.parametrize("input", [["request"], None])
+def test_a_draft_that_was_written_again_is_not_learnt(input):
+    """The verdict on it is, where it was heard."""
+    asked = protocol("draft_judge_revise", drafts="write", judge="judge", rounds=3)
+    found = rested(asked, role("write", Says("one", "two"), input=input), judge("two"))
+    heard = [] if input else [("judge", "bad")]
+    assert found == [*heard, ("write", "two"), ("judge", "good")]
+
+
+def test_of_votes_those_for_the_winner_are_learnt():
+    voters = [role(name, lambda g, n=name: "x" if n == "b" else "y", {"side": ["x", "y"]}) for name in "abc"]
+    assert rested(protocol("vote", voters=list("abc")), *voters) == [("a", "y"), ("c", "y")]
+
+
+def test_what_led_to_the_answer_is_learnt():
+    """A choice of the way, an input, and what was revised under the same name, twice."""
+    refunds = role("refunds", lambda given: "money", input=["request"])
+    asked = protocol("route", by="understand", to={"refund": "refunds"})
+    assert rested(asked, UNDERSTAND, refunds) == [("understand", "refund"), ("refunds", "money")]
+    again = [
+        role(name, lambda g: g.get("reply", "") + "!", input=["request", "reply"][: 1 + i])
+        for i, name in enumerate("ab")
+    ]
+    again.append(role("c", lambda g: g["reply"] + "!", input=["reply"]))
+    steps = protocol("pipeline", steps=["understand", *"abc"])
+    found = [("understand", "refund"), ("a", "!"), ("b", "!!"), ("c", "!!!")]
+    assert rested(steps, UNDERSTAND, *again) == found
+
+    def joined(exchange, steps):
+        return {"all": " ".join(exchange.ask(step).content["reply"] for step in steps)}
+
+    own = functools.partial(joined, steps=["a", "b"])
+    assert rested(own, *again) == [("a", "!"), ("b", "!!")], "an answer of which nothing is known"
+
+
+def test_a_lost_draft_has_no_part_in_the_winners_value():
+    """Two exchanges of two drafts each; each chosen draft has the outcome of its own."""
+    drafts = {"a": 1.0, "b": 0.0}
+    traces = []
+    for good, outcome in drafts.items():
+        store = Traces()
+        asked = protocol("best_of", drafts="write", judge="judge", n=2)
+        answer = Team("t", [role("write", Says("a", "b"), input=["request"]), judge(good)], asked).ask("r", store)
+        traces.append((rests_on(store.trace(answer.id).messages, answer.content), outcome))
+    root = tree(traces)
+    assert [m.content["reply"] for m in winners(root, "write", 0.5)] == ["a"]
+    ((better, worse),) = [(p.better["reply"], p.worse["reply"]) for p in preferences(root, "write", 0.5)]
+    assert (better, worse) == ("a", "b")
+    assert [m.content["reply"] for m in kept(traces, "write", 0.5)] == ["a"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ class Decoding:
         temperature: of sampling; 0 takes the likeliest token.
         top_p: sample among the likeliest tokens that hold this share (Holtzman et al. 2020).
         stop: an answer ends before any of these.
-        seed: of sampling.
+        seed: of sampling; each row of a call draws by it and by its position, whatever else is asked.
         strip: whether white space around an answer is dropped; the indentation of a program must stay.
         constraint: the form that an answer must have; see `constraints.grammar_of`.
     """
@@ -114,7 +114,15 @@ class Speech(NamedTuple):
 
 @torch.inference_mode()
 def decode(
-    network: Any, speech: Speech, ids: torch.Tensor, mask: torch.Tensor, decoding: Decoding, cache: Any = None
+    network: Any,
+    speech: Speech,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    decoding: Decoding,
+    cache: Any = None,
+    *,
+    positions: Sequence[int],
+    hear: Callable[[list[int]], None] | None = None,
 ) -> list[list[int]]:
     """The tokens that follow B prompts, without the token that ends each.
 
@@ -124,6 +132,8 @@ def decode(
         ids, mask: [B, T], padded on the left or behind what ``cache`` holds, on the right for an encoder.
         decoding: how answers are searched for.
         cache: keys and values of the prompts' beginnings, or None.
+        positions: of the B prompts among all that are asked, by which they draw.
+        hear: is given the tokens of the first answer so far, at each step; beams have none before the end.
 
     Cost: a step of the rows that are not done for each token of the longest answer.
     """
@@ -131,15 +141,18 @@ def decode(
 
     width, rows = speech.first(ids), np.arange(len(ids))
     alone = decoding.beams == 1 and speech.begins is None
-    watch = Watch(width, speech, decoding.stop, leaving=alone)
+    watch = Watch(width, speech, decoding.stop, leaving=alone, hear=hear if decoding.beams == 1 else None)
     if cache is None and alone:
         cache = DynamicCache(config=network.config)
     form = decoding.constraint
-    processors = [Constraint(speech.tokenizer, form, width, speech.ends)] if form else []
+    processors: list[Any] = [Constraint(speech.tokenizer, form, width, speech.ends)] if form else []
+    draws = Draws(decoding, positions)
+    if decoding.temperature > 0 and decoding.beams == 1:
+        processors.append(draws)
     written: list[list[int]] = [[] for _ in rows]
     done_before = 0
     with torch.random.fork_rng():
-        torch.manual_seed(decoding.seed)
+        torch.manual_seed(draws.of_batch)
         while len(rows):
             found = network.generate(
                 input_ids=ids,
@@ -156,12 +169,13 @@ def decode(
             left = np.flatnonzero(~done)
             mask = torch.nn.functional.pad(mask[left], (0, found.shape[1] - mask.shape[1]), value=1)
             ids, rows, done_before = found[left], rows[left], found.shape[1] - width
+            draws.keep(left)
             cache = rows_of(cache, left.tolist()) if len(rows) else None
     return written
 
 
 def configuration(decoding: Decoding, speech: Speech, most: int) -> Any:
-    """Transformers' settings for at most some more tokens."""
+    """Transformers' settings for at most some more tokens; it samples beams, and `Draws` all else."""
     from transformers import GenerationConfig
 
     sampled = {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
@@ -172,7 +186,7 @@ def configuration(decoding: Decoding, speech: Speech, most: int) -> Any:
         eos_token_id=list(speech.ends),
         pad_token_id=speech.filler,
         **({} if speech.begins is None else {**PLAIN, **speech.begins}),
-        **(sampled if decoding.temperature > 0 else {"do_sample": False}),
+        **(sampled if decoding.temperature > 0 and decoding.beams > 1 else {"do_sample": False}),
     )
 
 
@@ -188,6 +202,49 @@ def cut(text: str, decoding: Decoding) -> str:
     return text.strip() if decoding.strip else text.rstrip()
 
 
+def settled(text: str, decoding: Decoding) -> str:
+    """The part of an unfinished answer that stays, whatever follows: no character and no stop string is half there."""
+    text = text.rstrip("\ufffd")
+    begun = (n for stop in decoding.stop for n in range(len(stop) - 1, 0, -1) if text.endswith(stop[:n]))
+    return min(cut(text, decoding), cut(text[: len(text) - max(begun, default=0)], decoding), key=len)
+
+
+class Draws:
+    """Samples one token a row by numbers of its own; a logits processor of transformers, the last one.
+
+    A row draws the same in any batch: a token is where a uniform number lies in the cumulated probabilities.
+
+    Args:
+        decoding: its temperature, top_p and seed.
+        positions: of the rows among all that are asked.
+
+    Attributes:
+        of_batch: a seed for what the rows of a batch draw together.
+    """
+
+    def __init__(self, decoding: Decoding, positions: Sequence[int]) -> None:
+        self._decoding = decoding
+        sources = [np.random.SeedSequence([decoding.seed % (1 << 64), int(position)]) for position in positions]
+        self.of_batch = int(sources[0].generate_state(1)[0])
+        self._generators = [np.random.default_rng(source) for source in sources]
+
+    def keep(self, rows: Sequence[int] | np.ndarray) -> None:
+        """Go on with some of the rows."""
+        self._generators = [self._generators[row] for row in rows]
+
+    def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores [B, V] of which one a row is possible."""
+        from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+
+        scores = TemperatureLogitsWarper(self._decoding.temperature)(ids, scores)
+        if self._decoding.top_p < 1:
+            scores = TopPLogitsWarper(self._decoding.top_p)(ids, scores)
+        shares = torch.softmax(scores.double(), -1).cumsum(-1)
+        drawn = torch.tensor([1 - one.random() for one in self._generators], dtype=torch.float64, device=scores.device)
+        chosen = torch.searchsorted(shares, drawn[:, None] * shares[:, -1:])
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+
+
 class Watch:
     """Ends the rows of a batch that loop or have written a stop string; a stopping criterion of transformers.
 
@@ -196,14 +253,24 @@ class Watch:
         speech: the tokenizer and what ends an answer.
         stop: strings that end an answer.
         leaving: whether all stop for a moment where so many are done that the rest should go on without them.
+        hear: is given the tokens of the first row's answer so far.
     """
 
-    def __init__(self, start: int, speech: Speech, stop: Sequence[str], leaving: bool = False) -> None:
-        self._start, self._speech, self._stop, self._leaving = start, speech, stop, leaving
+    def __init__(
+        self,
+        start: int,
+        speech: Speech,
+        stop: Sequence[str],
+        leaving: bool = False,
+        hear: Callable[[list[int]], None] | None = None,
+    ) -> None:
+        self._start, self._speech, self._stop, self._leaving, self._hear = start, speech, stop, leaving, hear
         self._tail = max((len(s) for s in stop), default=0) + 8
 
     def __call__(self, ids: torch.Tensor, scores: Any, **other: Any) -> torch.Tensor:
         """Whether each row is to stop, bool [B]."""
+        if self._hear is not None:
+            self._hear(until(ids[0, self._start :].tolist(), self._speech.over))
         done = self.done(ids)
         if self._leaving and done.mean() >= LEAVING:
             done[:] = True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,3 +79,9 @@ class Form:
             ids = both[len(alone) :] if both[: len(alone)] == alone else own
             out.append([*ids, tokenizer.eos_token_id][:most])
         return out
+
+
+def template_hash(tokenizer: Any) -> str:
+    """SHA-256 of a tokenizer's chat template, or of several with their names; empty where it has none."""
+    template = getattr(tokenizer, "chat_template", None)
+    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest() if template else ""

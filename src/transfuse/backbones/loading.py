@@ -14,7 +14,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.data import catalog
 from transfuse.errors import AssetError, BackboneError, nearest
 
-_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "README.md"]
+_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja", "README.md"]
 _UNSAFE = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
 _OTHER_FOLDERS = ["[!1]*/*"]
 """All folders of a repository but sentence-transformers' 1_Pooling: they hold the same model in other formats."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import copy
-import dataclasses
 import functools
-import threading
-from collections.abc import Iterator, Sequence
+import queue
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,8 @@ from torch import nn
 
 from transfuse.backbones import adapters
 from transfuse.backbones.anatomy import Segment, assembled
-from transfuse.backbones.constraints import Constraint
 from transfuse.backbones.crossing import EncoderDecoder
-from transfuse.backbones.decoding import Decoding, Speech, Watch, Written, configuration, cut, decode, loops
+from transfuse.backbones.decoding import Decoding, Speech, Written, cut, decode, loops, settled
 from transfuse.backbones.form import Form
 from transfuse.backbones.head_loss import logits_of
 from transfuse.backbones.huggingface import Backbone
@@ -71,7 +70,13 @@ class Writer:
         self._cache: Any = None
 
     def write(
-        self, texts: Sequence[str], decoding: Decoding, shots: Sequence[Sequence[tuple[str, str]]] | None = None
+        self,
+        texts: Sequence[str],
+        decoding: Decoding,
+        shots: Sequence[Sequence[tuple[str, str]]] | None = None,
+        *,
+        first: int = 0,
+        hear: Callable[[list[int]], None] | None = None,
     ) -> Written:
         """Answers to N requests.
 
@@ -80,6 +85,8 @@ class Writer:
             decoding: how answers are searched for.
             shots: demonstrations of each request's own, in the place of the form's; the first fall out where a prompt
                 would not fit into the context.
+            first: the position of the first request, where these go on with earlier ones: rows draw by their positions.
+            hear: is given the tokens of the answer so far, at each step, where there is one request.
 
         Cost: one pass over the prompts, then one step for each token of the longest answer of a batch.
         """
@@ -99,7 +106,7 @@ class Writer:
         none, zeros = np.zeros(count, dtype=bool), np.zeros(count, dtype=np.int64)
         out = Written([""] * count, none, zeros, lengths, rows, [[] for _ in rows])
         for chosen in batches(lengths, BATCH_TOKENS, MOST_ROWS, equal=self._soft is not None):
-            self._batch([rows[i] for i in chosen], chosen, decoding, out)
+            self._batch(chosen, decoding, out, first, hear)
         return out
 
     def bits(
@@ -257,55 +264,38 @@ class Writer:
             out.append(row)
         return out
 
-    def stream(self, text: str, decoding: Decoding) -> Iterator[str]:
-        """The answer to one request, piece by piece as it is written; stop strings end it."""
-        from transformers import TextIteratorStreamer
+    def stream(
+        self, text: str, decoding: Decoding, shots: Sequence[Sequence[tuple[str, str]]] | None = None
+    ) -> Iterator[str]:
+        """What `write` answers to one request, piece by piece as it is written; an answer by beams is one piece.
 
-        make: Any = TextIteratorStreamer
-        pieces = make(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        (row,) = self._rows([text], self.backbone.max_tokens - decoding.max_new_tokens - len(self._prefix), None)
-        ids, mask = self._padded([row], 0)
-        past = {} if self._soft is None else {"past_key_values": rows_of(self._prefix_cache(), [0])}
-        watch = Watch(self._speech.first(ids), self._speech, decoding.stop)
-        form = decoding.constraint
-        asked = {
-            "input_ids": ids,
-            "attention_mask": mask,
-            "generation_config": configuration(
-                dataclasses.replace(decoding, beams=1), self._speech, decoding.max_new_tokens
-            ),
-            "stopping_criteria": [watch],
-            "logits_processor": [Constraint(self.tokenizer, form, self._speech.first(ids), self.ends)] if form else [],
-            "streamer": pieces,
-            **past,
-        }
-
-        def work() -> None:
-            try:
-                self.network.generate(**asked)
-            finally:
-                pieces.end()  # whoever waits for a piece must not wait for ever where writing fails
-
-        thread = threading.Thread(target=work)
-        thread.start()
+        A piece is told when nothing that follows can change it: the beginning of a stop string waits, and white space.
+        """
+        steps: queue.SimpleQueue[list[int] | None] = queue.SimpleQueue()
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        work = pool.submit(self.write, [text], decoding, shots, hear=steps.put)
+        work.add_done_callback(lambda _: steps.put(None))
+        pool.shutdown(wait=False)
         told = ""
-        for piece in pieces:
-            whole = told + piece
-            ends = [at for s in decoding.stop if (at := whole.find(s)) >= 0]
-            new = whole[len(told) : min(ends)] if ends else piece
-            if new:
-                yield new
-            told = whole
-            if ends:
-                break
-        thread.join()
+        while (ids := steps.get()) is not None:
+            sure = settled(self.tokenizer.decode(ids, skip_special_tokens=True), decoding)
+            if sure.startswith(told) and sure != told:
+                yield sure[len(told) :]
+                told = sure
+        (whole,) = work.result().texts
+        if whole != told:
+            yield whole[len(told) :]
 
-    def _batch(self, rows: list[list[int]], chosen: np.ndarray, decoding: Decoding, out: Written) -> None:
+    def _batch(
+        self, chosen: np.ndarray, decoding: Decoding, out: Written, first: int, hear: Callable[[list[int]], None] | None
+    ) -> None:
+        rows = [out.prompts[i] for i in chosen]
         count = len(self._prefix)
         shared = self._shares(rows, decoding)
         ids, mask = self._padded(rows, count if shared else 0)
         cache = rows_of(self._prefix_cache(), [0] * len(rows)) if shared else None
-        found = decode(self.network, self._speech, ids, mask, decoding, cache)
+        positions = [first + int(i) for i in chosen]
+        found = decode(self.network, self.speech, ids, mask, decoding, cache, positions=positions, hear=hear)
         for place, written in zip(chosen, found, strict=True):
             out.looped[place] = loops(written)
             out.tokens[place] = len(written)
@@ -342,7 +332,8 @@ class Writer:
         return ids.to(self.backbone.device), mask.to(self.backbone.device)
 
     @functools.cached_property
-    def _speech(self) -> Speech:
+    def speech(self) -> Speech:
+        """What ends an answer, and what fills a row."""
         begins = self.backbone.beginning if isinstance(self.backbone, EncoderDecoder) else None
         return Speech(self.tokenizer, self.ends, self._filler, begins)
 

@@ -47,11 +47,12 @@ def evaluate(
     if not fit.labels:
         examples = read_answered(data, task, label, input)
         expected: Any = fit.task.encode(examples)
-        names: Any = fit.task.metrics
+        names: Any = fit.task.measured(expected)
     else:
         examples = read_labelled(data, task, tuple(fit.labels), label or task.get("label"), input)
         expected, names = label_positions(examples, tuple(fit.labels)), None
-    figures = evaluation.metric_intervals(expected, _answers(fit, examples.texts), seed=0, names=names)
+    answers = _answers(fit, examples.texts)
+    figures = evaluation.metric_intervals(expected, answers, seed=0, names=names, groups=examples.groups)
     counts = fit.answered if isinstance(fit, fitted.Cascade) else None
     if as_json:
         told = {"data": data, "rows": len(examples), "dropped": examples.dropped}

@@ -77,17 +77,19 @@ def predict(
     if column is not None and input is None:
         raise UsageError("--column without --input", expected="a file with columns", remedy="Leave out --column.")
     from transfuse import data, fitted
+    from transfuse.study.labelled import asked_columns
 
     fit = fitted.load(terminal.model_folder(model))
     if money is not None or tokens is not None:
         _limit(fit, money, tokens)
     done, precision = 0, "fp32"
+    columns = data.Columns(input="text")
     with contextlib.ExitStack() as stack:
         write = _writer(output, format, stack)
         for table in _tables(texts, input):
-            if not done:
-                column = _column(column, fit.manifest["task"].get("input") if input is not None else None, table)
-            texts_of = data.to_examples(table, data.Columns(input=column)).texts
+            if not done and input is not None:
+                columns = asked_columns(table, fit.manifest["task"], column)
+            texts_of = data.to_examples(table, columns).texts
             if isinstance(fit, fitted.Cascade):
                 write(table, texts_of, _by_both(fit, texts_of, fast))
                 done += len(table)
@@ -150,14 +152,6 @@ def _tried(fit: FittedModel | FittedWriter, texts: Sequence[str]) -> str:
         told += f"{found.agreement:.1%} of {len(texts)} texts"
     terminal.stderr().print(told, soft_wrap=True)
     return found.precision
-
-
-def _column(asked: str | None, usual: str | None, table: Table) -> str:
-    """The column of texts: the one that was asked for, the model's own where the table has it, or the likeliest."""
-    from transfuse import data
-
-    wanted = asked or (usual if usual in table.columns else None)
-    return data.choose_input(table, data.Columns(input=wanted))
 
 
 def answers(labels: Sequence[str], probabilities: np.ndarray) -> dict[str, list[Any]]:

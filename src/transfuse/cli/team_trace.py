@@ -24,7 +24,9 @@ def trace(
     traces: Annotated[Path, typer.Argument(metavar="TRACES", help="A file of traces.", show_default=False)],
     id: Annotated[str | None, typer.Argument(metavar="ID", help="One exchange.", show_default=False)] = None,
     role: Annotated[str | None, typer.Option(help="Exchanges in which this role spoke.", show_default=False)] = None,
-    text: Annotated[str | None, typer.Option(help="That hold this text.", show_default=False)] = None,
+    text: Annotated[
+        str | None, typer.Option(help="In which somebody (with --role that role) said this.", show_default=False)
+    ] = None,
     outcome: Annotated[
         str | None, typer.Option(help="answered, stood_in, refused, open or failed.", show_default=False)
     ] = None,
@@ -107,16 +109,25 @@ def _export(found: Sequence[Trace], target: str) -> None:
 
 
 def _replay(store: Traces, found: Sequence[Trace], team: Path) -> None:
-    from transfuse.teams import Team
+    from transfuse.teams import Message, Team
     from transfuse.teams import replay as again
 
     loaded = Team.load(team)
-    differing = []
+    differing, skipped = [], []
     for one in found:
-        different = again(loaded, store, one.id)
-        if different:
-            turns = ", ".join(str(old.turn if old else new.turn if new else "?") for old, new in different)
-            differing.append(f"exchange '{one.id}': messages {turns} differ")
+        try:
+            different = [old or new for old, new in again(loaded, store, one.id)]
+        except TeamError as error:
+            skipped.append(error.found)
+            continue
+        turns = [str(part.turn) for part in different if isinstance(part, Message)]
+        what = [f"messages {', '.join(turns)}"] * bool(turns) + ["its answer"] * (len(different) > len(turns))
+        if what:
+            differing.append(f"exchange '{one.id}' differs in {' and in '.join(what)}")
+    if skipped and len(skipped) == len(found):
+        raise TeamError("\n".join(skipped), expected="exchanges that have ended, and the team as it was")
+    for why in skipped:
+        terminal.stderr().print(f"{why}; not run again", soft_wrap=True)
     if differing:
         raise TeamError("\n".join(differing), expected="the same bytes, from the same models on the same machine")
-    terminal.stdout().print(f"{len(found)} exchanges: the same, byte for byte.")
+    terminal.stdout().print(f"{len(found) - len(skipped)} exchanges: the same, byte for byte.")

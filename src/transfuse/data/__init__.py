@@ -22,7 +22,7 @@ from transfuse.data.examples import Examples
 from transfuse.data.findings import Finding, sentence
 from transfuse.data.hub import resolve
 from transfuse.data.hygiene import check, drop_copies, require_classes, share_error
-from transfuse.data.readers import Columns, choose_input, read, read_parts, read_table, to_examples
+from transfuse.data.readers import Columns, choose_asked, choose_input, read, read_parts, read_table, to_examples
 from transfuse.data.splits import Fold, draw_shots, folds, hold_out
 from transfuse.data.table import CsvRows, JsonlRows, Table, TableWriter, read_lines, write_table
 
@@ -39,6 +39,7 @@ __all__ = [
     "TableWriter",
     "cache_root",
     "check",
+    "choose_asked",
     "choose_input",
     "draw_shots",
     "drop_copies",

@@ -20,6 +20,14 @@ SENTENCES: Mapping[str, Mapping[str, str]] = {
         "en": "{texts} of {origin} also [stands|stand] in the test data; left out",
         "zh": "{origin} 中有 {count} 条文本也出现在测试数据中，已剔除",
     },
+    "dropped-validation-copies": {
+        "en": "{texts} of {origin} also [stands|stand] in the validation data; left out",
+        "zh": "{origin} 中有 {count} 条文本也出现在验证数据中，已剔除",
+    },
+    "dropped-labelled-copies": {
+        "en": "{texts} of {origin} also [stands|stand] in the target's labelled data; left out",
+        "zh": "{origin} 中有 {count} 条文本也出现在目标的有标签数据中，已剔除",
+    },
     "near-copies": {
         "en": "{texts} of {origin} nearly [equals|equal] test texts",
         "zh": "{origin} 中有 {count} 条文本与测试文本几乎相同",

@@ -34,8 +34,16 @@ def require_classes(examples: Examples) -> None:
         )
 
 
-def drop_copies(examples: Examples, test: Examples, part: str = "train") -> tuple[Examples, Finding | None]:
+def drop_copies(
+    examples: Examples, test: Examples, part: str = "train", kind: str = "dropped-copies"
+) -> tuple[Examples, Finding | None]:
     """Leave out the rows whose text stands in the test set too, case and white space aside.
+
+    Args:
+        examples: the rows.
+        test: the test set, or other rows that judge what learns from these.
+        part: what the finding calls the rows.
+        kind: of the finding, which says where the copies stand.
 
     Returns:
         (the other rows, a finding that names the dropped ones); the same examples and None where there are none.
@@ -45,7 +53,7 @@ def drop_copies(examples: Examples, test: Examples, part: str = "train") -> tupl
     if not copies:
         return examples, None
     kept = np.setdiff1d(np.arange(len(examples)), copies)
-    return examples.take(kept), _finding("dropped-copies", "warning", part, examples, copies)
+    return examples.take(kept), _finding(kind, "warning", part, examples, copies)
 
 
 def share_error(test: Examples, parts: Mapping[str, Examples], *, allow_overlap: bool = False) -> float:

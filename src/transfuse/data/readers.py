@@ -35,7 +35,8 @@ class Columns:
         bins: {label: condition} that turns a numeric label column into classes; see `labels.bin_labels`.
         written: whether labels are answers in words; the columns may then be left out, and the shape of the data be
             known by its keys (see `shapes`). context: a column of passages that the texts are about. tests, entry:
-            where answers are programs, columns of test programs and of the function's name that they check.
+            where answers are programs, columns of test programs and of the function's name that they check. answered:
+            whether answers are read; else requests alone, with or without answers beside them.
     """
 
     input: str | None = None
@@ -47,6 +48,7 @@ class Columns:
     context: str | None = None
     tests: str | None = None
     entry: str | None = None
+    answered: bool = True
 
 
 def read(reference: str, *, columns: Columns, base: Path) -> Examples:
@@ -66,10 +68,11 @@ def read(reference: str, *, columns: Columns, base: Path) -> Examples:
 def to_examples(table: Table, columns: Columns) -> Examples:
     """The examples of a table that has been read."""
     if columns.written:
-        table = shapes.plain(table, columns.input, columns.label, columns.context)
         if columns.tests is not None:
             table = shapes.with_checks(table, columns.tests, columns.entry)
-        columns = dataclasses.replace(columns, input=shapes.REQUEST, label=shapes.ANSWER, bins=None)
+        table = shapes.plain(table, columns.input, columns.label, columns.context, answered=columns.answered)
+        label = shapes.ANSWER if columns.answered else None
+        columns = dataclasses.replace(columns, input=shapes.REQUEST, label=label, bins=None)
     for column in (columns.label, columns.weight, columns.group):
         if column is not None:
             _require(table, column)
@@ -78,7 +81,7 @@ def to_examples(table: Table, columns: Columns) -> Examples:
     labels: tuple[str, ...] | None = None
     if columns.label is not None and columns.bins:
         kept, labels = bin_labels(table, columns.label, columns.bins)
-    elif columns.written:
+    elif columns.written and columns.answered:
         labels = tuple(_texts(table, shapes.ANSWER))
     elif columns.label is not None:
         labels = read_labels(table, columns.label)
@@ -235,6 +238,24 @@ def choose_input(table: Table, columns: Columns) -> str:
         expected="one of the columns " + ", ".join(f"'{name}'" for name in table.columns),
         remedy="Name it: task: {input: COLUMN}.",
     )
+
+
+def choose_asked(table: Table, input: str | None, output: str | None, context: str | None) -> Columns:
+    """The columns of what is asked where answers are written, whether or not answers stand beside it.
+
+    Args:
+        table: as it was read.
+        input, output: the columns of requests and answers, where they are named; without both the shape of the data is
+            known by its keys, and without the first the column of requests by its name.
+        context: the column of passages that requests are about, or None.
+
+    Raises:
+        DataError: no column of requests can be meant, or several.
+    """
+    if input is None and output is None and shapes.shape_of(table.columns, answered=False) is not None:
+        return Columns(written=True, answered=False)
+    asked = input or shapes.usual_request(table.columns) or choose_input(table, Columns(label=output))
+    return Columns(asked) if context is None else Columns(asked, written=True, context=context, answered=False)
 
 
 def _is_text(values: list[Any]) -> bool:

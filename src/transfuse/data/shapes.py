@@ -6,7 +6,7 @@ A shape is known by its keys, unless the columns are named; what is wrong with i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +26,31 @@ ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "as
 """ShareGPT's and others' names of the roles."""
 
 
-def plain(table: Table, request: str | None, answer: str | None, context: str | None) -> Table:
+def plain(
+    table: Table, request: str | None, answer: str | None, context: str | None, *, answered: bool = True
+) -> Table:
     """A table with `REQUEST` and `ANSWER`, and `FURTHER` where more answers than one are right.
 
     Args:
         table: as it was read.
         request, answer: the columns, where the user names them.
         context: a column of passages that the requests are about.
+        answered: whether answers are read; else the table gets `REQUEST` alone, and need not have any.
 
     Raises:
         DataError: columns that are missing or unclear, or a row that does not have the shape; rows are named.
     """
     if request is None and answer is None:
-        for known, convert in SHAPES:
-            name = known(table.columns)
-            if name is not None:
-                return convert(table, name)
+        convert = shape_of(table.columns, answered)
+        if convert is not None:
+            return convert(table, answered)
     asked = _column(table, request, REQUESTS, "input", (answer, context))
-    answered = _column(table, answer, ANSWERS, "output", (asked, context))
+    replied = _column(table, answer, ANSWERS, "output", (asked, context)) if answered else None
     requests = _texts(table, asked)
     if context is not None:
         passages = _texts(table, _column(table, context, (), "context", ()))
         requests = [about(q, p) for q, p in zip(requests, passages, strict=True)]
-    found, further = _answers(table, answered)
-    return _made(table, requests, found, further)
+    return _made(table, requests, *(_answers(table, replied) if replied is not None else ()))
 
 
 def with_checks(table: Table, tests: str, entry: str | None) -> Table:
@@ -58,9 +59,10 @@ def with_checks(table: Table, tests: str, entry: str | None) -> Table:
     Raises:
         DataError: a column that is missing, or a row without a test.
     """
-    programs = _texts(table, _column(table, tests, (), "tests", ()))
+    remedy = "Answers are judged by these tests: add the column, or name it in the recipe: task: {tests: COLUMN}."
+    programs = _texts(table, _present(table, tests, remedy))
     if entry is not None:
-        names = _texts(table, _column(table, entry, (), "entry", ()))
+        names = _texts(table, _present(table, entry, remedy.replace("tests:", "entry:")))
         programs = [f"{program}\n\ncheck({name})" for program, name in zip(programs, names, strict=True)]
     return dataclasses.replace(table, columns={**table.columns, CHECK: programs})
 
@@ -77,33 +79,58 @@ def apart(text: str) -> tuple[str, str]:
 
 
 def _made(
-    table: Table, requests: Sequence[str], answers: Sequence[str], further: Sequence[tuple[str, ...]] | None = None
+    table: Table,
+    requests: Sequence[str],
+    answers: Sequence[str] | None = None,
+    further: Sequence[tuple[str, ...]] | None = None,
 ) -> Table:
-    columns: dict[str, list[Any]] = {**table.columns, REQUEST: list(requests), ANSWER: list(answers)}
+    columns: dict[str, list[Any]] = {**table.columns, REQUEST: list(requests)}
+    if answers is not None:
+        columns[ANSWER] = list(answers)
     if further is not None and any(further):
         columns[FURTHER] = list(further)
     return dataclasses.replace(table, columns=columns, arrow=None)
 
 
+def _present(table: Table, named: str, remedy: str) -> str:
+    """A column that is named, and there."""
+    if named not in table.columns:
+        raise DataError(
+            f"{table.origin}: no column '{named}'.{nearest(named, list(table.columns))}",
+            expected="one of the columns " + ", ".join(f"'{name}'" for name in table.columns),
+            remedy=remedy,
+        )
+    return named
+
+
 def _column(table: Table, named: str | None, usual: Sequence[str], key: str, others: Sequence[str | None]) -> str:
     """The column that is named, or the only one with a usual name."""
     if named is not None:
-        if named not in table.columns:
-            raise DataError(
-                f"{table.origin}: no column '{named}'.{nearest(named, list(table.columns))}",
-                expected="one of the columns " + ", ".join(f"'{name}'" for name in table.columns),
-                remedy=f"Name another one, of a source under its own `task:`; `{key}: null` takes the shape that the "
-                "file has (chat messages, Alpaca, SQuAD, ...).",
-            )
-        return named
-    found = [c for name in usual for c in table.columns if c.strip().casefold() == name and c not in others]
-    if not found:
+        return _present(
+            table,
+            named,
+            f"Name another one, of a source under its own `task:`; `{key}: null` takes the shape that the file has "
+            "(chat messages, Alpaca, SQuAD, ...).",
+        )
+    found = _usual(table.columns, usual, others)
+    if found is None:
         raise DataError(
             f"{table.origin}: which column holds the {'requests' if key == 'input' else 'answers'}?",
             expected="one of the columns " + ", ".join(f"'{name}'" for name in table.columns),
             remedy=f"Name it: task: {{{key}: COLUMN}}.",
         )
-    return found[0]
+    return found
+
+
+def usual_request(columns: Iterable[str]) -> str | None:
+    """The column of requests by its usual name, or None."""
+    return _usual(columns, REQUESTS, ())
+
+
+def _usual(columns: Iterable[str], usual: Sequence[str], others: Sequence[str | None]) -> str | None:
+    """The first column with one of some names, the names in their order."""
+    known = {c.strip().casefold(): c for c in reversed(list(columns)) if c not in others}
+    return next((known[name] for name in usual if name in known), None)
 
 
 def _texts(table: Table, column: str) -> list[str]:
@@ -136,38 +163,44 @@ def _answers(table: Table, column: str) -> tuple[list[str], list[tuple[str, ...]
                 expected="an answer: a text, or a list of texts of which each is right",
                 remedy='Fill it, or write "" where there is no answer.',
             )
-        first.append(str(several[0]) if several else "")
-        further.append(tuple(str(one) for one in several[1:]))
+        different = list(dict.fromkeys(str(one) for one in several))
+        first.append(different[0] if different else "")
+        further.append(tuple(different[1:]))
     return first, further
 
 
 def _several(value: Any) -> list[Any] | None:
-    """The accepted answers of a row, as a text, a list, or SQuAD's {"text": [...]}; None where there is nothing."""
+    """The accepted answers of a row, as a text, a list of texts or of SQuAD's {"text": ...}, or {"text": [...]}.
+
+    None where there is nothing; what is no text is left for `_answers` to refuse.
+    """
     if isinstance(value, Mapping):
         value = value.get("text")
     if isinstance(value, list | tuple):
-        return list(dict.fromkeys(value))
+        return [one.get("text") if isinstance(one, Mapping) else one for one in value]
     return None if value is None or (isinstance(value, bool | dict | float) and value != value) else [value]
 
 
-def _chat(columns: Mapping[str, Any]) -> str | None:
+def _chat(columns: Iterable[str]) -> str | None:
     return next((name for name in columns if name.casefold() in CHATS), None)
 
 
-def _from_chat(table: Table, column: str) -> Table:
+def _from_chat(table: Table, answered: bool) -> Table:
     """Chat messages, ``[{"role": ..., "content": ...}]`` or ShareGPT's ``[{"from": ..., "value": ...}]``."""
     requests, answers = [], []
+    column = _chat(table.columns) or ""
     for row, turns in zip(table.rows, table.columns[column], strict=True):
         place = f"{table.origin}, column '{column}', row {row}"
         said = list(_turns(turns, place))
-        if len(said) < 2 or said[-1][0] != "assistant" or said[-2][0] != "user":
+        last = [role for role, _ in said[-2:]]
+        asks = said[:-1] if last == ["user", "assistant"] else said
+        if last != ["user", "assistant"] and (answered or last[-1:] != ["user"]):
             roles = ", ".join(role for role, _ in said) or "no messages"
-            raise DataError(
-                f"{place}: {roles}", expected="messages that end with one of a user and the assistant's reply to it"
-            )
-        requests.append(_conversation(said[:-1]))
+            end = "and the assistant's reply to it" if answered else "or the assistant's reply to it"
+            raise DataError(f"{place}: {roles}", expected=f"messages that end with one of a user {end}")
+        requests.append(_conversation(asks))
         answers.append(said[-1][1])
-    return _made(table, requests, answers)
+    return _made(table, requests, answers if answered else None)
 
 
 def _turns(turns: Any, place: str) -> Iterator[tuple[str, str]]:
@@ -194,37 +227,44 @@ def _conversation(turns: Sequence[tuple[str, str]]) -> str:
     return "\n\n".join([*system, asked])
 
 
-def _alpaca(columns: Mapping[str, Any]) -> str | None:
-    return "instruction" if {"instruction", "input", "output"} <= set(columns) else None
-
-
-def _from_alpaca(table: Table, column: str) -> Table:
+def _from_alpaca(table: Table, answered: bool) -> Table:
     """``instruction``, ``input`` (may be empty) and ``output``."""
     inputs = ["" if is_missing(value) else str(value) for value in table.columns["input"]]
-    asked = [f"{i}\n\n{more}" if more else i for i, more in zip(_texts(table, column), inputs, strict=True)]
-    return _made(table, asked, _texts(table, "output"))
+    asked = [f"{i}\n\n{more}" if more else i for i, more in zip(_texts(table, "instruction"), inputs, strict=True)]
+    return _made(table, asked, _texts(table, "output") if answered else None)
 
 
-def _squad(columns: Mapping[str, Any]) -> str | None:
-    return "question" if {"question", "context", "answers"} <= set(columns) else None
-
-
-def _from_squad(table: Table, column: str) -> Table:
+def _from_squad(table: Table, answered: bool) -> Table:
     """Questions with passages and accepted answers; none means that the passage does not answer."""
-    asked = [about(q, c) for q, c in zip(_texts(table, column), _texts(table, "context"), strict=True)]
-    return _made(table, asked, *_answers(table, "answers"))
+    asked = [about(q, c) for q, c in zip(_texts(table, "question"), _texts(table, "context"), strict=True)]
+    return _made(table, asked, *(_answers(table, "answers") if answered else ()))
 
 
-SHAPES: tuple[tuple[Callable[[Mapping[str, Any]], str | None], Callable[[Table, str], Table]], ...] = (
-    (_chat, _from_chat),
-    (_alpaca, _from_alpaca),
-    (_squad, _from_squad),
+Convert = Callable[[Table, bool], Table]
+"""Makes a table with `REQUEST` of one that has a shape, and with `ANSWER` where answers are read."""
+
+SHAPES: tuple[tuple[tuple[str, ...], str, Convert], ...] = (
+    (("instruction", "input"), "output", _from_alpaca),
+    (("question", "context"), "answers", _from_squad),
 )
-"""What knows a shape by its columns, and what converts it."""
+"""The columns of requests, the column of answers, and what converts them; chat messages are one of the `CHATS`."""
+
+
+def shape_of(columns: Collection[str], answered: bool) -> Convert | None:
+    """What converts a table of a known shape; None for one of plain columns.
+
+    Args:
+        columns: their names.
+        answered: whether answers are read, and so must be there.
+    """
+    if _chat(columns) is not None:
+        return _from_chat
+    needed = (({*asked, replied} if answered else {*asked}, convert) for asked, replied, convert in SHAPES)
+    return next((convert for names, convert in needed if names <= {*columns}), None)
 
 
 def squad_table(content: Mapping[str, Any], origin: str) -> Table:
-    """SQuAD's own JSON, versions 1.1 and 2.0, as columns id, title, context, question and answers.
+    """SQuAD's own JSON, versions 1.1 and 2.0, as columns id, title, context, question and answers (None without any).
 
     Raises:
         DataError: an article, a paragraph or a question without what it must have; it is named.
@@ -235,7 +275,8 @@ def squad_table(content: Mapping[str, Any], origin: str) -> Table:
             for q, item in enumerate(paragraph.get("qas", ()), 1):
                 place = f"{origin}, article {a}, paragraph {p}, question {q}"
                 try:
-                    answers = [] if item.get("is_impossible") else [answer["text"] for answer in item["answers"]]
+                    known = [] if item.get("is_impossible") else item.get("answers")
+                    answers = None if known is None else [answer["text"] for answer in known]
                     row = (str(item.get("id", "")), article.get("title", ""), paragraph["context"], item["question"])
                 except (KeyError, TypeError, AttributeError) as error:
                     raise DataError(

@@ -83,13 +83,18 @@ class Checkpoint:
             with safe_open(self._file, "pt") as kept:
                 told = json.loads((kept.metadata() or {})["told"])
                 tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118 - not a dict
+            drawn = [(device, tensors[name]) for name, device in _generators(learners).items()]
         except (OSError, SafetensorError, KeyError, ValueError):
             return 0
         for number, (learner, fields) in enumerate(zip(learners, told["learners"], strict=True)):
             mark = f"{number}."
             own = {n.removeprefix(mark): t for n, t in tensors.items() if n.startswith(mark)}
             learner.restore(fields, tree(own))
-        torch.set_rng_state(tensors[DRAWS])
+        for device, state in drawn:
+            if device.type == "cuda":
+                torch.cuda.set_rng_state(state, device)
+            else:
+                torch.set_rng_state(state)
         return int(told[DONE])
 
     def keep(self, learners: Sequence[Learner], done: int) -> None:
@@ -111,13 +116,20 @@ class Checkpoint:
 
         told = [learner.kept() for learner in learners]
         tensors = {f"{i}.{name}": t.contiguous() for i, (_, own) in enumerate(told) for name, t in own.items()}
-        tensors[DRAWS] = torch.get_rng_state()
+        for name, device in _generators(learners).items():
+            tensors[name] = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
         scratch = self._file.with_suffix(".partial")
         with contextlib.suppress(OSError, SafetensorError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             save_file(tensors, scratch, {"told": json.dumps({DONE: done, "learners": [fields for fields, _ in told]})})
             scratch.replace(self._file)
         self._last = time.monotonic()
+
+
+def _generators(learners: Sequence[Learner]) -> dict[str, torch.device]:
+    """The generators that a training draws from, by names for their states: the CPU's, and those of its GPUs."""
+    places = sorted({str(p.device) for learner in learners for p in learner.parameters if p.device.type == "cuda"})
+    return {DRAWS: torch.device("cpu")} | {f"{DRAWS}.{place}": torch.device(place) for place in places}
 
 
 def tree(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:

@@ -11,7 +11,10 @@ import numpy as np
 
 
 def take_in(digest: Any, value: Any) -> None:
-    """Feed a value into a hash: field by field, arrays by their bytes, functions by name and by what they hold."""
+    """Feed a value into a hash: field by field, arrays by their bytes, functions by name and by what they hold.
+
+    Paths of fitted models count by their description and their numbers.
+    """
     if dataclasses.is_dataclass(value):
         digest.update(type(value).__name__.encode())
         for field in dataclasses.fields(value):
@@ -27,5 +30,9 @@ def take_in(digest: Any, value: Any) -> None:
     elif inspect.isfunction(value):
         held = tuple(cell.cell_contents for cell in value.__closure__ or ())
         take_in(digest, (value.__module__, value.__qualname__, held))
+    elif hasattr(value, "describe") and hasattr(value, "tensors"):  # the path of a fitted model
+        digest.update(repr(value.describe()).encode())
+        for name, tensor in sorted(value.tensors().items()):
+            take_in(digest, (name, tensor.detach().float().cpu().numpy()))
     else:
         digest.update(repr(value).encode() + b";")

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from transfuse.backbones.form import template_hash
 from transfuse.backbones.packing import packs
 from transfuse.backbones.remote.model import RemoteModel
 from transfuse.engine.across import across
@@ -78,6 +79,7 @@ def asked(stage: Ask, branch: Branch, trunk: Trunk) -> WriterPath:
         memory=None if stage.memory is None else LookupPath(stage.memory.texts, stage.memory.answers),
         shots=stage.shots,
         spread=stage.spread,
+        chat_template="" if stage.form.special else template_hash(trunk.backbone.tokenizer),
     )
 
 

@@ -29,7 +29,7 @@ def draws(
     """
     if rounds < 1:
         raise DataError(f"{rounds} bootstrap rounds", expected="at least 1")
-    member = np.arange(n) if groups is None else _group_positions(groups, n)
+    member = positions(n, groups)
     units = int(member.max()) + 1
     generator = np.random.default_rng(seed)
     step = max(1, BLOCK // max(n, units))
@@ -40,7 +40,14 @@ def draws(
         yield counts[:, member].astype(np.float64, order="C")
 
 
-def _group_positions(groups: Sequence[object] | np.ndarray, n: int) -> np.ndarray:
+def positions(n: int, groups: Sequence[object] | np.ndarray | None) -> np.ndarray:
+    """int64 [n]: the group of each example, counted from 0 in the order of first sight; without groups its own.
+
+    Raises:
+        DataError: groups of another length.
+    """
+    if groups is None:
+        return np.arange(n)
     if len(groups) != n:
         raise DataError(f"{len(groups)} groups for {n} examples", expected="one group key each")
     known: dict[object, int] = {}
@@ -141,13 +148,20 @@ def metric_intervals(
     return out
 
 
-def ratio_interval(sums: np.ndarray, *, seed: int, rounds: int = 1000, confidence: float = 0.95) -> Interval:
+def ratio_interval(
+    sums: np.ndarray,
+    *,
+    seed: int,
+    rounds: int = 1000,
+    confidence: float = 0.95,
+    groups: Sequence[object] | np.ndarray | None = None,
+) -> Interval:
     """The sum of one column over that of another, with its percentile interval over examples.
 
     Args:
         sums: float64 [N, 2], what each example adds above and below.
         seed: of the resamples; the same seed draws the same examples as `metric_intervals` does.
-        rounds, confidence: as there.
+        rounds, confidence, groups: as there.
     """
 
     def figure(drawn: np.ndarray) -> np.ndarray:
@@ -155,7 +169,7 @@ def ratio_interval(sums: np.ndarray, *, seed: int, rounds: int = 1000, confidenc
         return np.asarray(above / np.maximum(below, 1e-30))
 
     value = figure(np.ones((1, len(sums))))[0]
-    resampled = [figure(block) for block in draws(len(sums), seed=seed, rounds=rounds)]
+    resampled = [figure(block) for block in draws(len(sums), seed=seed, rounds=rounds, groups=groups)]
     return percentile(value, np.concatenate(resampled), confidence)
 
 

@@ -35,6 +35,9 @@ class Comparison:
             the metric's unit.
         p: one-sided, that the differences between splits favour the worse of the two (see `corrected`), adjusted for
             other comparisons where there are some; None where there is one split.
+        paired_p: two-sided, of written answers: that the draw of the examples alone makes a difference as large as
+            this one (see `paired_p`); None where answers are labels, or where there are groups: of few it may be
+            wrong. The verdict does not rest on it.
     """
 
     difference: Interval
@@ -43,6 +46,7 @@ class Comparison:
     mcnemar: float | None
     detectable: float
     p: float | None = None
+    paired_p: float | None = None
 
     def over_splits(self, differences: Sequence[float], ratio: float) -> Comparison:
         """The same with the spread between splits allowed for: *helps* is said where both tests say so.
@@ -124,12 +128,35 @@ def compare(
     value = sign * float(measure(first, whole)[0] - measure(second, whole)[0])
     resampled = sign * (measure(first) - measure(second))
     interval = percentile(value, resampled, confidence)
-    if first.dtype == np.dtype(object) or groups is not None:  # written answers are not right or wrong
-        return Comparison(interval, verdict_of(interval), n, None, z_of(confidence) * float(resampled.std()))
+    spread = z_of(confidence) * float(resampled.std())
+    if groups is not None:
+        return Comparison(interval, verdict_of(interval), n, None, spread)
+    if first.dtype == np.dtype(object):  # written answers are not right or wrong
+        return Comparison(interval, verdict_of(interval), n, None, spread, paired_p=paired_p(value, resampled))
     right_a, right_b = first.argmax(axis=2) == known, second.argmax(axis=2) == known
     error = _paired_error(right_a, right_b) if metric == "accuracy" else float(resampled.std())
     p = mcnemar(right_a[0], right_b[0]) if len(first) == 1 else None
     return Comparison(interval, verdict_of(interval), n, p, z_of(confidence) * error)
+
+
+def paired_p(difference: float, resampled: np.ndarray) -> float:
+    """The p value of the paired bootstrap: how often resampling moves a difference as far as it is from 0.
+
+    Formula: with a_b = |delta*_b| over B resamples, p = (#(a_b - mean(a) >= |delta|) + 1) / (B + 1).
+
+    Args:
+        difference: delta, on the examples themselves.
+        resampled: float64 [B], delta* on the resamples.
+
+    Reference: Koehn 2004; sacrebleu's ``--paired-bs``, after Moses.
+    Departures: sacrebleu counts > for >=, by which two systems that answer alike are significantly different.
+
+    Example:
+        >>> paired_p(0.0, np.zeros(99))
+        1.0
+    """
+    away = np.abs(resampled)
+    return float((np.sum(away - away.mean() >= abs(difference)) + 1) / (len(away) + 1))
 
 
 def _paired_error(right_a: np.ndarray, right_b: np.ndarray) -> float:

@@ -31,16 +31,18 @@ class Limits:
 
     Args:
         seconds: of wall-clock time; of processor time as many.
-        memory: mebibytes of address space, for each process.
+        memory: mebibytes of address space of each process, so that all together may use `processes` times as many.
         processes: at once.
-        files: mebibytes of each file, and of its folder.
+        file: mebibytes of each file.
+        folder: mebibytes of all files together; they lie in memory.
         output: bytes that it may print.
     """
 
     seconds: float = 10.0
     memory: int = 1024
     processes: int = 16
-    files: int = 16
+    file: int = 16
+    folder: int = 64
     output: int = 1 << 16
 
 
@@ -97,7 +99,7 @@ def required() -> str:
     if not kind():
         raise TransfuseError(
             "nothing here can contain a program that a model wrote",
-            expected="Linux with bubblewrap, or with user namespaces and util-linux's unshare",
+            expected="Linux with bubblewrap 0.7 or newer, or with user namespaces and util-linux's unshare and setpriv",
             remedy="Install bubblewrap (Debian: apt install bubblewrap), or leave `run_code` out of the recipe.",
         )
     return kind()
@@ -111,7 +113,7 @@ def _run(name: str, program: str, limits: Limits) -> Outcome:
         (place / "launch.py").write_text(LAUNCH.format(limits=limits, home=HOME, nobody=NOBODY), encoding="utf-8")
         place.chmod(0o755)
         output = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
-        command = _bwrap(place) if name == "bwrap" else _unshare(place)
+        command = (_bwrap if name == "bwrap" else _unshare)(place, limits)
         with output:
             process = subprocess.Popen(
                 [*command, secret],
@@ -160,28 +162,35 @@ def _python() -> str:
     return found if own.startswith("/usr") else found.replace(own, PYTHON, 1)
 
 
-def _bwrap(place: Path) -> list[str]:
+def _bwrap(place: Path, limits: Limits) -> list[str]:
+    """Nothing can be written but in a folder of a bounded size, which is also its folder for temporary files."""
     bound = [part for path, inside in _seen().items() for part in ("--ro-bind", path, inside)]
     root = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if os.geteuid() == 0 else ["--unshare-user"]
     names = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    inside = ["--ro-bind", str(place), "/sandbox", "--tmpfs", HOME, "--chmod", "0777", HOME, "--tmpfs", "/tmp"]
+    own = ["--size", str(limits.folder << 20), "--tmpfs", HOME, "--chmod", "0777", HOME, "--symlink", HOME, "/tmp"]
+    inside = ["--ro-bind", str(place), "/sandbox", *own, "--remount-ro", "/dev", "--remount-ro", "/"]
     python = [_python(), "-I", "-S", "/sandbox/launch.py"]
     return ["bwrap", *root, *names, "--die-with-parent", "--proc", "/proc", "--dev", "/dev", *bound, *inside, *python]
 
 
-def _unshare(place: Path) -> list[str]:
-    """The same by hand: a new root in memory, into which the system's folders are bound, read-only."""
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+def _unshare(place: Path, limits: Limits) -> list[str]:
+    """The same by hand: a new root in memory, into which the system's folders are bound, read-only.
+
+    An ordinary user's namespace has no user but its root, who could bind them anew: so every capability is dropped.
+    """
+    root = os.geteuid() == 0
+    user = [] if root else ["--user", "--map-root-user"]
+    drop = f"--reuid={NOBODY} --regid={NOBODY} --clear-groups " if root else ""
     names = ["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child=KILL", "--propagation", "private"]
     seen = "\n".join(f"bound '{path}' '{inside}'" for path, inside in _seen().items())
-    script = MOUNTS.format(seen=seen, place=place, home=HOME, python=_python())
+    script = MOUNTS.format(seen=seen, place=place, home=HOME, python=_python(), drop=drop, size=limits.folder)
     return ["unshare", *user, *names, "/bin/sh", "-c", script, "sandbox"]
 
 
 MOUNTS = """set -e
 root='{place}/root'
 mkdir "$root"
-mount -t tmpfs -o size=64m,mode=0755 sandbox "$root"
+mount -t tmpfs -o size={size}m,mode=0755 sandbox "$root"
 bound() {{
   if [ -d "$1" ]; then mkdir -p "$root$2"; else mkdir -p "$root$(dirname "$2")"; : > "$root$2"; fi
   mount --bind "$1" "$root$2"
@@ -200,7 +209,8 @@ done
 cd "$root"
 pivot_root . .old
 umount -l /.old
-exec {python} -I -S /sandbox/launch.py "$1"
+unset PWD OLDPWD
+exec setpriv {drop}--bounding-set=-all --inh-caps=-all --no-new-privs {python} -I -S /sandbox/launch.py "$1"
 """
 """Makes a new root in memory, into which the system's folders are bound, and leaves the old one for good."""
 
@@ -212,7 +222,7 @@ mebi = 1 << 20
 for what, most in (
     (resource.RLIMIT_CPU, int({limits.seconds}) + 1),
     (resource.RLIMIT_AS, {limits.memory} * mebi),
-    (resource.RLIMIT_FSIZE, {limits.files} * mebi),
+    (resource.RLIMIT_FSIZE, {limits.file} * mebi),
     (resource.RLIMIT_NOFILE, 64),
     (resource.RLIMIT_CORE, 0),
 ):
@@ -225,7 +235,10 @@ try:
     os.setgid({nobody})
     os.setuid({nobody})
 except OSError:
-    pass  # an ordinary user's namespace has no other
+    pass  # it is nobody already, or of an ordinary user, in whose namespace there is no other
+with open("/proc/self/status") as file:
+    if any(line.startswith(("CapPrm", "CapEff")) and int(line.split()[1], 16) for line in file):
+        sys.exit("a capability is left")
 resource.setrlimit(resource.RLIMIT_NPROC, ({limits.processes}, {limits.processes}))
 sys.argv[:] = ["/sandbox/program.py"]
 runpy.run_path("/sandbox/program.py", run_name="__main__")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from transfuse.errors import DataError
+from transfuse.evaluation.bootstrap import positions
 from transfuse.evaluation.checks import as_repeats
 from transfuse.evaluation.compare import Verdict, mcnemar
 from transfuse.evaluation.corrected import holm
@@ -71,13 +73,22 @@ def accuracy_by_label(labels: ArrayLike, probabilities: ArrayLike) -> list[Label
     return sorted(found, key=lambda item: (item.accuracy, item.label))
 
 
-def difference_by_label(labels: ArrayLike, a: ArrayLike, b: ArrayLike, *, level: float = 0.05) -> list[LabelDifference]:
+def difference_by_label(
+    labels: ArrayLike,
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    level: float = 0.05,
+    groups: Sequence[object] | np.ndarray | None = None,
+) -> list[LabelDifference]:
     """On which classes model a is better than b, and on which worse; the largest gain first, then by position.
 
     Args:
         labels: int [N].
         a, b: float [N, C] of the same examples.
         level: of the verdicts, for all labels together.
+        groups: [N] keys of examples that belong together. Each then counts once, for the model that has more of its
+            examples right.
 
     Raises:
         DataError: shapes or values that cannot be used.
@@ -88,11 +99,11 @@ def difference_by_label(labels: ArrayLike, a: ArrayLike, b: ArrayLike, *, level:
     known, first = _one(labels, a)
     _, second = _one(labels, b)
     right_a, right_b = first.argmax(axis=1) == known, second.argmax(axis=1) == known
-    classes = [int(k) for k in np.unique(known)]
+    member = positions(len(known), groups)
+    gained = right_a.astype(float) - right_b
+    each = {int(k): np.bincount(member[known == k], gained[known == k]) for k in np.unique(known)}
     found = []
-    for label, p in zip(
-        classes, holm([mcnemar(right_a[known == k], right_b[known == k]) for k in classes]), strict=True
-    ):
+    for label, p in zip(each, holm([mcnemar(net > 0, net < 0) for net in each.values()]), strict=True):
         own = known == label
         mean_a, mean_b = float(right_a[own].mean()), float(right_b[own].mean())
         verdict: Verdict = "no evidence" if p > level else "helps" if mean_a > mean_b else "hurts"

@@ -27,11 +27,14 @@ CHAR_ORDER, WORD_ORDER, BETA = 6, 2, 2
 BLEU_ORDER = 4
 
 CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff]")
+UNSPACED = re.compile(f"{CHINESE.pattern}|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+"""Characters of scripts without spaces between words: Chinese, Japanese, Thai, Lao, Burmese, Khmer."""
 PLACEHOLDER = re.compile(
     r"\{\{[^{}]+\}\}"  # {{Order Number}}
     r"|\{[^{}\s]*\}"  # {0}, {name}
     r"|%\(\w+\)[-#0 +]*\d*(?:\.\d+)?[a-zA-Z]"  # %(count)d
-    r"|%[-#0+]*\d*(?:\.\d+)?[sdifgxr](?![A-Za-z])"  # %s
+    r"|%(?:\d+\$)?[-#0+]*\d*(?:\.\d+)?[sdifgxr](?![A-Za-z])"  # %s, %1$s
+    r"|%\d{1,2}(?!\d)"  # %1
     r"|</?[A-Za-z][^<>]*>"  # <a href="...">
 )
 NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
@@ -111,8 +114,9 @@ def ter_statistics(expected: np.ndarray, answers: np.ndarray) -> np.ndarray:
 
 
 def words(text: str) -> list[str]:
-    """Words in lower case; each Chinese or Japanese character is a word of its own."""
-    return re.findall(r"[a-z0-9]+", CHINESE.sub(lambda m: f" {ord(m[0])} ", text.lower()))
+    """Words in lower case: letters, digits and their marks; where a script has no spaces, each of its characters."""
+    spaced = UNSPACED.sub(lambda m: f" {ord(m[0])} ", unicodedata.normalize("NFC", text.lower()))
+    return "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in spaced).split()
 
 
 class _Words:

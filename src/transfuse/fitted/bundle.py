@@ -89,6 +89,12 @@ def _refuse(path: Any, model: FittedModel | FittedWriter) -> None:
         raise ModelError("bundle: an encoder-decoder", expected="a model on an encoder or a decoder", remedy=ship)
     if isinstance(path, WriterPath) and path.trained is not None and path.trained.soft is not None:
         raise ModelError("bundle: a soft prompt", expected="a model whose difference is in its layers", remedy=ship)
+    if isinstance(path, WriterPath) and path.memory is not None:
+        raise ModelError(
+            "bundle: demonstrations that are chosen for each request",
+            expected="a model that shows all requests the same ones, or none",
+            remedy=f"{ship} Or fit `prompt` with `choose: drawn`, whose demonstrations a bundle holds.",
+        )
     if isinstance(path, HeadPath) and path.head.owner is not None:
         raise ModelError(
             "a model of nearest neighbours has no linear head, which is what these libraries know",
@@ -171,7 +177,7 @@ def _write_writer(path: WriterPath, folder: Path) -> None:
         **path.decoding.to_dict(),
         "max_tokens": path.limit,
         "opening": writer.opening,
-        "ends": writer.ends,
+        "ends": sorted(set(writer.speech.over)),
     }
     _dump(settings, folder / PROMPT)
 

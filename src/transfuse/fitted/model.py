@@ -10,6 +10,7 @@ import numpy as np
 
 from transfuse import tasks
 from transfuse.backbones import loading
+from transfuse.backbones.form import template_hash
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.int8 import INT8
 from transfuse.errors import ModelError
@@ -122,7 +123,8 @@ def load(folder: str | Path) -> FittedModel | FittedWriter:
     manifest, tensors = artifact.read(folder)
     card = folder / artifact.CARD
     try:
-        loader = _loader(manifest["backbone"], folder) if manifest["backbone"] else None
+        template = manifest["path"].get("chat_template", "")
+        loader = _loader(manifest["backbone"], folder, template) if manifest["backbone"] else None
         task = tasks.from_dict(manifest["task"])
         kind: Any = FittedModel if isinstance(task, Classify) else FittedWriter
         fitted: FittedModel | FittedWriter = kind(
@@ -142,14 +144,17 @@ def load(folder: str | Path) -> FittedModel | FittedWriter:
         ) from error
 
 
-_LOADED: dict[str, Backbone] = {}
-"""The backbones of this process by content, so that several fitted models share one."""
+_LOADED: dict[tuple[str, str], Backbone] = {}
+"""The backbones of this process by content and chat template, so that several fitted models share one; with an empty
+template, for those that show requests by none, any of the content."""
 
 
-def _loader(fields: dict[str, Any], folder: Path) -> Loader:
+def _loader(fields: dict[str, Any], folder: Path, template: str) -> Loader:
+    """Gives the backbone of a manifest with the content that the model was fitted on, and with its chat template."""
+
     def loader() -> Backbone:
         revision = fields["revision"]
-        if revision not in _LOADED:
+        if (revision, template) not in _LOADED:
             backbone = loading.load(fields["resolved"], base=folder, unsafe=fields.get("unsafe", False))
             if backbone.revision != revision:
                 raise ModelError(
@@ -158,18 +163,29 @@ def _loader(fields: dict[str, Any], folder: Path) -> Loader:
                     expected="the same weights and tokenizer",
                     remedy="Bring back the backbone's folder, or fit the model again.",
                 )
-            _LOADED[revision] = backbone
-        return _LOADED[revision]
+            found = template_hash(backbone.tokenizer)
+            if template not in ("", found):
+                raise ModelError(
+                    f"{folder}: the chat template of the backbone {fields['reference']} has changed since the model "
+                    f"was fitted (content {found[:12] or 'none'}, not {template[:12]})",
+                    expected="the same chat template",
+                    remedy="Bring back tokenizer_config.json and chat_template.jinja, or fit the model again.",
+                )
+            known(backbone)
+        return _LOADED[revision, template]
 
     return loader
 
 
 def remember(backbone: Backbone) -> Loader:
     """A loader for a backbone that is loaded already; models loaded later in this process share it."""
-    _LOADED[backbone.revision] = backbone
-    return lambda: _LOADED[backbone.revision]
+    content, template = backbone.revision, template_hash(backbone.tokenizer)
+    _LOADED[content, template] = _LOADED[content, ""] = backbone
+    return lambda: _LOADED[content, template]
 
 
 def known(backbone: Backbone) -> Backbone:
     """The backbone of this content that the process has loaded already, else this one, which it knows from now on."""
-    return _LOADED.setdefault(backbone.revision, backbone)
+    first = _LOADED.setdefault((backbone.revision, template_hash(backbone.tokenizer)), backbone)
+    _LOADED.setdefault((backbone.revision, ""), first)
+    return first

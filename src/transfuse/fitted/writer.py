@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class WriterPath:
             what the form says.
         shots: so many of these.
         spread: how much they should differ, see `LookupPath.nearest`.
+        chat_template: hash of the chat template that shows requests, see `template_hash`; empty where none does.
 
     Attributes:
         looped: how many answers so far were stopped because they went in circles.
@@ -57,12 +58,14 @@ class WriterPath:
         memory: LookupPath | None = None,
         shots: int = 0,
         spread: float = 0.0,
+        chat_template: str = "",
     ) -> None:
         self._loader = loader
         self._writers: dict[str, Writer] = {}
         self.form, self.decoding, self.limit = form, decoding, limit
         self.cut, self.trained, self.adapter = cut, trained, adapter
         self.memory, self.shots, self.spread = memory, shots, spread
+        self.chat_template = chat_template
         self.looped = 0
         self.tokens = np.zeros(3, dtype=np.int64)
         self.lean = False
@@ -77,20 +80,25 @@ class WriterPath:
         """Numbers that differ from the backbone's."""
         return difference.count(self.trained, self.adapter)
 
-    def write(self, texts: Sequence[str], precision: str = "fp32") -> Written:
-        """Answers to N requests, with what is known of how they came about."""
-        shown = None if self.memory is None else self.memory.nearest(texts, self.shots, self.spread)
-        return self.writer(precision).write(texts, self.decoding, shown)
+    def write(self, texts: Sequence[str], precision: str = "fp32", first: int = 0) -> Written:
+        """Answers to N requests, with what is known of how they came about; ``first`` as of `Writer.write`."""
+        return self.writer(precision).write(texts, self.decoding, self._shown(texts), first=first)
+
+    def stream(self, text: str, precision: str = "fp32") -> Iterator[str]:
+        """The answer to one request in pieces, see `Writer.stream`."""
+        yield from self.writer(precision).stream(text, self.decoding, self._shown([text]))
 
     def bits(self, texts: Sequence[str], answers: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Bits by which N known answers are foretold, and their bytes, float64 [N, 2]."""
-        shown = None if self.memory is None else self.memory.nearest(texts, self.shots, self.spread)
-        return self.writer(precision).bits(texts, answers, shown)
+        return self.writer(precision).bits(texts, answers, self._shown(texts))
 
     def sureness(self, texts: Sequence[str], answers: Sequence[str], precision: str = "fp32") -> np.ndarray:
         """Mean log-likelihood of a token of N answers, float64 [N]: how sure the decoder is of what it wrote."""
-        shown = None if self.memory is None else self.memory.nearest(texts, self.shots, self.spread)
-        return self.writer(precision).sureness(texts, answers, shown)
+        return self.writer(precision).sureness(texts, answers, self._shown(texts))
+
+    def _shown(self, texts: Sequence[str]) -> list[list[tuple[str, str]]] | None:
+        """The demonstrations of each request's own, where it has some."""
+        return None if self.memory is None else self.memory.nearest(texts, self.shots, self.spread)
 
     def writer(self, precision: str) -> Writer:
         """The decoder with its trained layers, ready to write."""
@@ -112,9 +120,9 @@ class WriterPath:
         other.form, other._writers = form, {}
         return other
 
-    def answers(self, texts: Sequence[str], precision: str = "fp32") -> np.ndarray:
-        """Answers to N requests, object [N]."""
-        written = self.write(texts, precision)
+    def answers(self, texts: Sequence[str], precision: str = "fp32", first: int = 0) -> np.ndarray:
+        """Answers to N requests, object [N]; ``first`` as of `Writer.write`."""
+        written = self.write(texts, precision, first)
         self.looped += int(written.looped.sum())
         self.tokens += np.array([len(texts), written.read.sum(), written.tokens.sum()], dtype=np.int64)
         return as_answers(written.texts)
@@ -129,6 +137,7 @@ class WriterPath:
             "memory": None if self.memory is None else self.memory.describe(),
             "shots": self.shots,
             "spread": self.spread,
+            **({"chat_template": self.chat_template} if self.chat_template else {}),
             **difference.described(self.cut, self.cut + self._layers, self.trained, self.adapter),
         }
 
@@ -155,4 +164,5 @@ class WriterPath:
             memory=LookupPath.restore(fields["memory"], {}, None) if fields["memory"] else None,
             shots=fields["shots"],
             spread=fields.get("spread", 0.0),
+            chat_template=fields.get("chat_template", ""),
         )

@@ -71,11 +71,15 @@ class FittedWriter(Fitted[Writing, WrittenPath]):
             "seed": seed,
         }
         path = self._decoding({name: value for name, value in asked.items() if value is not None})
-        found = [path.answers(part, precision) for part in parts(texts)]
+        found, first = [], 0
+        for part in parts(texts):
+            counted = {"first": first} if isinstance(path, WriterPath) else {}
+            found.append(path.answers(part, precision, **counted))
+            first += len(part)
         return [str(answer) for answer in np.concatenate(found)] if found else []
 
     def stream(self, text: str, *, precision: str = "fp32") -> Iterator[str]:
-        """The answer to one text, piece by piece as it is written, greedily.
+        """The answer that `predict` gives to one text, piece by piece as it is written; by beams in one piece.
 
         Raises:
             ModelError: no text, an unknown precision, or a model without a decoder.
@@ -86,7 +90,7 @@ class FittedWriter(Fitted[Writing, WrittenPath]):
                 expected=f"{' or '.join(PRECISIONS)}, and a model with a decoder",
             )
         refuse_what_is_no_text([text])
-        yield from self.path.writer(precision).stream(text, self.path.decoding)
+        yield from self.path.stream(text, precision)
 
     def fastest(self, texts: Sequence[str]) -> Trial:
         """The precision in which this machine answers fastest, tried on some real texts: see `Trial`.

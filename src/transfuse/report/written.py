@@ -66,7 +66,7 @@ def by_length(report: Report, speak: Speaker) -> list[tuple[str, str, str]]:
 
 
 def by_script(report: Report, speak: Speaker) -> list[tuple[str, str, str]]:
-    """(script of the request, examples, the deciding metric), the most frequent first."""
+    """(script of the request or the reference, examples, the deciding metric), the most frequent first."""
     out = []
     for entry in reading.items(report, "by_script"):
         figure = reading.interval(reading.at(entry, "figure"))

@@ -68,6 +68,7 @@ OWN_KEYS = {
     "tests": ("code",),
     "entry": ("code",),
     "run_code": ("code",),
+    "samples": ("code",),
     "max_new_tokens": tuple(KINDS),
     "similarity": tuple(KINDS),
     "stop": tuple(KINDS),
@@ -104,6 +105,7 @@ class Task(Section):
     tests: Column | None = Field(None, description="the column of programs that test an answer")
     entry: Column | None = Field(None, description="the column of the names of the functions that are tested")
     run_code: Switch | None = Field(None, description="true or false")
+    samples: Count | None = Field(None, description="programs drawn for each test row, a whole number of at least 1")
     stop: tuple[Column, ...] | None = Field(None, description='texts at which an answer ends: ["\\n\\n"]')
     max_new_tokens: Count | None = Field(None, description="tokens of the longest answer, a whole number of at least 1")
     similarity: EncoderReference | None = Field(
@@ -149,6 +151,18 @@ class Task(Section):
         if metric == "pass_1" and not (info.data.get("run_code") and info.data.get("tests")):
             raise wrong("'pass_1' runs programs. Expected beside it: tests: COLUMN, and run_code: true.")
         return metric
+
+    @field_validator("samples")
+    @classmethod
+    def _run(cls, samples: int | None, info: ValidationInfo) -> int | None:
+        if samples is not None and not (info.data.get("run_code") and info.data.get("tests")):
+            raise wrong("programs that are drawn are run. Expected beside it: tests: COLUMN, and run_code: true.")
+        return samples
+
+    @property
+    def tested(self) -> bool:
+        """Whether answers are programs that are run to test them: there are tests, and they may run."""
+        return bool(self.run_code and self.tests)
 
     @field_validator("template")
     @classmethod

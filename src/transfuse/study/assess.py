@@ -46,6 +46,7 @@ class Judge:
         parts: of each split its repeat, and the positions of the rows that it leaves out; of one split, or of none,
             the spread between splits is not known.
         ratio: rows that a split leaves out, for each one that it trains on.
+        groups: keys of validation rows that belong together, which are resampled together, or None.
     """
 
     labels: np.ndarray
@@ -53,10 +54,11 @@ class Judge:
     seed: int
     parts: Sequence[tuple[int, np.ndarray]] = ()
     ratio: float = 0.0
+    groups: Sequence[str] | None = None
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> Comparison:
         """Of probabilities [R, N, C] or answers [R, N]; positive where a is better; the spread of splits counts."""
-        found = compare(self.labels, a, b, metric=self.metric, seed=self.seed)
+        found = compare(self.labels, a, b, metric=self.metric, seed=self.seed, groups=self.groups)
         if len(self.parts) < 2:
             return found
         return found.over_splits([self._figure(a, p) - self._figure(b, p) for p in self.parts], self.ratio)
@@ -94,7 +96,9 @@ def assess(
         probabilities = found[candidate.id]
         entry = {**candidate.to_dict(), **record, "validation": {}, "transfer": []}
         if probabilities is not None:
-            figures = metric_intervals(judge.labels, probabilities, seed=judge.seed, names=task.metrics)
+            figures = metric_intervals(
+                judge.labels, probabilities, seed=judge.seed, names=task.measured(judge.labels), groups=judge.groups
+            )
             entry["validation"] = {name: interval.to_dict() for name, interval in figures.items()}
             for kind, against in [*counterparts(candidate, every), *_best_alone(candidate, every, found, judge)]:
                 other = found.get(against)

@@ -43,11 +43,14 @@ def beside(
     workshop.answers(path, test.texts[:TIMED], precision)
     student = (time.perf_counter() - started) / min(len(test), TIMED)
     same = _same(task, answers, found)
+    groups = test.groups
+    figures = metric_intervals(expected, other, seed=seed, names=task.metrics, groups=groups)
+    agreement = ratio_interval(np.stack([same, np.ones(len(same))], 1).astype(float), seed=seed, groups=groups)
     return {
         "name": name,
-        "test": {k: v.to_dict() for k, v in metric_intervals(expected, other, seed=seed, names=task.metrics).items()},
-        "difference": compare(expected, own, other, metric=task.metric, seed=seed).to_dict(),
-        "agreement": ratio_interval(np.stack([same, np.ones(len(same))], 1).astype(float), seed=seed).to_dict(),
+        "test": {k: v.to_dict() for k, v in figures.items()},
+        "difference": compare(expected, own, other, metric=task.metric, seed=seed, groups=groups).to_dict(),
+        "agreement": agreement.to_dict(),
         "differ": _where(task, np.flatnonzero(~same)[:DIFFER], answers, found, test),
         "student": _about(path, student),
         "teacher": _about(taught.path, each),

@@ -85,7 +85,7 @@ def cascade(
     refuse_foreign(folder)
     own = as_model(student)
     rows = labelled(own, data, label, input)
-    shown = None if examples is None else labelled(own, examples, label, input)
+    shown = None if examples is None else labelled(own, examples, label, input, judges=False)
     purse = None if money is None and tokens is None else Purse.of(f"cascade {folder.resolve()}", money, tokens)
     knows = teacher_of(teacher, own.task, _others(shown, rows), shots, seed, purse)
     _make(folder)
@@ -150,13 +150,15 @@ def _goal(quality: float | None, cost: float | None, share: float | None) -> Goa
     return asked[0] if asked else Goal("teacher")
 
 
-def labelled(own: Model, data: str | Examples, label: str | None, input: str | None) -> Examples:
-    """Labelled rows for a model, in the columns of its task unless others are named."""
+def labelled(
+    own: Model, data: str | Examples, label: str | None, input: str | None, *, judges: bool = True
+) -> Examples:
+    """Labelled rows for a model, in the columns of its task unless others are named; see `read_answered`."""
     if isinstance(data, Examples):
         return data
     task = own.manifest["task"]
     if not own.labels:
-        return read_answered(data, task, label, input)
+        return read_answered(data, task, label, input, judges=judges)
     return read_labelled(data, task, own.labels, label or task.get("label"), input)
 
 

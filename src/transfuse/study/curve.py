@@ -114,8 +114,11 @@ def _curve(
             found[arm] = np.stack(
                 [_predicted(candidate, (size, d), rows, test, workshop, ledger) for d, rows in enumerate(draws)]
             )
-        figures = {a: metric_intervals(truth, p, seed=seed, names=[metric])[metric] for a, p in found.items()}
-        difference = compare(truth, found["with"], found["without"], metric=metric, seed=seed)
+        figures = {
+            arm: metric_intervals(truth, said, seed=seed, names=[metric], groups=test.groups)[metric]
+            for arm, said in found.items()
+        }
+        difference = compare(truth, found["with"], found["without"], metric=metric, seed=seed, groups=test.groups)
         points.append(
             {
                 "shots": size,

@@ -32,6 +32,8 @@ from transfuse.tasks.classify import Classify
 MODEL = "model"
 LEAST, HELD, MOST_HELD = 30, 0.1, 500
 """Texts that are needed; the share that is held out to see how well the student agrees, and the most of it."""
+COLUMNS = ("input", "label", "bins", "context", "tests", "entry", "group")
+"""What a teacher's manifest names that its student's names, too."""
 BOUNDS = (0.5, 20.0)
 """Of the temperature: a few texts on which both agree do not show that the student may be surer still."""
 
@@ -87,7 +89,7 @@ def distill(
     """
     tell = progress or Silent()
     source, kept, own = _source(teacher, None if out is None else Path(out))
-    rows = None if labelled is None else read_labelled(own, labelled, label, input)
+    rows = None if labelled is None else read_labelled(own, labelled, label, input, judges=False)
     more = read_texts(texts, own.manifest["task"], input) if isinstance(texts, str) else tuple(texts)
     lessons = _lessons(kept, more, rows)
     backbone, fields = backbone_of(student)
@@ -115,7 +117,7 @@ def distill(
         "agreement": {name: figure.to_dict() for name, figure in agreement.items()},
     }
     kind: Any = FittedModel if own.labels else FittedWriter
-    columns = {key: own.manifest["task"].get(key) for key in ("input", "label", "bins", "context")}
+    columns = {key: own.manifest["task"].get(key) for key in COLUMNS}
     made = {"columns": {k: v for k, v in columns.items() if v is not None}, "distilled": about}
     model: Model = kind(own.task, path, method="distill", backbone=fields, made=made, card=_card(about, student))
     if out is not None:

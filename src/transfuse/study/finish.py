@@ -32,6 +32,7 @@ from transfuse.study.assess import Assessed
 from transfuse.study.beside import beside
 from transfuse.study.card import card
 from transfuse.study.prepare import StudyData
+from transfuse.study.programs import drawn
 from transfuse.study.progress import Progress
 from transfuse.study.recipe import Recipe
 from transfuse.study.splitting import writes
@@ -107,14 +108,16 @@ def finish(
     )
     if isinstance(path, WriterPath):
         details["loops"] = path.looped
-    figures, plain = (metric_intervals(expected, a, seed=seed, names=task.metrics) for a in (own, other))
+    figures, plain = (
+        metric_intervals(expected, a, seed=seed, names=task.metrics, groups=test.groups) for a in (own, other)
+    )
     if isinstance(task, Writing):
         further, further_plain = _by_models(path, expected, own, other, test, workshop, chosen.candidate.backbone)
         figures, plain = {**figures, **further}, {**plain, **further_plain}
     ending = Ending(
         {k: v.to_dict() for k, v in figures.items()},
         {k: v.to_dict() for k, v in plain.items()},
-        compare(expected, own, other, metric=task.metric, seed=seed).to_dict(),
+        compare(expected, own, other, metric=task.metric, seed=seed, groups=test.groups).to_dict(),
         details,
         weighed,
         _beside_teachers(chosen.candidate, path, found, test, workshop),
@@ -160,11 +163,15 @@ def _by_models(
             return readout.features(tokens, [readout.layers])[:, 0, 0]
 
         own["similarity"], other["similarity"] = (
-            ratio_interval(wrote.nearness(expected, a, vectors), seed=seed) for a in (answers, others)
+            ratio_interval(wrote.nearness(expected, a, vectors), seed=seed, groups=test.groups)
+            for a in (answers, others)
         )
     if isinstance(path, WriterPath):
-        bits = path.bits(test.texts, test.labels or (), workshop.precision(backbone))
-        own["bits_per_byte"] = ratio_interval(bits, seed=seed)
+        arithmetic = workshop.precision(backbone)
+        bits = path.bits(test.texts, test.labels or (), arithmetic)
+        own["bits_per_byte"] = ratio_interval(bits, seed=seed, groups=test.groups)
+        passed = drawn(path, expected, test.texts, workshop.recipe.task.samples or 0, seed, arithmetic)
+        own |= {name: ratio_interval(each, seed=seed, groups=test.groups) for name, each in passed.items()}
     return own, other
 
 
@@ -191,7 +198,7 @@ def _of_labels(
                 "p": d.p,
                 "verdict": d.verdict,
             }
-            for d in difference_by_label(labels, probabilities, others)
+            for d in difference_by_label(labels, probabilities, others, groups=test.groups)
         ],
         "temperature": heat,
         "confusion": {"labels": list(task.labels), "matrix": confusion(labels, probabilities).astype(int).tolist()},
@@ -263,8 +270,9 @@ def _columns(recipe: Recipe) -> dict[str, Any]:
     """What the user calls the columns, by which ``transfuse predict`` and ``evaluate`` find them."""
     task = recipe.task
     if writes(task):
-        return {"input": task.input, "label": task.output, "context": task.context}
-    return {"input": task.input, "label": task.label, "bins": task.bins}
+        named = {"input": task.input, "label": task.output, "context": task.context}
+        return {**named, "tests": task.tests, "entry": task.entry, "group": recipe.target.group_column}
+    return {"input": task.input, "label": task.label, "bins": task.bins, "group": recipe.target.group_column}
 
 
 def _temperature(chosen: Assessed, data: StudyData) -> float:

@@ -1,4 +1,4 @@
-"""From a recipe to data: read, hold out, drop copies of the test, draw the shots."""
+"""From a recipe to data: read, hold out, drop copies of what judges, draw the shots."""
 
 from __future__ import annotations
 
@@ -12,18 +12,30 @@ from transfuse.data import (
     Columns,
     Examples,
     Finding,
+    choose_asked,
     draw_shots,
-    drop_copies,
     read,
+    read_table,
     require_classes,
     share_error,
+    to_examples,
 )
 from transfuse.data.labels import is_number
 from transfuse.errors import DataError, RecipeError, StudyError, nearest
 from transfuse.evaluation import sandbox
 from transfuse.methods.catalogue import METHODS, method
 from transfuse.study.recipe import Recipe, Split, Task
-from transfuse.study.splitting import Splits, held_out, naming, splits_of, writes
+from transfuse.study.splitting import (
+    LABELLED,
+    TESTED,
+    VALIDATED,
+    Splits,
+    apart,
+    held_out,
+    naming,
+    splits_of,
+    writes,
+)
 from transfuse.tasks.classify import MAX_TOKENS, Classify
 from transfuse.tasks.writing import Writing
 
@@ -95,18 +107,18 @@ def prepare(recipe: Recipe) -> StudyData:
     """Read everything that a recipe names and split it; nothing is trained.
 
     The test comes first: it is held out before anything else is drawn, and training, source and unlabelled rows whose
-    text stands in it are left out.
+    text stands in it are left out. So are training and source rows whose text validates, and, since labelled rows
+    validate in turn, source rows whose text is labelled in the target.
 
     Raises:
         DataError: data that cannot be read or used.
         TransfuseError: programs are to be run, and nothing here can contain them.
     """
-    if recipe.task.run_code:
+    if recipe.task.tested:
         sandbox.required()
     whole, test = _target(recipe)
     dropped: list[Finding] = []
-    train, found = drop_copies(whole, test, "train")
-    dropped += [found] if found else []
+    train = apart(whole, "train", {TESTED: test}, dropped)
     train, validation = _validation(recipe, train, test, dropped)
     train, unlabelled = _shots(recipe, train)
     if not writes(recipe.task):
@@ -115,19 +127,20 @@ def prepare(recipe: Recipe) -> StudyData:
     with_data = [(i, s) for i, s in enumerate(recipe.sources) if s.data is not None]
     read_sources = {s.name: _source(recipe, i, task, dropped) for i, s in with_data}
     own_file = {} if isinstance(recipe.target.test, Split) else {"train": whole}
-    share_error(test, {**own_file, **_alike(recipe, read_sources)}, allow_overlap=recipe.allow_overlap)
-    every = {
-        name: _without_copies(recipe.seed, i, name, examples, test, dropped)
-        for i, (name, examples) in enumerate(read_sources.items())
-    }
+    alike = _alike(recipe, read_sources)
+    share_error(test, {**own_file, **alike}, allow_overlap=recipe.allow_overlap)
+    splits, train = splits_of(recipe, task, train, validation, dropped)
+    validated = train.take(splits.fits[0][2]) if splits.kind == "split" else None
+    every = {}
+    for i, (name, examples) in enumerate(read_sources.items()):
+        known = {TESTED: test, VALIDATED: validated, LABELLED: train if name in alike else None}
+        every[name] = _without_copies(recipe.seed, i, name, examples, known, dropped)
     teaching = {s.name for s in recipe.sources if s.teaches}
     sources = {name: examples for name, examples in every.items() if name not in teaching}
     if recipe.target.unlabelled:
-        columns = Columns(input=recipe.task.input)
-        extra = read(recipe.target.unlabelled, columns=columns, base=recipe.base)
-        unlabelled, found = drop_copies(extra.unlabelled(), test, "unlabelled")
-        dropped += [found] if found else []
-    splits, train = splits_of(recipe, task, train, validation)
+        unlabelled = apart(_unlabelled(recipe, recipe.target.unlabelled), "unlabelled", {TESTED: test}, dropped)
+    if unlabelled is not None and teaching:  # a teacher's answers would be learnt beside those that judge
+        unlabelled = apart(unlabelled, "unlabelled", {LABELLED: train}, dropped)
     parts = [("target train", train), ("test", test), ("unlabelled", unlabelled), *every.items()]
     checked = _check(task, train, test, sources, splits)
     prints = [examples.fingerprint() for _, examples in parts if examples is not None]
@@ -151,8 +164,10 @@ def prepare(recipe: Recipe) -> StudyData:
     )
 
 
-def _columns(task: Task, group: str | None = None) -> Columns:
+def _columns(task: Task, group: str | None = None, *, judges: bool = True) -> Columns:
+    """A task's columns; tests of programs are read where they are run, of the rows by which answers are judged."""
     if writes(task):
+        runs = judges and task.tested
         return Columns(
             task.input,
             task.output,
@@ -160,15 +175,18 @@ def _columns(task: Task, group: str | None = None) -> Columns:
             group,
             written=True,
             context=task.context,
-            tests=task.tests,
-            entry=task.entry,
+            tests=task.tests if runs else None,
+            entry=task.entry if runs else None,
         )
     return Columns(input=task.input, label=task.label, weight=task.weight, group=group, bins=task.bins)
 
 
 def _target(recipe: Recipe) -> tuple[Examples, Examples]:
     target = recipe.target
-    columns = _columns(recipe.task, target.group_column)
+    decides = recipe.task.metric == "pass_1"
+    validates = target.validation is None or isinstance(target.validation, Split)
+    judges = isinstance(target.test, Split) or (validates and decides)
+    columns = _columns(recipe.task, target.group_column, judges=judges)
     whole = read(target.reference, columns=columns, base=recipe.base)
     if not writes(recipe.task):
         _refuse_measurements(whole, recipe.task)
@@ -177,7 +195,13 @@ def _target(recipe: Recipe) -> tuple[Examples, Examples]:
     if isinstance(target.test, Split):
         held, rest = held_out(recipe.task, whole, target.test.rows, target.test.seed)
         return whole.take(rest), whole.take(held)
-    return whole, read(target.test, columns=_columns(recipe.task), base=recipe.base)
+    return whole, _judging(recipe, target.test, judges=True)
+
+
+def _judging(recipe: Recipe, reference: str, *, judges: bool) -> Examples:
+    """Rows of a file of their own, by which models are judged, with their groups where the file has the column."""
+    table, group = read_table(reference, base=recipe.base), recipe.target.group_column
+    return to_examples(table, _columns(recipe.task, group if group in table.columns else None, judges=judges))
 
 
 def _refuse_measurements(examples: Examples, task: Task) -> None:
@@ -199,16 +223,11 @@ def _validation(
         return train, None
     if isinstance(wanted, Split):
         held, rest = held_out(recipe.task, train, wanted.rows, wanted.seed)
-        return train.take(rest), train.take(held)
-    validation = read(wanted, columns=_columns(recipe.task), base=recipe.base)
-    for part, against in ((validation, test), (train, validation)):
-        kept, found = drop_copies(part, against, "validation" if part is validation else "train")
-        dropped += [found] if found else []
-        if part is validation:
-            validation = kept
-        else:
-            train = kept
-    return train, validation
+        validation = train.take(held)
+        return apart(train.take(rest), "train", {VALIDATED: validation}, dropped), validation
+    judging = _judging(recipe, wanted, judges=recipe.task.metric == "pass_1")
+    validation = apart(judging, "validation", {TESTED: test}, dropped)
+    return apart(train, "train", {VALIDATED: validation}, dropped), validation
 
 
 def _shots(recipe: Recipe, train: Examples) -> tuple[Examples, Examples | None]:
@@ -220,6 +239,13 @@ def _shots(recipe: Recipe, train: Examples) -> tuple[Examples, Examples | None]:
         drawn = draw_shots(("",) * len(train) if writes(recipe.task) else train.labels or (), recipe.target.shots, seed)
     others = np.setdiff1d(np.arange(len(train)), drawn)
     return train.take(drawn), train.take(others).unlabelled()
+
+
+def _unlabelled(recipe: Recipe, reference: str) -> Examples:
+    """Texts of the target without labels, read as they are asked."""
+    task, table = recipe.task, read_table(reference, base=recipe.base)
+    columns = choose_asked(table, task.input, task.output, task.context) if writes(task) else Columns(task.input)
+    return to_examples(table, columns).unlabelled()
 
 
 def _task(section: Task, train: Examples, validation: Examples | None, test: Examples) -> Classify | Writing:
@@ -254,7 +280,7 @@ def _writing(section: Task) -> Writing:
         "stop": section.stop,
         "input": section.input,
         "label": section.output,
-        "runs": section.run_code,
+        "runs": section.tested,
     }
     given = {key: value for key, value in said.items() if value is not None}
     return Writing(section.kind, _template(section), section.metric, **given)  # type: ignore[arg-type]
@@ -278,7 +304,7 @@ def _source(recipe: Recipe, index: int, task: Classify | Writing, dropped: list[
     """A source's rows with labels of the target; all rows where it has none of them and a method learns from others."""
     source = recipe.sources[index]
     assert source.data is not None
-    examples = read(source.data, columns=_columns(recipe.task_of(source)), base=recipe.base)
+    examples = read(source.data, columns=_columns(recipe.task_of(source), judges=False), base=recipe.base)
     if isinstance(task, Writing):
         return examples
     shared = [i for i, label in enumerate(examples.labels or ()) if label in task.labels]
@@ -312,18 +338,23 @@ def learns_from_others(recipe: Recipe) -> bool:
 
 
 def _alike(recipe: Recipe, sources: Mapping[str, Examples]) -> dict[str, Examples]:
-    """The sources in which a text of the test would give its answer away: not those in another language."""
+    """The sources in which a text of the target would give its answer away: not those in another language."""
     own = recipe.task.languages
     return {s.name: sources[s.name] for s in recipe.sources if s.data and recipe.task_of(s).languages == own}
 
 
 def _without_copies(
-    seed: int, index: int, name: str, examples: Examples, test: Examples, dropped: list[Finding]
+    seed: int, index: int, name: str, examples: Examples, known: Mapping[str, Examples | None], dropped: list[Finding]
 ) -> Examples:
-    """A source without the texts of the test, shuffled, so that its first rows are a draw from all of it."""
-    examples, found = drop_copies(examples, test, name)
-    dropped += [found] if found else []
-    return examples.take(np.random.default_rng([seed, index]).permutation(len(examples)))
+    """A source without the target's texts (see `apart`), shuffled, so that its first rows are a draw from all of it."""
+    kept = apart(examples, name, known, dropped)
+    if len(examples) and not len(kept):
+        raise DataError(
+            f"{examples.origin}: every row of source '{name}' also stands in the target's data",
+            expected="rows that the target does not have",
+            remedy="Choose other data, or leave the source out.",
+        )
+    return kept.take(np.random.default_rng([seed, index]).permutation(len(kept)))
 
 
 def _check(

@@ -50,7 +50,8 @@ class _Probes:
     """What the frozen probes that have run say on the validation rows."""
 
     def __init__(self, candidates: Sequence[Candidate], data: StudyData, ledger: Ledger, seed: int) -> None:
-        self._labels = data.task.encode(data.train.take(validation_rows(data)))
+        validated = data.train.take(validation_rows(data))
+        self._labels, self._groups = data.task.encode(validated), validated.groups
         self._metric, self._seed = data.task.metric, seed
         self._answers: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
         for c in candidates:
@@ -67,7 +68,8 @@ class _Probes:
         return 0 if own is None else sum(self._better(a, own) for a in others)
 
     def _better(self, one: np.ndarray, other: np.ndarray) -> bool:
-        return compare(self._labels, one, other, metric=self._metric, seed=self._seed).verdict == "helps"
+        found = compare(self._labels, one, other, metric=self._metric, seed=self._seed, groups=self._groups)
+        return found.verdict == "helps"
 
     def figure(self, backbone: str, sources: tuple[str, ...]) -> float:
         """The metric of the probe with some sources, turned so that more is better; least where it has not run."""

@@ -183,12 +183,13 @@ def _cheap(planned: list[Planned]) -> list[Planned]:
 
 
 def _judge(data: StudyData, labels: np.ndarray, seed: int) -> Judge:
-    """Compares candidates on the validation rows, with the spread between splits."""
-    place = {int(row): i for i, row in enumerate(validation_rows(data))}
+    """Compares candidates on the validation rows, with the spread between splits; groups of rows stay together."""
+    rows = validation_rows(data)
+    place = {int(row): i for i, row in enumerate(rows)}
     fits = data.splits.fits
     parts = [(repeat, np.array([place[int(i)] for i in left_out])) for repeat, _, left_out in fits]
     ratio = float(np.mean([len(left_out) / len(trained) for _, trained, left_out in fits]))
-    return Judge(labels, data.task.metric, seed, parts, ratio)
+    return Judge(labels, data.task.metric, seed, parts, ratio, data.train.take(rows).groups)
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from transfuse.data import Examples, folds, hold_out
+from transfuse.data import Examples, Finding, drop_copies, folds, hold_out
 from transfuse.errors import DataError
 from transfuse.study.recipe import Recipe, Task
 from transfuse.tasks.classify import Classify
@@ -22,6 +23,9 @@ HELD_OUT = 0.2
 MOST_HELD_OUT = 2000
 MOST_CROSS_WRITTEN, MOST_WRITTEN = 60, 200
 """The same two where answers are written, each of which takes as long as the training of several rows."""
+
+TESTED, VALIDATED, LABELLED = "dropped-copies", "dropped-validation-copies", "dropped-labelled-copies"
+"""Findings of rows that are left out as copies of test rows, of validation rows, or of any labelled row."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,24 +54,44 @@ def held_out(task: Task, examples: Examples, rows: int | float, seed: int) -> tu
     return hold_out(dataclasses.replace(examples, labels=None) if writes(task) else examples, rows, seed)
 
 
+def apart(examples: Examples, name: str, known: Mapping[str, Examples | None], dropped: list[Finding]) -> Examples:
+    """The rows whose text stands in no part of the target that judges what learns from them.
+
+    Args:
+        examples: the rows.
+        name: theirs, for findings.
+        known: kind of a finding -> the part, or None.
+        dropped: gets a finding for each part with copies.
+    """
+    for kind, part in known.items():
+        if part is not None:
+            examples, found = drop_copies(examples, part, name, kind)
+            dropped += [found] if found else []
+    return examples
+
+
 def strata(task: Classify | Writing, examples: Examples) -> tuple[str, ...]:
     """By what rows are drawn and dealt: the labels, where answers are labels."""
     return ("",) * len(examples) if isinstance(task, Writing) else examples.labels or ()
 
 
 def splits_of(
-    recipe: Recipe, task: Classify | Writing, train: Examples, validation: Examples | None
+    recipe: Recipe, task: Classify | Writing, train: Examples, validation: Examples | None, dropped: list[Finding]
 ) -> tuple[Splits, Examples]:
-    """Who trains and who validates; a validation part of its own is appended to the training rows."""
+    """Who trains and who validates; a validation part of its own is appended to the training rows.
+
+    Copies of validation rows that are drawn here are left out of the training rows, and told in ``dropped``.
+    """
     count = len(train)
     if validation is not None:
         both = dataclasses.replace(
             train,
             texts=train.texts + validation.texts,
             labels=(train.labels or ()) + (validation.labels or ()),
-            further=_joined(train, validation),
+            further=_joined(train, validation, "further", ()),
+            checks=_joined(train, validation, "checks", ""),
             weights=_both(train.weights, validation.weights),
-            groups=None,
+            groups=train.groups + validation.groups if train.groups and validation.groups else None,
             rows=np.concatenate([np.asarray(train.rows), np.asarray(validation.rows)]),
         )
         return Splits("split", ((0, np.arange(count), np.arange(count, len(both))),), 1, 1), both
@@ -75,7 +99,11 @@ def splits_of(
     if recipe.validation is None and count > (MOST_CROSS_WRITTEN if writing else MOST_CROSS_VALIDATED):
         most = MOST_WRITTEN if writing else MOST_HELD_OUT
         held, rest = held_out(recipe.task, train, min(round(HELD_OUT * count), most), recipe.seed)
-        return Splits("split", ((0, rest, held),), 1, 1), train
+        learnt = apart(train.take(rest), "train", {VALIDATED: train.take(held)}, dropped)
+        rest = rest[np.isin(np.asarray(train.rows)[rest], np.asarray(learnt.rows))]
+        kept = np.union1d(rest, held)
+        fit = (0, np.searchsorted(kept, rest), np.searchsorted(kept, held))
+        return Splits("split", (fit,), 1, 1), train.take(kept)
     wanted = recipe.validation.folds if recipe.validation else 5
     stratum = strata(task, train)
     n_folds = max(min(wanted, _smallest_class(train, stratum)), 2)
@@ -98,11 +126,12 @@ def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | N
     return None if first is None or second is None else np.concatenate([first, second])
 
 
-def _joined(first: Examples, second: Examples) -> tuple[tuple[str, ...], ...] | None:
-    """What else would be right, of two parts."""
-    if first.further is None and second.further is None:
+def _joined(first: Examples, second: Examples, field: str, none: Any) -> tuple[Any, ...] | None:
+    """A field of two parts, with ``none`` for each row of a part that lacks it; None where both lack it."""
+    one, other = getattr(first, field), getattr(second, field)
+    if one is None and other is None:
         return None
-    return sum((part.further or ((),) * len(part) for part in (first, second)), ())
+    return tuple(one or (none,) * len(first)) + tuple(other or (none,) * len(second))
 
 
 def _smallest_class(train: Examples, stratum: tuple[str, ...]) -> int:

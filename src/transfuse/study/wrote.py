@@ -55,8 +55,8 @@ def details(
             for i in sorted(shown, key=lambda i: -sign * own[i])
         ],
         "signatures": {name: told for name in metrics if (told := signature(name))},
-        "by_length": _by_length(expected, answers, metric, seed),
-        "by_script": _by_script(expected, answers, metric, seed),
+        "by_length": _by_length(expected, answers, test.groups, metric, seed),
+        "by_script": _by_script(expected, answers, test.groups, metric, seed),
     }
 
 
@@ -98,31 +98,49 @@ def script(text: str) -> str:
     return KNOWN_SCRIPTS.get(found, found.capitalize())
 
 
-def _by_script(expected: np.ndarray, answers: np.ndarray, metric: str, seed: int) -> list[dict[str, Any]]:
-    """The metric by the script of the request, where there are several: what a text tells of its language."""
-    scripts = np.array([script(one.request) for one in expected])
-    common = [(name, n) for name, n in Counter(scripts.tolist()).most_common() if n >= LEAST]
-    out = []
-    for name, n in common if len(common) > 1 else []:
-        part = np.flatnonzero(scripts == name)
-        figure = metric_intervals(expected[part], answers[part], seed=seed, names=[metric])[metric]
-        out.append({"script": name, "n": n, "figure": figure.to_dict()})
-    return out
+def _of_part(
+    part: np.ndarray,
+    expected: np.ndarray,
+    answers: np.ndarray,
+    groups: Sequence[str] | None,
+    metric: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Rows and figure of a part of the test, given by its positions."""
+    own = None if groups is None else [groups[i] for i in part]
+    figure = metric_intervals(expected[part], answers[part], seed=seed, names=[metric], groups=own)[metric]
+    return {"n": len(part), "figure": figure.to_dict()}
 
 
-def _by_length(expected: np.ndarray, answers: np.ndarray, metric: str, seed: int) -> list[dict[str, Any]]:
+def _by_script(
+    expected: np.ndarray, answers: np.ndarray, groups: Sequence[str] | None, metric: str, seed: int
+) -> list[dict[str, Any]]:
+    """The metric by the script of the request, or of the reference where requests do not differ.
+
+    It is what a text tells of its language; nothing where references do not differ either.
+    """
+    for texts in ([one.request for one in expected], [one.answers[0] for one in expected]):
+        scripts = np.array([script(text) for text in texts])
+        common = [name for name, n in Counter(scripts.tolist()).most_common() if n >= LEAST]
+        if len(common) > 1:
+            return [
+                {"script": name, **_of_part(np.flatnonzero(scripts == name), expected, answers, groups, metric, seed)}
+                for name in common
+            ]
+    return []
+
+
+def _by_length(
+    expected: np.ndarray, answers: np.ndarray, groups: Sequence[str] | None, metric: str, seed: int
+) -> list[dict[str, Any]]:
     """The metric where requests are short, middling and long."""
     lengths = np.array([len(one.request) for one in expected])
     parts = [part for part in np.array_split(np.argsort(lengths, kind="stable"), PARTS) if len(part) >= LEAST]
-    out = []
-    for part in parts if len(parts) == PARTS else []:
-        figure = metric_intervals(expected[part], answers[part], seed=seed, names=[metric])[metric]
-        out.append(
-            {
-                "from": int(lengths[part].min()),
-                "to": int(lengths[part].max()),
-                "n": len(part),
-                "figure": figure.to_dict(),
-            }
-        )
-    return out
+    return [
+        {
+            "from": int(lengths[part].min()),
+            "to": int(lengths[part].max()),
+            **_of_part(part, expected, answers, groups, metric, seed),
+        }
+        for part in (parts if len(parts) == PARTS else [])
+    ]

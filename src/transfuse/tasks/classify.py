@@ -67,6 +67,10 @@ class Classify:
         """All that answers are measured by."""
         return tuple(METRICS)
 
+    def measured(self, expected: np.ndarray) -> tuple[str, ...]:
+        """Those of `metrics` that can be measured of what is expected: all."""
+        return self.metrics
+
     def encode(self, examples: Examples | Sequence[str]) -> np.ndarray:
         """Labels, or those of examples, as int64 [N], positions in ``self.labels``.
 

@@ -55,7 +55,8 @@ class Writing:
         languages: of a translation, by their names: from, to.
         stop: where one of these stands, an answer ends.
         input, label: what the user calls the columns of requests and answers.
-        runs: whether programs may be run to test them; without it they are compared with the known ones.
+        runs: whether there are tests of programs, and they may be run; without it programs are compared with the
+            known ones.
     """
 
     kind: str
@@ -82,6 +83,11 @@ class Writing:
         """All that answers are measured by, the deciding one first."""
         return tuple(dict.fromkeys((self.metric, *self._known, *(SURFACE if self.kind != "code" else ()))))
 
+    def measured(self, expected: np.ndarray) -> tuple[str, ...]:
+        """Those of `metrics` that can be measured of what is expected, object [N]: `pass_1` needs tests."""
+        tested = all(one.check for one in expected)
+        return tuple(name for name in self.metrics if tested or name != "pass_1")
+
     @property
     def _known(self) -> tuple[str, ...]:
         return tuple(name for name in KINDS[self.kind].metrics if self.runs or name != "pass_1")
@@ -102,10 +108,16 @@ class Writing:
         """What is expected of the answers to some examples, object [N].
 
         Raises:
-            DataError: there are no answers.
+            DataError: there are no answers, or no tests although they decide.
         """
         if examples.labels is None:
             raise DataError(f"{examples.origin}: no answers", expected=f"a column '{self.label}'")
+        if examples.checks is None and self.metric == "pass_1":
+            raise DataError(
+                f"{examples.origin}: no tests",
+                expected="a program that tests each answer, since 'pass_1' decides",
+                remedy="Fit the model again by a recipe that names their column: task: {tests: COLUMN}.",
+            )
         further = examples.further or ((),) * len(examples)
         accepted = [(answer, *more) for answer, more in zip(examples.labels, further, strict=True)]
         return as_expected(examples.texts, accepted, examples.checks)

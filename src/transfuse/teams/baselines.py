@@ -16,7 +16,7 @@ from transfuse.fitted.model import known
 from transfuse.fitted.recalled import LookupPath
 from transfuse.fitted.writer import WriterPath
 from transfuse.teams.building import MAX_NEW_TOKENS, build, fitted_folder, prompted
-from transfuse.teams.contract import REQUEST, Kind
+from transfuse.teams.contract import REQUEST, Contract, Kind
 from transfuse.teams.decoders import Picks, Writes
 from transfuse.teams.labelled import LabelledRows
 from transfuse.teams.protocols import protocol
@@ -77,8 +77,9 @@ def lookup(train: LabelledRows, rows: LabelledRows, field: str, kind: Kind, like
     if not pairs:
         raise DataError(f"{train.origin}: no answers in a column '{field}'", expected="requests with their answers")
     path = LookupPath(*zip(*pairs, strict=True))
-    speaker = _Nearest(path, {"lookup": hashlib.sha256(json.dumps(pairs).encode()).hexdigest()})
-    role = Role.of(LOOKUP, speaker, {field: list(kind) if isinstance(kind, tuple) else kind}, input=[REQUEST])
+    output = {field: list(kind) if isinstance(kind, tuple) else kind}
+    identity = {"lookup": hashlib.sha256(json.dumps(pairs).encode()).hexdigest()}
+    role = Role.of(LOOKUP, _Nearest(path, Contract.of(output), identity), output, input=[REQUEST])
     return Team(LOOKUP, [role], protocol("pipeline", steps=[LOOKUP]), limits=like.limits, seed=like.seed)
 
 
@@ -87,13 +88,14 @@ class _Nearest:
     """A lookup as a function; its name holds the hash of what it knows, so that it is part of a fingerprint."""
 
     path: LookupPath
+    contract: Contract
     identity: Mapping[str, str]
 
     def __post_init__(self) -> None:
         self.__qualname__ = json.dumps(dict(self.identity))
 
-    def __call__(self, given: Mapping[str, Any]) -> str:
-        return str(self.path.answers([given[REQUEST]])[0])
+    def __call__(self, given: Mapping[str, Any]) -> dict[str, Any] | str:
+        return self.contract.of_column(str(self.path.answers([given[REQUEST]])[0]))
 
 
 def untrained_roles(team: Team, recipe: TeamRecipe) -> tuple[dict[str, Role], dict[str, str]]:

@@ -142,7 +142,7 @@ def _fitted(section: RoleSection, model: FittedModel | FittedWriter, trunks: Tru
             )
         return Chooses(model, field, trunks), contract
     if not isinstance(model.path, WriterPath):
-        return Recalls(model), contract
+        return Recalls(model, contract), contract
     form = told(model.path.form, model.path.backbone.tokenizer, section.instructions)
     path = model.path.with_form(form).with_decoding(dataclasses.replace(model.path.decoding, **_decoding(section)))
     return decoder(path, contract, {**identity_of(model), "instructions": section.instructions}), contract

@@ -11,11 +11,12 @@ from transfuse.backbones.remote.conversation import TEXT, Conversation
 from transfuse.backbones.remote.model import RemoteModel, Settings, open_model
 from transfuse.backbones.remote.prices import dollars
 from transfuse.backbones.remote.purse import Purse
+from transfuse.backbones.remote.requests import Reply as Told
 from transfuse.backbones.remote.writing import RemoteWriter
 from transfuse.data.remote_keys import Remote
-from transfuse.errors import TeamError
+from transfuse.errors import BackboneError
 from transfuse.teams.contract import Contract
-from transfuse.teams.role import Asked, Lane, Reply, Speaker
+from transfuse.teams.role import Asked, Lane, Reply, Speaker, raised
 from transfuse.teams.safety import DATA, shown
 
 TOGETHER, LIMIT = 16, 4096
@@ -54,23 +55,28 @@ class Consults:
         return self
 
     def answer(self, calls: Sequence[tuple[Speaker, Asked]]) -> list[Reply]:
-        """What the service answers, with its tokens and its price.
+        """What the service answers, with its tokens and its price; a refusal, or no answer, is that call's problem.
 
         Raises:
-            TeamError: the model refuses.
-            OverBudget, BackboneError: it may not, or does not, answer.
+            OutputError: the cache cannot be written.
         """
         writer = RemoteWriter(self.model, self._conversation, self._decoding)
         requests = writer.requests([shown(asked.given) for _, asked in calls])
         if self.temperature:
             requests = [dataclasses.replace(r, seed=a.seed) for r, (_, a) in zip(requests, calls, strict=True)]
-        out = []
-        for reply in self.model.complete(requests):
-            if reply.finish == "refused":
-                raise TeamError(f"{self.model.reference} refuses: {reply.text[:200]}", expected="an answer")
-            read, written = reply.input_tokens or 0, reply.output_tokens or 0
-            out.append(Reply(writer.said(reply), read=read, written=written, cost=dollars(reply.picodollars)))
-        return out
+        return [self._reply(writer, told) for told in self.model.attempt(requests)]
+
+    def _reply(self, writer: RemoteWriter, told: Told | BackboneError) -> Reply:
+        if isinstance(told, BackboneError):
+            return Reply("", problem=raised(told))
+        why = f"was refused an answer: {self.model.reference}: {' '.join(told.text.split())[:200]}"
+        return Reply(
+            writer.said(told),
+            read=told.input_tokens or 0,
+            written=told.output_tokens or 0,
+            cost=dollars(told.picodollars),
+            problem=why if told.finish == "refused" else "",
+        )
 
     def forget(self) -> None:
         """Nothing is remembered here; answers stay in the user's cache."""

@@ -140,6 +140,18 @@ class Contract:
                 continue
         raise TeamError(f"{where}: no JSON: {_short(answer)}", expected=f"the fields {', '.join(self.fields)}")
 
+    def of_column(self, text: str) -> dict[str, Any] | str:
+        """An answer as a column holds it: a lone number, or a list with commas, for `check`; any other for `read`."""
+        (name, *more) = self.fields
+        if more or text.lstrip().startswith(("{", "[")):
+            return text
+        if self.fields[name] == LIST:
+            return {name: [item.strip() for item in text.split(",")]}
+        try:
+            return {name: float(text)} if self.fields[name] == NUMBER else text
+        except ValueError:
+            return text
+
     def check(self, content: Any, where: str = "answer") -> dict[str, Any]:
         """The content, if it keeps the contract; a lone text where one text is expected is taken for it.
 

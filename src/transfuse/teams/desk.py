@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from transfuse.errors import TransfuseError
-from transfuse.teams.role import Asked, Lane, Reply, Role
+from transfuse.teams.role import Asked, Lane, Reply, Role, raised
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,11 +97,11 @@ def _passes(calls: Sequence[Call]) -> list[list[int]]:
 
 
 class _Job:
-    """Work on a thread of its own, waited for as long as it may take."""
+    """Work on a thread of its own, waited for as long as it may take; its seconds end where it ends."""
 
     def __init__(self, work: Callable[[], list[Reply]], seconds: float, count: Callable[[int], None]) -> None:
         self._seconds, self._count = max(seconds, 0.0), count
-        self._began = time.monotonic()
+        self._began, self._took = time.monotonic(), 0.0
         self._found: list[Reply] = []
         self._problem = ""
         self._lock, self._done, self._left = threading.Lock(), threading.Event(), False
@@ -112,7 +111,7 @@ class _Job:
     def refused(problem: str) -> _Job:
         """A job that is not begun."""
         job: Any = object.__new__(_Job)
-        job._seconds, job._began, job._found, job._problem = 0.0, time.monotonic(), [], problem
+        job._seconds, job._began, job._took, job._found, job._problem = 0.0, time.monotonic(), 0.0, [], problem
         job._done = threading.Event()
         job._done.set()
         refused: _Job = job
@@ -124,23 +123,22 @@ class _Job:
         try:
             found = work()
         except BaseException as error:  # noqa: BLE001 - whatever a role raises is contained, an exit included
-            told = error.found if isinstance(error, TransfuseError) else str(error)
-            problem = f"raised {type(error).__name__}: {' '.join(told.split())[:200]}"
+            problem = raised(error)
+        took = time.monotonic() - self._began
         with self._lock:
             if self._left:
                 self._count(-1)
             else:
-                self._found, self._problem = found, problem
+                self._found, self._problem, self._took = found, problem, took
             self._done.set()
 
     def wait(self) -> tuple[list[Reply], str, float]:
-        """Replies, or a problem; and seconds."""
+        """Replies, or a problem; and seconds, of work that is left behind as many as it might take."""
         self._done.wait(max(self._seconds - (time.monotonic() - self._began), 0.0))
-        seconds = time.monotonic() - self._began
         if not self._done.is_set():
             with self._lock:
                 if not self._done.is_set():
                     self._left = True
                     self._count(1)
-                    return [], f"took longer than {self._seconds:.3g} s", seconds
-        return self._found, self._problem, seconds
+                    return [], f"took longer than {self._seconds:.3g} s", self._seconds
+        return self._found, self._problem, self._took

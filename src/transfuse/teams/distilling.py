@@ -93,7 +93,7 @@ def distill(
         "backbone": backbone,
         "seed": seed,
     }
-    key = hashlib.sha256(canonical([key_of(pupil, {}), seed]).encode()).hexdigest()
+    key = key_of(pupil, {}, seed)
     if made(out / MODEL) != key:
         note(f"train on {len(pairs)} answers")
         path = Engine(trunk_of(pupil), 0).fit(pupil.job(pupil.rows, None, seed))

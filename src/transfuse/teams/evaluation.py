@@ -19,6 +19,7 @@ from transfuse.teams.credit import credits
 from transfuse.teams.labelled import LabelledRows, kinds_of, main_field
 from transfuse.teams.message import FAILED, TEAM, USER, Message
 from transfuse.teams.outcome_scores import FITS, OUTCOME, Measure, Said, beside_each_other, measures
+from transfuse.teams.outcomes import answered
 from transfuse.teams.role import Role
 from transfuse.teams.team import Team
 from transfuse.teams.traces import ANSWERED, REFUSED, STOOD_IN, Trace, Traces, text_of
@@ -69,14 +70,15 @@ class Runs:
 
 
 def said_of(trace: Trace) -> Mapping[str, Any]:
-    """The fields that an exchange came to: nothing for a refusal, nor for what stands in for an answer."""
-    if trace.outcome != ANSWERED:
+    """What all roles have said where an exchange came to an answer (see `answered`); later words count more."""
+    answer = answered(trace.outcome, trace.answer)
+    if not answer:
         return {}
     fields: dict[str, Any] = {}
     for message in trace.messages:
         if message.sender not in (USER, TEAM) and message.outcome != FAILED:
             fields.update(message.content)
-    return {**fields, **(trace.answer or {})}
+    return {**fields, **answer}
 
 
 def evaluate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from transfuse.errors import TeamError
@@ -13,6 +13,8 @@ from transfuse.teams.message import FAILED, TEAM, USER, Message, seed_of
 from transfuse.teams.role import Asked, Role
 
 IN_CIRCLES = "went in circles"
+Wanted = tuple[str, Mapping[str, Any]]
+"""A role that is asked, with fields that count more than what is known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,10 +112,7 @@ class Exchange:
         """
         (message,) = self.ask_all([(role, content or {})], to)
         if message.outcome == FAILED:
-            instead = self.roles[role].instead
-            if instead is None:
-                raise Failed(role, message.problem)
-            return self.ask(instead, content, to)
+            raise Failed(message.sender, message.problem)
         self.known.update(message.content)
         return message
 
@@ -126,25 +125,57 @@ class Exchange:
                 raise
             return None
 
-    def ask_all(self, asked: Sequence[tuple[str, Mapping[str, Any]]], to: str = TEAM) -> list[Message]:
+    def ask_all(self, asked: Sequence[Wanted], to: str = TEAM) -> list[Message]:
         """Ask several roles at once, or one several times; nothing becomes known.
 
         Args:
-            asked: names of roles, each with fields that count more than what is known.
+            asked: names of roles, each with fields of its own.
             to: who hears them.
 
         Returns:
-            a message for each, ``failed`` ones included.
+            a message for each, by the role ``instead`` where one failed and has one; ``failed`` ones included. A role
+            whose input nobody says is not called: its message says who failed, and is not kept.
 
         Raises:
             Stopped: a limit is reached.
         """
-        for role, content in asked:
-            self._typed(role, content)
-            self._provide(self._role(role), content)
+        asked = list(asked)
+        unable: dict[str, Failed] = {}
+        said = self._asked(asked, to, unable)
+        while again := {place: instead for place, instead in self._instead(asked, said) if instead not in unable}:
+            for place, instead in again.items():
+                asked[place] = (instead, asked[place][1])
+            others = self._asked([asked[place] for place in again], to, unable)
+            for place, message in zip(again, others, strict=True):
+                said[place] = message
+        return said
+
+    def settle(self, content: Mapping[str, Any]) -> None:
+        """Make fields known: the draft that was chosen, what the majority said."""
+        self.known.update(content)
+
+    def _asked(self, asked: Sequence[Wanted], to: str, unable: dict[str, Failed]) -> list[Message]:
+        """A message for each role; ``unable`` gets those that lack what they need, and those that failed to say it."""
+        for name, content in asked:
+            self._typed(name, content)
+            role = self._role(name)
+            if name not in unable:
+                try:
+                    self._provide(role, content, unable)
+                except Failed as error:
+                    unable[name] = error
+        able = [(name, content) for name, content in asked if name not in unable]
+        kept = iter(self._called(able, to) if able else [])
+        return [self._uncalled(unable[name], to) if name in unable else next(kept) for name, _ in asked]
+
+    def _uncalled(self, error: Failed, to: str) -> Message:
+        return Message(self.id, len(self.messages), error.role, to, {}, outcome=FAILED, problem=error.problem)
+
+    def _called(self, asked: Sequence[Wanted], to: str) -> list[Message]:
+        """What came of calls that are made at once, as it is kept."""
         first = len(self.messages)
         self._check(len(asked))
-        calls = [self._call(self._role(role), content, first + i) for i, (role, content) in enumerate(asked)]
+        calls = [self._call(self.roles[name], content, first + i) for i, (name, content) in enumerate(asked)]
         heard = self._answer(calls)
         self._spent += _elapsed(calls, heard)
         if self.closed:
@@ -154,9 +185,12 @@ class Exchange:
         self.messages += kept
         return kept
 
-    def settle(self, content: Mapping[str, Any]) -> None:
-        """Make fields known: the draft that was chosen, what the majority said."""
-        self.known.update(content)
+    def _instead(self, asked: Sequence[Wanted], said: Sequence[Message]) -> Iterator[tuple[int, str]]:
+        """Places of what failed, each with the role that is asked instead."""
+        for place, ((role, _), message) in enumerate(zip(asked, said, strict=True)):
+            instead = self.roles[role].instead
+            if message.outcome == FAILED and instead is not None:
+                yield place, instead
 
     def _role(self, name: str) -> Role:
         if name not in self.roles:
@@ -178,17 +212,22 @@ class Exchange:
             if problem:
                 raise Failed(role, problem)
 
-    def _provide(self, role: Role, content: Mapping[str, Any]) -> None:
-        """Ask first whoever says what this role needs and nobody has said yet."""
+    def _provide(self, role: Role, content: Mapping[str, Any], unable: dict[str, Failed]) -> None:
+        """Ask first whoever says what this role needs and nobody has said yet; who fails is asked once."""
         for field in role.input or ():
             if field in self.known or field in content:
                 continue
             source = next((name for name, other in self.roles.items() if field in other.output.fields), None)
             if source is None or source in (role.name, *self._on_the_way):
                 raise Failed(role.name, f"needs '{field}', which nobody has said")
+            if source in unable:
+                raise unable[source]
             self._on_the_way.append(role.name)
             try:
                 self.ask(source, to=role.name)
+            except Failed as error:
+                unable[source] = error
+                raise
             finally:
                 self._on_the_way.pop()
 
@@ -211,16 +250,15 @@ class Exchange:
         return Call(role, Asked(given, seed_of(self.seed, self.id, turn)), seconds)
 
     def _message(self, call: Call, heard: Heard, turn: int, to: str) -> Message:
-        role, reply, problem = call.role, heard.reply, heard.problem
+        role, reply = call.role, heard.reply
         made = Message(
             self.id, turn, role.name, to, {}, given=call.asked.given, seed=call.asked.seed, seconds=heard.seconds
         )
         if reply is None:
-            return dataclasses.replace(made, outcome=FAILED, problem=problem)
+            return dataclasses.replace(made, outcome=FAILED, problem=heard.problem)
         content: dict[str, Any] = {}
-        if reply.looped:
-            problem = IN_CIRCLES
-        else:
+        problem = reply.problem or (IN_CIRCLES if reply.looped else "")
+        if not problem:
             try:
                 read = role.output.read if isinstance(reply.content, str) else role.output.check
                 content = read(reply.content, f"role '{role.name}'")  # type: ignore[arg-type]

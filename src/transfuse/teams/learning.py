@@ -17,16 +17,18 @@ from transfuse.errors import DataError, RecipeError
 from transfuse.evaluation import compare
 from transfuse.fitted.model import load
 from transfuse.teams.building import build
-from transfuse.teams.contract import REQUEST
+from transfuse.teams.contract import LIST, REQUEST
+from transfuse.teams.labelled import value_as_text
 from transfuse.teams.lessons import Lesson, fit, lessons_of
 from transfuse.teams.message import canonical
-from transfuse.teams.outcomes import Check, Judged, apart, check_of, held_out
+from transfuse.teams.outcomes import Check, Judged, answered, apart, check_of, held_out
 from transfuse.teams.pupils import place_of
 from transfuse.teams.recipe import TeamRecipe
 from transfuse.teams.sampling import in_order, sampled, warmed, writers
 from transfuse.teams.team import Team
 from transfuse.teams.traces import Trace, Traces, text_of
 from transfuse.teams.training import FILE, ROLES, made, placed, write
+from transfuse.teams.values import rests_on
 
 RECORD, LEARNT, ROUNDS = "learning.json", "learnt", "rounds"
 OWN, SHARED, BEFORE = "one adapter a role", "one adapter for all", "before"
@@ -60,12 +62,12 @@ class Asked:
                 f"{table.origin}: no column '{REQUEST}'",
                 expected="a column of requests; a column named as the answer's field, or `expected`, is what is right",
             )
-        texts = [str(value or "").strip() for value in table.columns[REQUEST]]
+        texts = [_cell(value).strip() for value in table.columns[REQUEST]]
         if not all(texts):
             row = table.rows[texts.index("")]
             raise DataError(f"{table.origin}, row {row}: an empty request", remedy="Drop the row.")
         others = [name for name in table.columns if name != REQUEST]
-        known = [{name: str(table.columns[name][i] or "") for name in others} for i in range(len(table))]
+        known = [{name: _cell(table.columns[name][i]) for name in others} for i in range(len(table))]
         return Asked(tuple(texts), tuple(known))
 
     def take(self, places: Sequence[int]) -> Asked:
@@ -89,10 +91,13 @@ class Asked:
         return self.take(sides[0]), self.take(sides[1])
 
 
-def judged(request: str, content: Mapping[str, Any] | None, expected: Mapping[str, str]) -> Judged:
+def _cell(value: Any) -> str:
+    return "" if value is None else value_as_text(value, LIST)
+
+
+def judged(request: str, content: Mapping[str, Any], expected: Mapping[str, str]) -> Judged:
     """An answer as a check takes it."""
-    right = next((expected[name] for name in content or {} if name in expected), expected.get("expected", ""))
-    return Judged(request, text_of(content), content or {}, right)
+    return Judged(request, text_of(content), content, expected)
 
 
 def learn(
@@ -130,7 +135,7 @@ def learn(
 
     Raises:
         RecipeError: a file without ``learn``, no role that writes, or no such way to learn.
-        TeamError: a check that both selects and grades, or a classifier that is a role of the team.
+        TeamError: a check that both selects and grades (see `apart`), or a classifier that is a role of the team.
         DataError: requests that cannot be used, or no trace that is accepted.
     """
     file = folder if folder.is_file() else folder / FILE
@@ -146,7 +151,7 @@ def learn(
     team = build(recipe).replaced(seed=seed)
     selects = check_of(recipe.learn.selects, team, recipe.base, recipe.at("learn", "selects"))
     grades = check_of(recipe.learn.grades, team, recipe.base, recipe.at("learn", "grades"))
-    apart(selects, grades)
+    apart(selects, grades, team)
     for check in (selects, grades):
         held_out(check, team)
     if not writers(team):
@@ -159,7 +164,7 @@ def learn(
     for number in range(rounds):
         traces = run.traces(number, current, learning, samples, temperature)
         scores = [
-            selects.scores([judged(t.request, t.answer, learning.expected[i]) for t in row])
+            selects.scores([judged(t.request, answered(t.outcome, t.answer), learning.expected[i]) for t in row])
             for i, row in enumerate(traces)
         ]
         lessons = run.lessons(lessons, traces, scores, team)
@@ -265,8 +270,8 @@ class _Run:
     ) -> dict[str, Lesson]:
         """What each role can learn from the traces of this round and of those before."""
         scored = [
-            [(in_order(trace.messages, team.roles), float(score)) for trace, score in zip(row, own, strict=True)]
-            for row, own in zip(traces, scores, strict=True)
+            [(rests_on(in_order(t.messages, team.roles), answered(t.outcome, t.answer)), float(s)) for t, s in pairs]
+            for pairs in (zip(row, own, strict=True) for row, own in zip(traces, scores, strict=True))
         ]
         found: dict[str, Lesson] = {}
         for name, speaker in writers(team).items():
@@ -302,7 +307,7 @@ class _Run:
         """A team's answers to the requests that nobody has learnt from."""
         self.note("grade")
         rows = zip(asked.requests, team.ask_all(asked.requests), asked.expected, strict=True)
-        return [judged(request, answer.content, known) for request, answer, known in rows]
+        return [judged(request, answered(answer.outcome, answer.content), known) for request, answer, known in rows]
 
     def keep(self, way: str, number: int, lessons: Mapping[str, Lesson]) -> None:
         """Write the team that is best: ``learnt/team.yaml`` with its roles beside it."""

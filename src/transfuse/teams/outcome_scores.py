@@ -1,9 +1,9 @@
 """Scores of what a team says against labelled rows: a statistic a row, so that intervals and pairs are `evaluation`'s.
 
 A field of labels, numbers or lists is right or wrong (accuracy). A text has chrF++, numbers of the request that are
-kept, placeholders of the reference that are kept, and repetition; with a held-out classifier also the share of texts
-from which it reads the label of the row, and the share of those that keep all numbers and placeholders, too. Who does
-not answer has said nothing: wrong, and an empty text.
+kept (those that the reference keeps, too), placeholders of the reference that are kept, and repetition; with a held-out
+classifier also the share of texts from which it reads the label of the row, and the share of those that keep all
+numbers and placeholders, too. Who does not answer has said nothing: wrong, and an empty text.
 """
 
 from __future__ import annotations
@@ -86,31 +86,8 @@ class Measure:
         return metric_intervals(self.known[kept], table[kept], seed=seed, names=[self.metric])[self.metric]
 
     def compared(self, a: Said, b: Said, seed: int) -> Comparison:
-        """How much better a is than b on the same rows; its p is that of `swapped`."""
-        first, second = self.table(a), self.table(b)
-        found = compare(self.known, first, second, metric=self.metric, seed=seed)
-        return dataclasses.replace(found, p=self.swapped(first, second, seed))
-
-    def swapped(self, first: np.ndarray, second: np.ndarray, seed: int) -> float:
-        """One-sided p value of the hypothesis that a row's two answers could as well be exchanged.
-
-        Formula: (1 + #{r: delta*_r >= delta}) / (1 + R); delta*_r is the difference after each row's statistics were
-        swapped with chance 1/2.
-
-        Reference: approximate randomisation, Riezler and Maxwell 2005.
-        """
-        function, greater = metric_of(self.metric)
-        sign = 1.0 if greater else -1.0
-        sums = [self._statistics(table) for table in (first, second)]
-        whole = sums[0] + sums[1]
-
-        def difference(mask: np.ndarray) -> np.ndarray:
-            own = mask @ sums[0] + (1 - mask) @ sums[1]
-            return sign * np.asarray(function.combine(own) - function.combine(whole.sum(axis=0) - own))
-
-        delta = float(difference(np.ones((1, len(whole))))[0])
-        masks = np.random.default_rng(seed).integers(0, 2, size=(ROUNDS, len(whole))).astype(np.float64)
-        return float((1 + (difference(masks) >= delta - 1e-12).sum()) / (1 + ROUNDS))
+        """How much better a is than b on the same rows; see `compared`."""
+        return compared(self.known, self.table(a), self.table(b), self.metric, seed)
 
     def contrast(self, terms: Sequence[tuple[float, Said]], seed: int) -> Interval:
         """A weighted sum of figures, all on the same resamples: ``[(1, with), (-1, without)]`` is a difference.
@@ -129,13 +106,49 @@ class Measure:
     def each(self, said: Said) -> np.ndarray:
         """The score of each row by itself, larger is better, float64 [M]."""
         function, greater = metric_of(self.metric)
-        found = np.asarray(function.combine(self._statistics(self.table(said))), dtype=np.float64)
+        found = np.asarray(function.combine(_statistics(self.known, self.table(said), self.metric)), dtype=np.float64)
         return found if greater else -found
 
-    def _statistics(self, table: np.ndarray) -> np.ndarray:
-        """What each row adds to the sums of the metric, float64 [M, K]."""
-        known, (one,) = as_repeats(self.known, table)
-        return np.asarray(metric_of(self.metric)[0].statistics(known, one))
+
+def compared(known: np.ndarray, a: np.ndarray, b: np.ndarray, metric: str, seed: int) -> Comparison:
+    """How much better a is than b on the same N rows; its p is that of `swapped`.
+
+    Args:
+        known: [N], what is expected, as `evaluation` takes it.
+        a, b: what was said, as `evaluation` takes it.
+        metric: a name of `evaluation`.
+        seed: of the resamples.
+    """
+    found = compare(known, a, b, metric=metric, seed=seed)
+    return dataclasses.replace(found, p=swapped(known, a, b, metric, seed))
+
+
+def swapped(known: np.ndarray, a: np.ndarray, b: np.ndarray, metric: str, seed: int) -> float:
+    """One-sided p value of the hypothesis that a row's two answers could as well be exchanged; see `compared`.
+
+    Formula: (1 + #{r: delta*_r >= delta}) / (1 + R); delta*_r is the difference after each row's statistics were
+    swapped with chance 1/2.
+
+    Reference: approximate randomisation, Riezler and Maxwell 2005.
+    """
+    function, greater = metric_of(metric)
+    sign = 1.0 if greater else -1.0
+    sums = [_statistics(known, table, metric) for table in (a, b)]
+    whole = sums[0] + sums[1]
+
+    def difference(mask: np.ndarray) -> np.ndarray:
+        own = mask @ sums[0] + (1 - mask) @ sums[1]
+        return sign * np.asarray(function.combine(own) - function.combine(whole.sum(axis=0) - own))
+
+    delta = float(difference(np.ones((1, len(whole))))[0])
+    masks = np.random.default_rng(seed).integers(0, 2, size=(ROUNDS, len(whole))).astype(np.float64)
+    return float((1 + (difference(masks) >= delta - 1e-12).sum()) / (1 + ROUNDS))
+
+
+def _statistics(known: np.ndarray, table: np.ndarray, metric: str) -> np.ndarray:
+    """What each row adds to the sums of the metric, float64 [N, K]."""
+    right, (one,) = as_repeats(known, table)
+    return np.asarray(metric_of(metric)[0].statistics(right, one))
 
 
 def measures(rows: LabelledRows, kinds: Mapping[str, Kind], judge: FittedModel | None = None) -> dict[str, Measure]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +19,14 @@ from transfuse.evaluation.texts import NUMBER, PLACEHOLDER
 from transfuse.fitted import FittedModel
 from transfuse.fitted.model import load
 from transfuse.teams.building import fitted_folder
-from transfuse.teams.contract import REQUEST
+from transfuse.teams.contract import LIST, REQUEST
+from transfuse.teams.labelled import value_as_text
 from transfuse.teams.role import Asked, Reply, Role
 from transfuse.teams.safety import shown
 from transfuse.teams.sections import A_CHECK
 from transfuse.teams.speakers import Chooses, identity_of
 from transfuse.teams.team import Team
+from transfuse.teams.traces import ANSWERED
 
 AT_ONCE = 64
 """Answers that a judge is asked about in one pass."""
@@ -33,15 +38,27 @@ class Judged:
 
     Args:
         request: the user's text.
-        answer: the team's answer as people read it; empty where it refused.
+        answer: the team's answer as people read it; empty where it has none, see `answered`.
         content: its fields.
-        expected: the right answer, or empty.
+        expected: what is known to be right, by field; ``expected`` is that of an answer of one field.
     """
 
     request: str
     answer: str
     content: Mapping[str, Any]
-    expected: str = ""
+    expected: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def right(self) -> Mapping[str, str]:
+        """What is known to be right of the answer's fields."""
+        known = {name: self.expected[name] for name in self.content if self.expected.get(name)}
+        alone = self.expected.get("expected") if len(self.content) == 1 else None
+        return known or (dict.fromkeys(self.content, alone) if alone else {})
+
+
+def answered(outcome: str, content: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The fields that an exchange came to: none for a refusal, nor for what stands in for an answer."""
+    return (content or {}) if outcome == ANSWERED else {}
 
 
 class Check(Protocol):
@@ -79,15 +96,16 @@ class Rule:
 
 
 def keeps(name: str, pattern: re.Pattern[str]) -> Rule:
-    """All that the pattern finds in the request stands in the answer, too, as often."""
+    """All that the pattern finds in the request stands in the answer, too, as often.
+
+    Where the right answer is known, what it leaves out itself is not missing.
+    """
 
     def holds(one: Judged) -> bool:
-        left = pattern.findall(one.answer)
-        for found in pattern.findall(one.request):
-            if found not in left:
-                return False
-            left.remove(found)
-        return True
+        wanted = Counter(pattern.findall(one.request))
+        if one.right.keys() == one.content.keys():
+            wanted &= Counter(pattern.findall(" ".join(one.right.values())))
+        return wanted <= Counter(pattern.findall(one.answer))
 
     return Rule(name, holds)
 
@@ -100,8 +118,23 @@ def matches(pattern: str) -> Rule:
 
 NUMBERS = keeps("numbers", NUMBER)
 PLACEHOLDERS = keeps("placeholders", PLACEHOLDER)
-EQUALS = Rule("equals", lambda one: _folded(one.answer) == _folded(one.expected))
-"""The answer is the expected one, but for case and white space."""
+
+
+def _equals(one: Judged) -> bool:
+    return bool(one.right) and all(_same(one.content[name], text) for name, text in one.right.items())
+
+
+def _same(value: Any, text: str) -> bool:
+    if isinstance(value, int | float):
+        try:
+            return math.isclose(value, float(text), rel_tol=1e-9, abs_tol=1e-9)
+        except ValueError:
+            return False
+    return _folded(value_as_text(value, LIST)) == _folded(text)
+
+
+EQUALS = Rule("equals", _equals)
+"""Each field of which it is known has the expected value; texts and lists but for case and white space."""
 RULES = {rule.identity: rule for rule in (NUMBERS, PLACEHOLDERS, EQUALS)}
 
 
@@ -218,19 +251,32 @@ def parts_of(check: Check) -> tuple[Check, ...]:
     return check.checks if isinstance(check, All) else (check,)
 
 
-def apart(selects: Check, grades: Check) -> None:
-    """Refuse a check that grades what it has selected: it would praise what it was pleased by.
+def apart(selects: Check, grades: Check, team: Team) -> None:
+    """Refuse a check that grades what it has selected, here or in the protocol: it would praise what it was pleased by.
 
     Raises:
         TeamError: a check that does both.
     """
-    both = {check.identity for check in parts_of(selects)} & {check.identity for check in parts_of(grades)}
-    if both:
+    grading = {check.identity for check in parts_of(grades)}
+    both = {check.identity for check in parts_of(selects)} & grading
+    picking = [name for name in _picking(team.protocol) if Judge(team, name).identity in grading]
+    if both or picking:
         raise TeamError(
-            f"'{min(both)[:60]}' both selects traces and grades the team",
+            f"'{min(both)[:60]}' both selects traces and grades the team"
+            if both
+            else f"role '{picking[0]}' both selects drafts in the protocol and grades the team",
             expected="a check that selects, and another one that grades",
             remedy="Grade by a rule, by a classifier that is held out, or by another judge.",
         )
+
+
+def _picking(step: Any) -> list[str]:
+    """The roles that judge drafts in a protocol."""
+    if isinstance(step, functools.partial):
+        own = [step.keywords["judge"]] if isinstance(step.keywords.get("judge"), str) else []
+        return own + _picking(step.keywords)
+    within = step.values() if isinstance(step, Mapping) else step if isinstance(step, list | tuple) else ()
+    return [name for one in within for name in _picking(one)]
 
 
 def held_out(check: Check, team: Team) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 from transfuse.teams.exchange import Exchange, Failed, Refused
@@ -30,12 +30,19 @@ Step = str | Protocol
 
 
 def pipeline(exchange: Exchange, steps: Sequence[Step]) -> Content | None:
-    """One after another; the last one's words are the team's."""
-    said: Content | None = None
+    """One after another; the last one's words are the team's.
+
+    Where the last one is a role that was passed over, the latest words with the fields of its contract stand in.
+    """
+    said: list[Content | None] = []
     for number, step in enumerate(steps):
         following = steps[number + 1] if number + 1 < len(steps) else TEAM
-        said = take(exchange, step, following if isinstance(following, str) else TEAM) or said
-    return said
+        said.append(take(exchange, step, following if isinstance(following, str) else TEAM))
+    last = steps[-1] if steps else None
+    if isinstance(last, str) and said[-1] is None:
+        fields = set(exchange.roles[last].output.fields)
+        return next((one for one in reversed(said) if holds(one, fields)), None)
+    return said[-1] if said else None
 
 
 def route(exchange: Exchange, by: str, to: Mapping[str, Step], otherwise: Step | None = None) -> Content | None:
@@ -53,7 +60,7 @@ def route(exchange: Exchange, by: str, to: Mapping[str, Step], otherwise: Step |
         if otherwise is None:
             raise
         return take(exchange, otherwise)
-    label = str(chosen.content[exchange.roles[by].output.labelled or next(iter(chosen.content))])
+    label = str(chosen.content[exchange.roles[chosen.sender].output.labelled or next(iter(chosen.content))])
     step = to.get(label, otherwise)
     if step is None:
         raise Refused(f"role '{by}' chose '{label}', for which nobody answers")
@@ -84,7 +91,9 @@ def draft_judge_revise(
         if draft is None or (before is not None and before.content == draft.content):
             break  # the same draft would be judged alike
         verdict = exchange.attempt(judge, to=drafts)
-        if verdict is None or approval(exchange, verdict, accept) > 0:
+        if verdict is None:
+            break  # nobody judges
+        if approval(exchange, verdict, accept) > 0:
             return draft
     if strict or draft is None:
         raise Refused(f"role '{judge}' accepted no draft of role '{drafts}'")
@@ -108,13 +117,14 @@ def best_of(
         accept: see `draft_judge_revise`.
     """
     writers = [drafts] if isinstance(drafts, str) else list(drafts)
-    said = [m for m in exchange.ask_all([(writer, {}) for writer in writers for _ in range(n)], judge) if good(m)]
+    drafted = exchange.ask_all([(writer, {}) for writer in writers for _ in range(n)], judge)
+    said = [message for message in drafted if good(message)]
     if not said:
-        raise Failed(writers[0], "gave no draft")
+        raise Failed(drafted[0].sender, drafted[0].problem)
     judged = exchange.ask_all([(judge, draft.content) for draft in said])
     liking = [approval(exchange, one, accept) if good(one) else float("-inf") for one in judged]
     if max(liking) == float("-inf") and not exchange.passing:
-        raise Failed(judge, judged[0].problem)
+        raise Failed(judged[0].sender, judged[0].problem)
     best = said[liking.index(max(liking))]
     exchange.settle(best.content)
     return best
@@ -158,6 +168,12 @@ def protocol(name: str, **settings: Any) -> Protocol:
 def take(exchange: Exchange, step: Step, to: str = TEAM) -> Content | None:
     """What a role or a protocol says."""
     return exchange.attempt(step, to=to) if isinstance(step, str) else step(exchange)
+
+
+def holds(said: Content | None, fields: Set[str]) -> bool:
+    """Whether something has been said that has these fields and no others."""
+    content = said.content if isinstance(said, Message) else said
+    return isinstance(content, Mapping) and set(content) == fields
 
 
 def good(message: Message) -> bool:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from transfuse.errors import TeamError
+from transfuse.errors import TeamError, TransfuseError
 from transfuse.teams.contract import Contract
 from transfuse.teams.message import NAMES
 
@@ -26,6 +26,7 @@ class Reply:
     Args:
         content: fields by the role's contract, or text that the contract reads.
         looped: whether the text went in circles.
+        problem: why there is no answer; its tokens and its cost count all the same.
     """
 
     content: Mapping[str, Any] | str
@@ -37,6 +38,13 @@ class Reply:
     written: int = 0
     cost: float = 0.0
     looped: bool = False
+    problem: str = ""
+
+
+def raised(error: BaseException) -> str:
+    """The problem of a call that raised something, in one line."""
+    told = error.found if isinstance(error, TransfuseError) else str(error)
+    return f"raised {type(error).__name__}: {' '.join(told.split())[:200]}"
 
 
 class Lane(Protocol):
@@ -51,7 +59,7 @@ class Lane(Protocol):
     spare: int
 
     def answer(self, calls: Sequence[tuple[Speaker, Asked]]) -> Sequence[Reply]:
-        """The replies to some calls."""
+        """The replies to some calls; what it raises is the problem of all of them."""
         ...
 
     def forget(self) -> None:
@@ -149,6 +157,7 @@ class Role:
             "input": None if self.input is None else list(self.input),
             "instead": self.instead,
             "price": list(self.price),
+            **({} if self.seconds is None else {"seconds": self.seconds}),
             **({"hidden": list(self.hidden)} if self.hidden else {}),
         }
 

@@ -91,4 +91,6 @@ class LearnSection(Section):
 
     selects: Any = Field(description=f"a check or a list of them: {A_CHECK}")
     grades: Any = Field(description=f"a check or a list of them, none of which selects: {A_CHECK}")
-    threshold: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="the least outcome that is kept, 0 to 1")
+    threshold: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="the least outcome that is kept, a number above 0 and at most 1"
+    )

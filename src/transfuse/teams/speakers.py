@@ -11,6 +11,7 @@ import numpy as np
 from transfuse.fitted import FittedModel, FittedWriter
 from transfuse.fitted.head import HeadPath
 from transfuse.fitted.shared import SharedTrunk
+from transfuse.teams.contract import Contract
 from transfuse.teams.role import Asked, Lane, Reply, Speaker
 from transfuse.teams.safety import shown
 
@@ -109,9 +110,15 @@ class Chooses:
 
 @dataclasses.dataclass(eq=False)
 class Recalls:
-    """Any other fitted model whose answers are text: a lookup, a span of a passage."""
+    """Any other fitted model whose answers are text: a lookup, a span of a passage.
+
+    Args:
+        model: the fitted model.
+        contract: of the role.
+    """
 
     model: FittedWriter
+    contract: Contract
     together = TOGETHER
     spare = 1
 
@@ -122,7 +129,8 @@ class Recalls:
 
     def answer(self, calls: Sequence[tuple[Speaker, Asked]]) -> list[Reply]:
         """What the model says."""
-        return [Reply(text) for text in self.model.predict([shown(asked.given) for _, asked in calls])]
+        said = self.model.predict([shown(asked.given) for _, asked in calls])
+        return [Reply(self.contract.of_column(str(text))) for text in said]
 
     def forget(self) -> None:
         """Nothing is remembered."""

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,9 @@ PATIENCE = 0.25
 
 class Team:
     """Roles that answer together.
+
+    Several threads may ask one team: requests that are answered side by side are one wave, and waves follow each other.
+    So a role that asks its own team waits in vain.
 
     Args:
         name: of the team.
@@ -71,6 +75,7 @@ class Team:
                     f"team '{name}': no role '{instead}'.{nearest(instead, names)}", expected=_listed(names)
                 )
         self._desk = Desk()
+        self._turn = threading.Lock()
 
     @staticmethod
     def load(path: str | Path) -> Team:
@@ -137,7 +142,8 @@ class Team:
             raise TeamError("ids of requests", expected="one for each, none of them twice")
         for start in range(0, len(requests), at_once):
             company = names[start : start + at_once]
-            self._wave(dict(zip(company, requests[start : start + at_once], strict=True)), store)
+            with self._turn:  # what lanes remember is of one wave
+                self._wave(dict(zip(company, requests[start : start + at_once], strict=True)), store)
             note(start + len(company))
         answers = [Answer.of(store.trace(name)) for name in names]
         if traces is None:

@@ -168,7 +168,7 @@ class Traces:
         Args:
             id: of one.
             role: a role that has said something in it.
-            text: stands in one of its messages (one of the role's, with ``role``), or in the request.
+            text: stands in what somebody said in it, the user too (what the role said, with ``role``).
             outcome: see `OUTCOMES`; or ``failed`` for those in which a role (the one named) failed.
             since, until: when it began, seconds since 1970.
             most: the last so many.
@@ -179,8 +179,9 @@ class Traces:
                 inner.append(column)
                 values.append(value)
         if text is not None:
-            inner.append("instr(lower(m.body), lower(?)) > 0")
-            values.append(json.dumps(text, ensure_ascii=False)[1:-1])  # as it stands in JSON
+            said = "select 1 from json_tree(m.body, '$.content') v where instr(lower(v.atom), lower(?)) > 0"
+            inner.append(f"exists ({said})")
+            values.append(text)
         where = [f"exists (select 1 from messages m where {' and '.join(inner)})"] if len(inner) > 1 else []
         plain = [("e.id = ?", id), ("e.began >= ?", since), ("e.began < ?", until)]
         plain.append(("e.outcome = ?", outcome if outcome != "failed" else None))

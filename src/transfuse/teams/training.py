@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transfuse.backbones import loading, precision
 from transfuse.backbones.huggingface import Backbone
+from transfuse.data.examples import Examples
+from transfuse.data.hygiene import drop_copies
 from transfuse.data.located import dump
 from transfuse.data.remote_names import is_remote
+from transfuse.engine.checkpoints import Checkpoints
 from transfuse.engine.fit import Engine
 from transfuse.engine.trunk import Trunk
-from transfuse.errors import OutputError, RecipeError
-from transfuse.evaluation import compare
+from transfuse.errors import DataError, OutputError, RecipeError
 from transfuse.fitted import FittedModel, FittedWriter
 from transfuse.fitted.artifact import MANIFEST
 from transfuse.fitted.model import known, load
 from transfuse.tasks.classify import Classify
 from transfuse.teams.message import canonical
+from transfuse.teams.outcome_scores import beside_each_other, compared
 from transfuse.teams.pupils import LIMIT, Pupil, pupil_of
 from transfuse.teams.recipe import TeamRecipe
 from transfuse.teams.role_rows import split
@@ -28,6 +32,8 @@ from transfuse.teams.role_rows import split
 HELD = 0.2
 """Of a role's rows, where the worth of its sources is judged."""
 ROLES, FILE, RECORD = "roles", "team.yaml", "training.json"
+TRAININGS = "trainings"
+"""Where long trainings and finished verdicts stand until all roles are trained."""
 
 Note = Callable[[str], None]
 """Told what is done now."""
@@ -36,7 +42,8 @@ Note = Callable[[str], None]
 def train(recipe: TeamRecipe, out: Path, note: Note = lambda text: None) -> dict[str, Any]:
     """Train the roles of a team that have ``train``, and write the team that uses them.
 
-    A role that is there already, made of the same data and settings, stays as it is. Roles of one backbone that start
+    A role that is there already, made of the same data and settings, stays as it is; what was cut off goes on from its
+    last checkpoint, and verdicts that are there are taken again. Roles of one backbone that start
     from nothing of each other are trained side by side (see `Engine.fit_all`), and a text that several of them read
     goes through the frozen layers once.
 
@@ -67,7 +74,7 @@ def train(recipe: TeamRecipe, out: Path, note: Note = lambda text: None) -> dict
     keys: dict[str, str] = {}
     for wave in waves(recipe, names):
         for name in wave:
-            keys[name] = key_of(pupils[name], keys)
+            keys[name] = key_of(pupils[name], keys, recipe.seed)
         new = [pupils[name] for name in wave if made(out / ROLES / name) != keys[name]]
         for reference in dict.fromkeys(pupil.backbone.revision for pupil in new):
             side_by_side = [pupil for pupil in new if pupil.backbone.revision == reference]
@@ -77,6 +84,7 @@ def train(recipe: TeamRecipe, out: Path, note: Note = lambda text: None) -> dict
     write(out / FILE, dump(placed(recipe, {n: f"{ROLES}/{n}" for n in names}, {n for n in names if pupils[n].labels})))
     record = {"team": recipe.name, "roles": {name: records[name] for name in names}}
     write(out / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    shutil.rmtree(out / TRAININGS, ignore_errors=True)
     return record
 
 
@@ -119,9 +127,13 @@ def _together(
     trunk = trunks[revision]
     for pupil in pupils:
         trunk.register(pupil.rows.texts)
-    engine = Engine(trunk, 0)
+    engine = Engine(trunk, 0, kept=Checkpoints(out / TRAININGS))
     knowledge = {pupil.name: pupil.knowledge(out / ROLES) for pupil in pupils}
-    verdicts = _judged([pupil for pupil in pupils if knowledge[pupil.name]], knowledge, engine, recipe.seed)
+    verdicts = {
+        name: _judged(pupil, knowledge[name], engine, recipe.seed, out / TRAININGS / f"{name}.json", keys[name])
+        for name, pupil in ((pupil.name, pupil) for pupil in pupils)
+        if knowledge[name]
+    }
     chosen = {name: _best(found) for name, found in verdicts.items()}
     used = {pupil.name: knowledge[pupil.name].get(chosen.get(pupil.name, "")) for pupil in pupils}
     paths = engine.fit_all([pupil.job(pupil.rows, used[pupil.name], recipe.seed) for pupil in pupils])
@@ -152,24 +164,53 @@ def saved(pupil: Pupil, path: Any, made: dict[str, Any]) -> FittedModel | Fitted
 
 
 def _judged(
-    pupils: Sequence[Pupil], knowledge: Mapping[str, Mapping[str, Any]], engine: Engine, seed: int
-) -> dict[str, dict[str, Any]]:
-    """Of each role and source, what it is worth on rows that neither has seen: the paired comparison, as JSON."""
-    parts = {pupil.name: split(pupil.rows, HELD, seed) for pupil in pupils}
-    asked = [(pupil, source) for pupil in pupils for source in ("", *knowledge[pupil.name])]
-    jobs = [pupil.job(parts[pupil.name][0], knowledge[pupil.name].get(source), seed) for pupil, source in asked]
-    found = {
-        (pupil.name, source): engine.predict(path, parts[pupil.name][1].texts)
-        for (pupil, source), path in zip(asked, engine.fit_all(jobs), strict=True)
-    }
-    out: dict[str, dict[str, Any]] = {pupil.name: {} for pupil in pupils}
-    for pupil, source in asked:
-        if source:
-            expected = pupil.task.encode(parts[pupil.name][1])
-            sides = [pupil.task.judged(found[pupil.name, which]) for which in (source, "")]
-            compared = compare(expected, sides[0], sides[1], metric=pupil.task.metric, seed=seed)
-            out[pupil.name][source] = {"metric": pupil.task.metric, **compared.to_dict()}
-    return out
+    pupil: Pupil, knowledge: Mapping[str, Any], engine: Engine, seed: int, file: Path, key: str
+) -> dict[str, Any]:
+    """Of each source of a role, what it is worth on rows that neither holds: the paired comparison, as JSON.
+
+    The comparisons are adjusted for how many of them there are (Holm).
+
+    Args:
+        pupil: the role.
+        knowledge: its sources, by name.
+        engine: over its backbone.
+        seed: of the split and the training.
+        file: where the verdicts are kept until all roles are trained; those of the same key are taken again.
+        key: see `key_of`.
+    """
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if kept["key"] == key:
+            return dict(kept["sources"])
+    except (OSError, ValueError, KeyError):
+        pass  # none is kept, or what is kept is of no use
+    rows, held = split(pupil.rows, HELD, seed)
+    jobs = [pupil.job(rows, _unseen(pupil, source, knowledge, held), seed) for source in ("", *knowledge)]
+    alone, *others = [pupil.task.judged(engine.predict(path, held.texts)) for path in engine.fit_all(jobs)]
+    expected, metric = pupil.task.encode(held), pupil.task.metric
+    each = beside_each_other([compared(expected, other, alone, metric, seed) for other in others])
+    found = {source: {"metric": metric, **one.to_dict()} for source, one in zip(knowledge, each, strict=True)}
+    write(file, json.dumps({"key": key, "sources": found}, ensure_ascii=False))
+    return found
+
+
+def _unseen(pupil: Pupil, name: str, knowledge: Mapping[str, Any], held: Examples) -> Any:
+    """A source without the texts on which it is judged; None where the name is empty.
+
+    Raises:
+        DataError: nothing is left of it.
+    """
+    source = knowledge.get(name)
+    if not isinstance(source, Examples):
+        return source
+    left, _ = drop_copies(source, held)
+    if not len(left):
+        raise DataError(
+            f"{pupil.where}: all texts of the source '{name}' are among the {len(held)} rows held out to judge it",
+            expected="a source with rows beside those that the role has itself",
+            remedy="Leave the source out, or give it more rows.",
+        )
+    return left
 
 
 def _best(verdicts: Mapping[str, Any]) -> str:
@@ -228,10 +269,10 @@ def backbone_of(name: str, recipe: TeamRecipe, loaded: dict[str, Backbone]) -> B
     return loaded[reference]
 
 
-def key_of(pupil: Pupil, keys: Mapping[str, str]) -> str:
-    """Equal for roles that would be trained to the same: the data, the settings, the backbone, what they start from."""
+def key_of(pupil: Pupil, keys: Mapping[str, str], seed: int) -> str:
+    """Equal for roles that would be trained to the same: data, settings, backbone, seed, and what they start from."""
     others = [keys[source.role] for source in pupil.section.sources if source.role]
-    return hashlib.sha256(canonical([pupil.identity, others]).encode()).hexdigest()
+    return hashlib.sha256(canonical([pupil.identity, others, seed]).encode()).hexdigest()
 
 
 def made(folder: Path) -> str:

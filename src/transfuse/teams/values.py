@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from transfuse.teams.contract import REQUEST
 from transfuse.teams.message import SAID, USER, Message, canonical
 
 
@@ -51,6 +52,30 @@ class Preference:
     better: Mapping[str, Any]
     worse: Mapping[str, Any]
     values: tuple[float, float]
+
+
+def rests_on(messages: Sequence[Message], answer: Mapping[str, Any]) -> tuple[Message, ...]:
+    """The messages on which an answer rests: without the drafts and votes that have lost, and what was said of these.
+
+    From the last message to the first, a field holds the value that it has in the answer, or else the one that was
+    given to whoever said what is held. Who said another value of such a field has lost; so has who said none of them
+    and was given another value of one: a judge of a lost draft. Who revises a field rests on what it was before.
+
+    Args:
+        messages: of one exchange, in order.
+        answer: its fields; none for an exchange without an answer, in which nobody has lost.
+    """
+    held, found = dict(answer), []
+    for message in reversed(messages):
+        said = {name: value for name, value in message.content.items() if name in held}
+        told = {name: value for name, value in message.given.items() if name != REQUEST}
+        if any(held[name] != value for name, value in (said or told).items() if name in held):
+            continue
+        for name, value in told.items() if said else ():
+            if name in message.content or name not in held:
+                held[name] = value
+        found.append(message)
+    return tuple(reversed(found))
 
 
 def tree(traces: Sequence[tuple[Sequence[Message], float]]) -> Node:

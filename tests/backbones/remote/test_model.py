@@ -165,6 +165,15 @@ def test_the_first_error_ends_the_rest_and_keeps_what_was_paid(opened):
         assert sum(reply.cached for reply in again) == kept
 
 
+def test_an_error_may_end_its_own_question_alone(opened):
+    asked = [question("a"), question("b"), question("a"), question("c")]
+    with RemoteStandIn(script=["404"]) as service:
+        found = opened(service, concurrency=1).attempt(asked)
+    assert isinstance(found[0], BackboneError)
+    assert found[2] is found[0]
+    assert [found[1].text, found[3].text] == ["answer to b", "answer to c"]
+
+
 def test_a_file_that_is_no_database_is_told(tmp_path):
     (tmp_path / "answers.sqlite").write_text("no database " * 100)
     with pytest.raises(OutputError, match="the cache of answers cannot be used"):

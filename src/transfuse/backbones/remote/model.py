@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from transfuse.backbones.remote.cache import Answers
 from transfuse.backbones.remote.faults import Failed, Fault, Refused, Retry, Unoffered
@@ -21,6 +21,7 @@ from transfuse.data.remote_names import parse
 from transfuse.errors import BackboneError
 
 Tick = Callable[[float], None]
+Found = TypeVar("Found")
 POLL, USUAL_SECONDS = 0.05, 2.0
 """Seconds between two looks for an answer that is being asked for elsewhere; seconds of an answer before the first."""
 
@@ -134,13 +135,30 @@ class RemoteModel:
             BackboneError: the service does not answer, or refuses a question for good.
             OutputError: the cache cannot be written.
         """
+        return self._together(self._answer, requests, tick)
+
+    def attempt(self, requests: Sequence[Request]) -> list[Reply | BackboneError]:
+        """The same, but a question without an answer ends no other one: its error stands in its place.
+
+        Raises:
+            OutputError: the cache cannot be written.
+        """
+        return self._together(self._answer_or_error, requests)
+
+    def _together(
+        self,
+        answer: Callable[[str, Request, threading.Event], Found],
+        requests: Sequence[Request],
+        tick: Tick = lambda share: None,
+    ) -> list[Found]:
+        """What a function gives for each question, several at a time; the first error that it raises ends the rest."""
         keys = [self._key(request) for request in requests]
         first = dict(zip(keys, requests, strict=True))
-        found: dict[str, Reply] = {}
+        found: dict[str, Found] = {}
         stop = threading.Event()
         with concurrent.futures.ThreadPoolExecutor(self.settings.concurrency, "transfuse-remote") as pool:
             try:
-                futures = {pool.submit(self._answer, key, first[key], stop): key for key in first}
+                futures = {pool.submit(answer, key, first[key], stop): key for key in first}
                 for future in concurrent.futures.as_completed(futures):
                     found[futures[future]] = future.result()
                     tick(len(found) / len(first))
@@ -228,6 +246,12 @@ class RemoteModel:
                 self._limits.pause(found.after)
             stop.wait(delay)
         raise Stopped("stopped")
+
+    def _answer_or_error(self, key: str, request: Request, stop: threading.Event) -> Reply | BackboneError:
+        try:
+            return self._answer(key, request, stop)
+        except BackboneError as error:
+            return error
 
     def _ask(self, call: int, key: str, request: Request, most: tuple[int, int]) -> Reply | Retry | None:
         """One call that is reserved, and its settlement; None where it is to be made anew without a part."""
