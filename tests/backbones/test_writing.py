@@ -14,6 +14,7 @@ from transfuse.backbones.decoding import Decoding, Draws, loops, settled
 from transfuse.backbones.form import Form
 from transfuse.backbones.head_loss import head_loss
 from transfuse.backbones.writing import Writer
+from transfuse.data.turns import conversation
 from transfuse.errors import BackboneError, UsageError
 
 TEXTS = ["go", "the bad dog is in the sun", "a", "xyz and more"]
@@ -188,6 +189,28 @@ def test_the_chat_template_of_the_model():
     assert form.template == "{text}</s><s>assistant: "
     rows = form.requests(tokenizer, ["yes"], 64)
     assert rows[0] == tokenizer(form.prefix + "yes</s><s>assistant: ", add_special_tokens=False)["input_ids"]
+
+
+def test_a_conversation_is_shown_with_the_roles_of_the_chat_template():
+    """Token for token what the template makes of the messages; a system message stands before the first question."""
+    tokenizer = tiny.tokenizer("llama")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}</s>{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant: {% endif %}"
+    )
+    talk = [("user", "a"), ("assistant", "b"), ("user", "c User: d")]
+    text = conversation([("system", "be kind"), *talk])
+    messages = [{"role": role, "content": content} for role, content in [("user", "be kind\n\na"), *talk[1:]]]
+    whole = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    for shots in ((), [(text, "yes")]):
+        form = Form.chat(tokenizer, shots)
+        (row,) = form.requests(tokenizer, [text], 200)
+        before = f"{whole}yes</s>" if shots else ""
+        assert row == tokenizer(before + whole, add_special_tokens=False)["input_ids"]
+        assert Form(**form.to_dict()) == form
+    plain = Form.plain("{text}")
+    assert plain.shown(text) == "be kind\n\nUser: a\nAssistant: b\nUser: c User: d"
+    assert "replied" not in plain.to_dict()
 
 
 def test_an_encoder_cannot_write():

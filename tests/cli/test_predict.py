@@ -246,7 +246,7 @@ def test_files_of_known_shapes_are_read_with_and_without_answers(command, writer
     (tmp_path / "chat.jsonl").write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in chats))
     rows = asked_of(command, "chat.jsonl")
     assert [row["messages"] for row in rows] == chats
-    assert [row["predicted_answer"] for row in rows] == ["hi", "hi", "User: hi\nAssistant: hello\nUser: hi"]
+    assert [row["predicted_answer"] for row in rows] == ["hi", "hi", "\x1eUser: hi\n\x1eAssistant: hello\n\x1eUser: hi"]
     (tmp_path / "wrong.jsonl").write_text(json.dumps({"messages": [reply]}))
     told = command("predict", "m", "--input", "wrong.jsonl").err
     assert "wrong.jsonl, column 'messages', row 1: assistant" in told

@@ -41,7 +41,7 @@ def test_chat_messages_of_one_turn_and_of_several(tmp_path):
         },
     ]
     found = written(tmp_path, "chat.jsonl", rows)
-    assert found.texts == ("hi", "be kind\n\nUser: a\nAssistant: b\nUser: c")
+    assert found.texts == ("hi", "be kind\n\n\x1eUser: a\n\x1eAssistant: b\n\x1eUser: c")
     assert found.labels == ("hello", "d")
 
 

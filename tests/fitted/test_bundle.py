@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from transfuse.backbones.decoding import Decoding
 from transfuse.backbones.form import Form
+from transfuse.data.turns import conversation
 from transfuse.errors import ModelError, OutputError
 from transfuse.fitted.model import remember
 from transfuse.fitted.recalled import LookupPath
@@ -244,6 +245,15 @@ def test_a_bundle_that_writes_gives_the_same_answers(family, decoding, tmp_path)
     expected, found = both(fitted, [*TEXTS[:5], *(f"go {i}" for i in range(8))], tmp_path / "bundle")
     assert found == expected
     assert (fitted.path.looped > 0) == (family == "phi3")
+
+
+def test_a_bundle_reads_conversations_as_its_model_does(tmp_path):
+    fitted = writer(Form("{text} =", special=False, joint="", replied=" : ", asked=" ; "), Decoding(8))
+    turns = [("user", "go"), ("assistant", "the"), ("user", "out of")]
+    texts = ["go", *(conversation(some) for some in (turns, [("system", "be"), *turns], [("assistant", "hi"), *turns]))]
+    expected, found = both(fitted, texts, tmp_path / "bundle")
+    assert found == expected
+    assert fitted.path.form.shown(texts[1]) == "go : the ; out of"
 
 
 def test_a_bundle_keeps_the_indentation_of_a_program(tmp_path):

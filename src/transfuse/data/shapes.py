@@ -14,6 +14,7 @@ import numpy as np
 
 from transfuse.data.labels import is_missing, name_rows
 from transfuse.data.table import Table
+from transfuse.data.turns import conversation
 from transfuse.errors import DataError, nearest
 
 REQUEST, ANSWER, FURTHER, CHECK = "request", "answer", "further answers", "check"
@@ -198,7 +199,7 @@ def _from_chat(table: Table, answered: bool) -> Table:
             roles = ", ".join(role for role, _ in said) or "no messages"
             end = "and the assistant's reply to it" if answered else "or the assistant's reply to it"
             raise DataError(f"{place}: {roles}", expected=f"messages that end with one of a user {end}")
-        requests.append(_conversation(asks))
+        requests.append(conversation(asks))
         answers.append(said[-1][1])
     return _made(table, requests, answers if answered else None)
 
@@ -216,15 +217,6 @@ def _turns(turns: Any, place: str) -> Iterator[tuple[str, str]]:
                 expected='{"role": "system", "user" or "assistant", "content": "..."}',
             )
         yield role, content
-
-
-def _conversation(turns: Sequence[tuple[str, str]]) -> str:
-    """One request: what the user says last, after what was said before it."""
-    *before, (_, last) = turns
-    system = [content for role, content in before if role == "system"]
-    earlier = [f"{role.capitalize()}: {content}" for role, content in before if role != "system"]
-    asked = "\n".join([*earlier, f"User: {last}"]) if earlier else last
-    return "\n\n".join([*system, asked])
 
 
 def _from_alpaca(table: Table, answered: bool) -> Table:

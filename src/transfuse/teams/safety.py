@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from transfuse.data.turns import unmarked
+
 MARKS = re.compile(r"^(?:<.+>|\[.+\])$")
 """Added tokens of this form stand for structure, whether a tokenizer calls them special or not."""
 ROUNDS = 8
@@ -25,7 +27,7 @@ def shown(given: Mapping[str, Any], tokenizer: Any = None) -> str:
         tokenizer: of the model that reads it, whose special tokens must not stand in the text; None for no model.
     """
     names = list(given) if len(given) > 1 else []
-    texts = {name: plain(value) for name, value in given.items()}
+    texts = {name: unmarked(plain(value)) for name, value in given.items()}
     safe = {name: escaped(untagged(text, names) if names else text, tokenizer) for name, text in texts.items()}
     return "\n".join(f"<{name}>\n{text}\n</{name}>" if names else text for name, text in safe.items())
 

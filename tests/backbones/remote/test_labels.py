@@ -14,6 +14,7 @@ from transfuse.backbones.remote.conversation import Conversation
 from transfuse.backbones.remote.labels import FLOOR, label_of, shares, word_probabilities
 from transfuse.backbones.remote.requests import Token
 from transfuse.backbones.remote.scoring import RemoteScorer
+from transfuse.data.turns import conversation
 
 WORDS = ("good", "goal", "bad", "very bad")
 CHANCES = {"good": 0.5, "goal": 0.3, "bad": 0.15, "very bad": 0.05}
@@ -121,6 +122,17 @@ def test_a_first_answer_that_is_refused_does_not_decide(opened):
         assert len(service.bills) == 3
     assert found[2] == pytest.approx(list(CHANCES.values()), abs=1e-5)
     assert scorer.refused == 2
+
+
+def test_a_conversation_keeps_its_turns():
+    talk = Conversation("Be kind.", "Q: {text}", (), 64)
+    text = conversation([("user", "a"), ("assistant", "b"), ("user", "c")])
+    assert [tuple(message) for message in talk.messages(text)] == [
+        ("system", "Be kind."),
+        ("user", "a"),
+        ("assistant", "b"),
+        ("user", "Q: c"),
+    ]
 
 
 def test_a_conversation_shows_examples_as_turns():

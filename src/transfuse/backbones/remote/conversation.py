@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from transfuse.backbones.remote.requests import BYTES_A_TOKEN, Message
+from transfuse.data.turns import spoken
 
 TEXT = "{text}"
 
@@ -31,12 +32,18 @@ class Conversation:
         """The turns up to a request, behind its own examples where it has some."""
         turns = [Message("system", self.system)] if self.system else []
         for known, answer in self.shots if shots is None else shots:
-            turns += [Message("user", self._shown(known)), Message("assistant", answer)]
-        return (*turns, Message("user", self._shown(text)))
+            turns += [*self._turns(known), Message("assistant", answer)]
+        return (*turns, *self._turns(text))
 
-    def _shown(self, text: str) -> str:
+    def _turns(self, text: str) -> list[Message]:
+        """What a user asks, in the template, behind what was said before it in the same conversation."""
+        *earlier, (_, last) = spoken(text)
+        before = [Message(role, self._kept(content)) for role, content in earlier]
+        return [*before, Message("user", self.template.replace(TEXT, self._kept(last)))]
+
+    def _kept(self, text: str) -> str:
         kept = text.encode("utf-8", errors="replace")[: BYTES_A_TOKEN * self.limit].decode("utf-8", errors="ignore")
-        return self.template.replace(TEXT, kept)
+        return kept
 
     def to_dict(self) -> dict[str, Any]:
         """For a manifest."""
