@@ -36,7 +36,7 @@ check: $(READY)  ## formatting, lint, types, imports; no test is run
 	$(BIN)/lint-imports --no-cache
 
 test: check assets  ## all checks and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: assets  ## the figures of docs/benchmarks.md, measured again (some hours; what is compared with is installed)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
