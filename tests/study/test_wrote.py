@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from transfuse.data import Examples
+from transfuse.data.turns import conversation
 from transfuse.evaluation import as_answers, as_expected
 from transfuse.study.wrote import details
 
@@ -20,3 +21,11 @@ def test_figures_by_language_are_those_of_references_where_requests_do_not_diffe
     assert [part["n"] for part in details(back, answers, answers, own, ("chrf",), 0)["by_script"]] == [12, 12]
     alike = as_expected(own.texts, own.texts)
     assert details(alike, answers, answers, own, ("chrf",), 0)["by_script"] == []
+
+
+def test_conversations_are_shown_as_people_read_them():
+    talk = conversation([("user", "a"), ("assistant", "b"), ("user", "c")])
+    answers = as_answers(["d"])
+    own = Examples((talk,), ("d",))
+    (shown,) = details(as_expected(own.texts, ("d",)), answers, answers, own, ("chrf",), 0)["examples"]
+    assert shown["input"] == "User: a\nAssistant: b\nUser: c"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.data.examples import Examples
+from transfuse.data.turns import unmarked
 from transfuse.engine.taught import Taught
 from transfuse.evaluation import compare, metric_intervals, ratio_interval
 from transfuse.study.workshop import Workshop
@@ -79,7 +80,7 @@ def _where(task: Any, rows: np.ndarray, answers: np.ndarray, found: np.ndarray, 
 
     labels = test.labels or ()
     return [
-        {"text": test.texts[i], "expected": labels[i], "student": said(answers, i), "teacher": said(found, i)}
+        {"text": unmarked(test.texts[i]), "expected": labels[i], "student": said(answers, i), "teacher": said(found, i)}
         for i in map(int, rows)
     ]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.data.examples import Examples
+from transfuse.data.turns import unmarked
 from transfuse.evaluation import metric_intervals, metric_of
 from transfuse.evaluation.texts import signature
 
@@ -45,7 +46,7 @@ def details(
         "examples": [
             {
                 "row": int(rows[i]),
-                "input": test.texts[i],
+                "input": unmarked(test.texts[i]),
                 "reference": expected[i].answers[0],
                 "no_transfer": str(others[i]),
                 "chosen": str(answers[i]),
