@@ -1,4 +1,4 @@
-"""1,000 requests to a team whose roles raise, hang and talk rubbish, and whose process is killed twice."""
+"""1,000 requests to a team whose roles raise, hang, never return and talk rubbish, its process killed twice."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -34,8 +35,10 @@ def understands(given: dict[str, Any]) -> Any:
 
 
 def writes(given: dict[str, Any], seed: int) -> str:
-    """One in fifty takes twenty times what it may, one in fifty says nothing."""
+    """One in fifty takes twenty times what it may, one in fifty says nothing, one in 250 never returns."""
     number = _number(given)
+    if number % 250 == 140:
+        threading.Event().wait()
     if number % 50 == 11:
         time.sleep(1.0)
     return "" if number % 50 == 21 else f"About your {given['intent']}, {seed}."

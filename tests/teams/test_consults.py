@@ -88,3 +88,16 @@ def test_a_request_without_an_answer_fails_alone(own, monkeypatch, script, token
         assert sum(m.cost for m in messages) == pytest.approx(
             sum(read * 150_000 + out * 600_000 for _, read, out in service.bills) / 10**12
         )
+
+
+def test_a_silent_service_fails_its_own_call_alone(own, monkeypatch):
+    """It is silent for as long as all calls of the pass may take together, and would be asked six times."""
+    text = TEXT.replace("[understand, write]", "[write]").replace("[request, intent]", "[request], seconds: 0.5")
+    with RemoteStandIn(script=["timeout 3"]) as service:
+        service.use(monkeypatch)
+        team = build(TeamRecipe.from_text(text, own))
+        answers = team.ask_all([f"Request {i}" for i in range(6)])
+        service.wait_idle()
+        team.roles["write"].speaker.model.close()
+    (failed,) = (answer for answer in answers if answer.outcome == "refused")
+    assert "no answer after 1 tries" in failed.reason

@@ -68,7 +68,8 @@ def _role(name: str, section: RoleSection, recipe: TeamRecipe, shared: dict[str,
             contract = Contract.of(section.output, where="output")
             if is_remote(reference):
                 keys, decoding = recipe.remote or Remote(), _decoding(section)
-                speaker = consulted(reference, recipe.purse, keys, contract, section.instructions, **decoding)
+                seconds = section.seconds or recipe.limits.seconds / 2
+                speaker = consulted(reference, recipe.purse, keys, contract, section.instructions, seconds, **decoding)
             else:
                 backbone = _backbone(reference, recipe.base, shared)
                 speaker = prompted(backbone, contract, section.instructions, **_decoding(section))

@@ -12,6 +12,7 @@ from transfuse.backbones.remote.model import RemoteModel, Settings, open_model
 from transfuse.backbones.remote.prices import dollars
 from transfuse.backbones.remote.purse import Purse
 from transfuse.backbones.remote.requests import Reply as Told
+from transfuse.backbones.remote.retries import Patience
 from transfuse.backbones.remote.writing import RemoteWriter
 from transfuse.data.remote_keys import Remote
 from transfuse.errors import BackboneError
@@ -91,15 +92,18 @@ class Consults:
 
 
 def consulted(
-    reference: str, purse: str, keys: Remote, contract: Contract, instructions: str, **decoding: Any
+    reference: str, purse: str, keys: Remote, contract: Contract, instructions: str, seconds: float, **decoding: Any
 ) -> Consults:
     """A remote model as a speaker.
+
+    A call to which the service stays silent ends by its own time, so that the others of its pass are answered.
 
     Args:
         reference: ``openai:MODEL`` or ``google:MODEL``.
         purse: the name under which a team's calls are counted, over processes.
         keys: what the team's file says of remote models; its budget limits all that the team ever spends.
         contract, instructions: of the role.
+        seconds: most time of one call: so long it is tried again, and so long the service may be silent.
         decoding: ``max_new_tokens`` and ``temperature``, where the file gives them.
 
     Raises:
@@ -110,8 +114,9 @@ def consulted(
         concurrency=keys.concurrency,
         requests_per_minute=keys.requests_per_minute,
         tokens_per_minute=keys.tokens_per_minute,
-        timeout_seconds=keys.timeout_seconds,
+        timeout_seconds=min(keys.timeout_seconds, seconds),
         thinking_tokens=keys.thinking_tokens,
+        patience=Patience(total=seconds),
     )
     pays = Purse.of(purse, budget.money if budget else None, budget.tokens if budget else None)
     return Consults(open_model(reference, pays, settings), contract, instructions, **decoding)
