@@ -20,7 +20,8 @@ def team_faults(record: Mapping[str, Any]) -> list[str]:
 One role raises for one request in twenty and talks rubbish for another; the second takes twenty times what it may for
 one in fifty, says nothing for another and never returns for one in 250; the process is killed with SIGKILL twice, when
 {kept} messages are kept, and begun again. {outcomes}; without an answer or a reason: {record["without_words"]}.
-Traces: {record["traces"]:,}; messages that a kill lost: {record["messages_lost"]}; kept twice: {record["messages_twice"]}."""
+Traces: {record["traces"]:,}; messages that a kill lost: {record["messages_lost"]}; kept
+twice: {record["messages_twice"]}."""
     ]
 
 

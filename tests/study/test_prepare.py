@@ -359,3 +359,26 @@ def test_a_teacher_is_asked_about_no_text_that_judges(prepared, tmp_path):
     data = prepared(target, "sources: [{name: big, model: runs/big}]")
     assert len(data.unlabelled) == 30
     assert counts(data) == {("unlabelled", "dropped-labelled-copies"): 9}
+
+
+@pytest.mark.parametrize("group", ["", ", group: author"])
+def test_copies_of_a_text_are_never_on_both_sides_of_a_fold(prepared, tmp_path, group):
+    lines = [(*row, f"author {i // 4}") for i, row in enumerate(rows(40, 0))]
+    lines += [(text.upper(), label, f"another {i}") for i, (text, label, _) in enumerate(lines[::3])]
+    write(tmp_path, "d.csv", lines, ("text", "label", "author"))
+    write(tmp_path, "t.csv", rows(20, 1, "t"))
+    data = prepared("{train: d.csv, test: t.csv" + group + "}")
+    keys = [" ".join(text.lower().split()) for text in data.train.texts]
+    for _, train, validation in data.splits.fits:
+        assert not {keys[i] for i in train} & {keys[i] for i in validation}
+        if group:
+            authors = data.train.groups
+            assert not {authors[i] for i in train} & {authors[i] for i in validation}
+
+
+def test_a_label_of_copies_alone_is_dealt_as_it_is(prepared, tmp_path):
+    write(tmp_path, "d.csv", [*rows(20, 0), ("the same", "rare"), ("The  same", "rare")])
+    write(tmp_path, "t.csv", [*rows(20, 1, "t"), ("another", "rare")])
+    data = prepared("{train: d.csv, test: t.csv}")
+    assert len(data.train) == 22
+    assert all("rare" in {data.train.labels[i] for i in train} for _, train, _ in data.splits.fits)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from transfuse.data import Examples, Finding, drop_copies, folds, hold_out
+from transfuse.data.near import fold
 from transfuse.errors import DataError
 from transfuse.study.recipe import Recipe, Task
 from transfuse.tasks.classify import Classify
@@ -106,10 +107,11 @@ def splits_of(
         return Splits("split", (fit,), 1, 1), train.take(kept)
     wanted = recipe.validation.folds if recipe.validation else 5
     stratum = strata(task, train)
-    n_folds = max(min(wanted, _smallest_class(train, stratum)), 2)
+    joined = _copies_together(train, stratum)
+    n_folds = max(min(wanted, _smallest_class(joined, stratum)), 2)
     repeats = (recipe.validation and recipe.validation.repeats) or (2 if count < REPEATED_BELOW and not writing else 1)
     with naming(train):
-        dealt = folds(stratum, train.groups, n_folds, repeats, recipe.seed)
+        dealt = folds(stratum, joined.groups, n_folds, repeats, recipe.seed)
     return Splits("cross-validation", tuple((f.repeat, f.train, f.validation) for f in dealt), n_folds, repeats), train
 
 
@@ -132,6 +134,25 @@ def _joined(first: Examples, second: Examples, field: str, none: Any) -> tuple[A
     if one is None and other is None:
         return None
     return tuple(one or (none,) * len(first)) + tuple(other or (none,) * len(second))
+
+
+def _copies_together(train: Examples, stratum: tuple[str, ...]) -> Examples:
+    """The rows with copies of a text in one group, so that none is validated by what it was trained on.
+
+    Where some label would stand in a single group then, they stay as they are.
+    """
+    folded = [fold(text) for text in train.texts]
+    if len(set(folded)) == len(folded):
+        return train
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    texts, groups = (np.unique(np.asarray(keys), return_inverse=True)[1] for keys in (folded, train.groups or folded))
+    edges = (np.ones(len(train)), (texts, texts.max() + 1 + groups))  # a text and its group are linked
+    nodes = texts.max() + groups.max() + 2
+    _, parts = connected_components(coo_matrix(edges, shape=(nodes, nodes)), directed=False)
+    joined = dataclasses.replace(train, groups=tuple(map(str, parts[texts])))
+    return joined if _smallest_class(joined, stratum) > 1 else train
 
 
 def _smallest_class(train: Examples, stratum: tuple[str, ...]) -> int:
