@@ -13,11 +13,12 @@ from teams.desk import desk
 from transfuse.errors import DataError, RecipeError, TeamError
 from transfuse.teams import Limits, OnFailure, Team, Traces
 from transfuse.teams.learning import BEFORE, OWN, REJECTION, SHARED, Asked, _Run, learn, verdicts
-from transfuse.teams.lessons import lessons_of
+from transfuse.teams.lessons import fit, lessons_of
 from transfuse.teams.message import USER
 from transfuse.teams.outcomes import matches
 from transfuse.teams.recipe import TeamRecipe
 from transfuse.teams.sampling import in_order, sampled, warmed
+from transfuse.teams.training import train
 
 TEXTS = toy.examples(16, seed=1).texts
 SETTINGS = {"epochs": 4, "rank": 2, "learning_rate": 1e-2}
@@ -43,7 +44,9 @@ def write(folder, learn: str = LEARN, steps: str = "draft, final") -> None:
 
 
 def a_run(here):
-    return _Run(TeamRecipe.from_file(here / "team.yaml"), here, matches("."), 0.5, REJECTION, {}, 0, lambda text: None)
+    return _Run(
+        TeamRecipe.from_file(here / "team.yaml"), here, matches("."), 0.5, REJECTION, {}, {}, 0, lambda text: None
+    )
 
 
 def ask(here, **other):
@@ -67,6 +70,32 @@ def test_roles_learn_what_is_accepted(here):
     told.clear()
     assert ask(here, note=told.append) == record
     assert not [text for text in told if "train" in text], "what is there is not trained again"
+
+
+def test_what_a_role_was_trained_on_is_learnt_again(here, monkeypatch):
+    """By the settings of its training, beside its traces; the rows may stand anywhere."""
+    (here / "rows.csv").write_text("request,draft\n" + "".join(f"{text},a\n" for text in TEXTS[:5]))
+    lora = "{data: rows.csv, method: {lora: {rank: 3, epochs: 1, learning_rate: 0.01}}}"
+    text = (here / "team.yaml").read_text().replace("draft: {", f"draft: {{train: {lora}, ")
+    train(TeamRecipe.from_text(text, here, "team.yaml"), here / "out")
+    given = []
+
+    def seen(lessons, speakers, places, settings, *rest):
+        given.append((lessons, settings))
+        return fit(lessons, speakers, places, settings, *rest)
+
+    monkeypatch.setattr("transfuse.teams.learning.fit", seen)
+    monkeypatch.chdir(here)
+    record = learn(here / "out", "requests.csv", settings={"epochs": 2})
+    counts = record["rounds"][0]["roles"]
+    assert [counts[role]["rows"] for role in ("draft", "final")] == [5, 0]
+    lessons, settings = given[0]
+    assert settings["draft"] == {"rank": 3, "epochs": 2, "learning_rate": 0.01}
+    assert settings["final"] == {"epochs": 2}
+    assert [answer for _, answer in lessons["draft"].pairs[:5]] == ["a"] * 5
+    assert len(lessons["draft"].pairs) <= 5 + counts["draft"]["pairs"]
+    assert learn(here / "out", "requests.csv", settings={"epochs": 2}) == record
+    assert len(given) == 2, "one adapter a role and one for all, each trained once"
 
 
 def test_of_several_drafts_one_is_learnt(here):

@@ -19,7 +19,7 @@ from transfuse.fitted.model import load
 from transfuse.teams.building import build
 from transfuse.teams.contract import LIST, REQUEST
 from transfuse.teams.labelled import value_as_text
-from transfuse.teams.lessons import Lesson, fit, lessons_of
+from transfuse.teams.lessons import METHOD, Lesson, fit, lessons_of, settings_before, taught
 from transfuse.teams.message import canonical
 from transfuse.teams.outcomes import Check, Judged, answered, apart, check_of, held_out
 from transfuse.teams.pupils import place_of
@@ -115,7 +115,8 @@ def learn(
     """Let the writing roles of a team learn from its own traces.
 
     Each round samples traces of the requests, lets ``learn.selects`` of the team's file judge their outcomes, and
-    trains an adapter for each role from the model without one, on what all rounds have found. In the end one adapter
+    trains an adapter for each role from the model without one, on what all rounds have found beside the role's labelled
+    rows (`rows` in its file, which `training.train` writes). In the end one adapter
     for all roles is trained on the same. Both are graded beside the team as it was, by ``learn.grades`` on requests
     that nobody has learnt from. The one that ``learn.selects`` likes best there is kept as ``learnt/team.yaml``.
 
@@ -126,7 +127,7 @@ def learn(
         samples: of each request and round.
         temperature: of roles that have none.
         how: ``rejection`` or ``values``, see `HOW`.
-        settings: of the method ``lora``, where they differ from its defaults.
+        settings: of the method ``lora``, where they differ from those by which a role was trained, or the defaults.
         seed: of the split, the samples and the training.
         note: told what is done now.
 
@@ -157,7 +158,10 @@ def learn(
     if not writers(team):
         raise RecipeError(f"{file}: no role writes with a decoder on this machine", expected="one that learns")
     learning, grading = Asked.read(requests, Path.cwd()).split(seed)
-    run = _Run(recipe, out, selects, recipe.learn.threshold, how, dict(settings or {}), seed, note)
+    speakers = writers(team)
+    known = {name: taught(recipe, name, speaker) for name, speaker in speakers.items()}
+    own = {name: {**settings_before(recipe, name), **(settings or {})} for name in speakers}
+    run = _Run(recipe, out, selects, recipe.learn.threshold, how, known, own, seed, note)
     told: list[dict[str, Any]] = []
     lessons: dict[str, Lesson] = {}
     current = team
@@ -172,7 +176,7 @@ def learn(
             {
                 "traces": sum(map(len, traces)),
                 "outcome": float(np.mean(np.concatenate(scores))),
-                "roles": {name: lesson.counts for name, lesson in lessons.items()},
+                "roles": {n: {**lesson.counts, "rows": len(known[n].pairs)} for n, lesson in lessons.items()},
             }
         )
         current = run.fitted(number, OWN, lessons, team)
@@ -246,7 +250,8 @@ class _Run:
     selects: Check
     threshold: float
     how: str
-    settings: dict[str, Any]
+    known: Mapping[str, Lesson]
+    settings: Mapping[str, Mapping[str, Any]]
     seed: int
     note: Note
 
@@ -291,14 +296,16 @@ class _Run:
     def fitted(self, number: int, way: str, lessons: Mapping[str, Lesson], team: Team) -> Team:
         """The team whose roles have learnt; roles that are there already are not trained again."""
         place = self._place(number, way)
-        about = {name: lesson.identity for name, lesson in lessons.items()}
-        key = hashlib.sha256(canonical([about, self.settings, self.seed, way]).encode()).hexdigest()
+        whole = {name: self.known[name].joined(lesson) for name, lesson in lessons.items()}
+        about = {name: lesson.identity for name, lesson in whole.items()}
+        own = {name: self.settings[name] for name in lessons}
+        key = hashlib.sha256(canonical([about, own, self.seed, way]).encode()).hexdigest()
         if any(made(place / name) != key for name in lessons):
             self.note(f"round {number + 1}: train {', '.join(lessons)} ({way})")
             speakers = {name: writers(team)[name] for name in lessons}
             places = {name: place_of(self.recipe, name) for name in lessons}
-            for name, model in fit(lessons, speakers, places, self.settings, self.seed, way == SHARED).items():
-                model.made = {"key": key}
+            for name, model in fit(whole, speakers, places, own, self.seed, way == SHARED).items():
+                model.made = {"key": key, "role": {"method": METHOD, "settings": own[name]}}
                 model.save(place / name)
         plain = placed(self.recipe, {name: str((place / name).resolve()) for name in lessons})
         return build(TeamRecipe.from_text(dump(plain), self.recipe.base, str(self.out / FILE))).replaced(seed=self.seed)

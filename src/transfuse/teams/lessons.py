@@ -16,13 +16,16 @@ from transfuse.engine.jobs import Job, TransferData
 from transfuse.engine.trunk import Trunk
 from transfuse.errors import RecipeError, nearest
 from transfuse.fitted import FittedWriter
+from transfuse.fitted.model import load
 from transfuse.methods.catalogue import method
 from transfuse.methods.catalogue import settings as settings_of
 from transfuse.tasks.writing import Writing
+from transfuse.teams.building import fitted_folder
 from transfuse.teams.decoders import Writes
 from transfuse.teams.message import Message
-from transfuse.teams.pupils import LIMIT, WRITES
-from transfuse.teams.role_rows import answer_of
+from transfuse.teams.pupils import LIMIT, WRITES, inputs_of
+from transfuse.teams.recipe import TeamRecipe
+from transfuse.teams.role_rows import answer_of, labelled
 from transfuse.teams.safety import shown
 from transfuse.teams.values import kept, preferences, tree, winners
 
@@ -88,11 +91,39 @@ def lessons_of(role: str, traces: Sequence[Scored], speaker: Writes, threshold: 
     return Lesson(tuple(dict.fromkeys(pairs)), tuple(dict.fromkeys(preferred)))
 
 
+def taught(recipe: TeamRecipe, name: str, speaker: Writes) -> Lesson:
+    """The labelled rows of a role; it learns them again beside its traces, or it would forget them (Yuan et al. 2023).
+
+    Args:
+        recipe: of the team.
+        name: of the role.
+        speaker: how it writes.
+
+    Raises:
+        RecipeError: the role has rows, and no `input`.
+        DataError: rows that cannot be used.
+    """
+    role = recipe.roles[name]
+    if role.rows is None:
+        return Lesson(())
+    tokenizer = speaker.path.backbone.tokenizer
+    rows, _ = labelled(role.rows, recipe.base, inputs_of(name, recipe), role.output, tokenizer)
+    return Lesson(tuple(dict.fromkeys(zip(rows.texts, rows.labels or (), strict=True))))
+
+
+def settings_before(recipe: TeamRecipe, name: str) -> dict[str, Any]:
+    """The settings by which a role was trained before; empty where it was not, or by another method."""
+    reference = recipe.roles[name].model
+    folder = fitted_folder(recipe.base / reference) if reference and ":" not in reference else None
+    before = load(folder).made.get("role", {}) if folder else {}
+    return dict(before["settings"]) if before.get("method") == METHOD else {}
+
+
 def fit(
     lessons: Mapping[str, Lesson],
     speakers: Mapping[str, Writes],
     places: Mapping[str, Mapping[str, Any]],
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Mapping[str, Any]],
     seed: int,
     shared: bool,
 ) -> dict[str, FittedWriter]:
@@ -102,7 +133,7 @@ def fit(
         lessons: of each role.
         speakers: how each writes: its backbone, form and decoding; its own adapter, if it has one, is left behind.
         places: where each role's backbone is, for its manifest.
-        settings: of the method ``lora``.
+        settings: of the method ``lora``, of each role; a shared adapter has those of its first role.
         seed: of the training.
         shared: whether roles of one backbone share an adapter.
 
@@ -110,7 +141,7 @@ def fit(
         RecipeError: an unknown setting.
     """
     known = settings_of(METHOD, WRITES)
-    for name in settings:
+    for name in (key for given in settings.values() for key in given):
         if name not in known:
             raise RecipeError(f"setting '{name}'.{nearest(name, tuple(known))}", expected=", ".join(known))
     models: dict[str, FittedWriter] = {}
@@ -142,7 +173,7 @@ def _job(
     names: Sequence[str],
     lessons: Mapping[str, Lesson],
     speakers: Mapping[str, Writes],
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Mapping[str, Any]],
     seed: int,
 ) -> Job:
     """One adapter for some roles: the good answers of all, each in its role's form, then the preferences."""
@@ -152,7 +183,8 @@ def _job(
     every = every or [(text, better) for name in names for text, better, _ in lessons[name].preferences]
     whole = Examples(tuple(text for text, _ in every), tuple(answer for _, answer in every))
     first = speakers[names[0]]
-    planned = method(METHOD, WRITES).plan(_task(first), first.path.backbone, TransferData(whole), seed, **settings)
+    own = settings[names[0]]
+    planned = method(METHOD, WRITES).plan(_task(first), first.path.backbone, TransferData(whole), seed, **own)
     (write,) = [stage for stage in planned.stages if isinstance(stage, Write)]
     (ask,) = [stage for stage in planned.stages if isinstance(stage, Ask)]
     stop = (*ask.decoding.stop, "\n\n") if forms[names[0]].special else ask.decoding.stop

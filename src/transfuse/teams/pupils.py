@@ -210,13 +210,7 @@ def pupil_of(name: str, recipe: TeamRecipe, backbone: Backbone) -> Pupil:
     role, where = recipe.roles[name], recipe.at("roles", name, "train")
     section = role.train
     assert section is not None
-    if role.input is None:
-        raise RecipeError(
-            f"{recipe.at('roles', name)}: no `input`",
-            expected="the fields that it is given, in order, which are columns of its data: input: [request]",
-        )
-    kinds = kinds_of({other: one.output for other, one in recipe.roles.items()})
-    inputs = {field: kinds[field] for field in role.input}
+    inputs = inputs_of(name, recipe)
     rows, contract = labelled(section.data, recipe.base, inputs, role.output, backbone.tokenizer)
     task, form = _task(role, contract, backbone)
     chosen, given = section.chosen(DEFAULT[task.kind])
@@ -238,6 +232,22 @@ def pupil_of(name: str, recipe: TeamRecipe, backbone: Backbone) -> Pupil:
         recipe.base,
         where,
     )
+
+
+def inputs_of(name: str, recipe: TeamRecipe) -> dict[str, Any]:
+    """The kind of each field that a role is given, in order.
+
+    Raises:
+        RecipeError: its file does not say which fields these are.
+    """
+    role = recipe.roles[name]
+    if role.input is None:
+        raise RecipeError(
+            f"{recipe.at('roles', name)}: no `input`",
+            expected="the fields that it is given, in order, which are columns of its data: input: [request]",
+        )
+    kinds = kinds_of({other: one.output for other, one in recipe.roles.items()})
+    return {field: kinds[field] for field in role.input}
 
 
 def place_of(recipe: TeamRecipe, name: str, backbone: Backbone | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 
-from transfuse.data.fields import A_SEED, BackboneReference, Count, Section, Seed, wrong
+from transfuse.data.fields import A_REFERENCE, A_SEED, BackboneReference, Count, Reference, Section, Seed, wrong
 from transfuse.data.located import KeyPath, Located, parse, read_file
 from transfuse.data.problems import explain, shown
 from transfuse.data.remote_keys import Remote
@@ -65,6 +65,9 @@ class RoleSection(Section):
     max_new_tokens: Count | None = Field(None, description="tokens of an answer, a whole number of at least 1")
     instead: _Text | None = Field(None, description="the role that is asked where this one fails")
     train: TrainSection | None = Field(None, description="how it is trained: {data: FILE, method: lora}")
+    rows: Reference | None = Field(
+        None, description=f"labelled rows that `team learn` teaches it again, beside its traces: {A_REFERENCE}"
+    )
 
     @field_validator("output")
     @classmethod

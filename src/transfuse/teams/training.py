@@ -220,7 +220,7 @@ def _best(verdicts: Mapping[str, Any]) -> str:
 
 
 def placed(recipe: TeamRecipe, folders: Mapping[str, str], choosing: Collection[str] = ()) -> dict[str, Any]:
-    """The team's file with fitted models in the places of the roles that were trained.
+    """The team's file with fitted models in the places of the roles that were trained, and the rows that they learnt.
 
     Args:
         recipe: as the user wrote it.
@@ -231,7 +231,10 @@ def placed(recipe: TeamRecipe, folders: Mapping[str, str], choosing: Collection[
     if plain.get("backbone"):
         plain["backbone"] = _absolute(plain["backbone"], recipe.base)
     for name, role in plain["roles"].items():
-        role.pop("train", None)
+        train = role.pop("train", None)
+        rows = train["data"] if train else role.get("rows")
+        if rows:
+            role["rows"] = _absolute(str(rows), recipe.base)
         if name in folders:
             role["model"] = folders[name]
             for key in ("instructions", "temperature", "max_new_tokens") if name in choosing else ():
