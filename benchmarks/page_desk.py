@@ -146,13 +146,15 @@ def _learnt(told: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     (one,) = learning["rounds"]
     kept = ", ".join(f"{counts['pairs']} answers of {role}" for role, counts in one["roles"].items())
     own = next(c for c in learning["compared"] if c["b"] == "before")
+    rows = sum(counts.get("rows", 0) for counts in one["roles"].values())
+    beside = f"beside {rows} labelled ones" if rows else "alone"
     return [
         f"""### One round of learning from its own traces
 
 `transfuse team learn` (rejection sampling): {one["traces"]} traces, {learning["samples"]} of each request, selected by
 the judge and by the numbers kept; {kept} were kept. A classifier held out from both grades requests that nobody has
 learnt from: after less before {share(own["difference"])}, {own["verdict"]} ({own["n"]} requests); the command keeps:
-{learning["uses"]}. On the {told["rows"]} requests above, the writer that has learnt from its own replies alone:
+{learning["uses"]}. On the {told["rows"]} requests above, the writer that has learnt from its own replies {beside}:
 
 {HEADS.format(against="after against it, by outcome")}""",
         *_table(told, {"team": "after", "before": "before"}),
