@@ -147,6 +147,80 @@ def test_a_centroid_head_names_the_most_similar():
     assert named.logits(means).argmax(1).tolist() == [0, 1, 2, 3]
 
 
+def drawn(classes=4, rows=10, width=8, seed=0):
+    """Rows of classes whose means lie apart, their labels, and the means."""
+    generator = np.random.default_rng(seed)
+    means, labels = generator.normal(size=(classes, width)) * 3, np.arange(classes * rows) % classes
+    return means[labels] + generator.normal(size=(classes * rows, width)), labels, means
+
+
+def as_logits(head, test):
+    """Up to what all classes share."""
+    logits = head.logits(test)
+    return logits - logits.mean(1, keepdims=True)
+
+
+HEADS = {
+    "centroid": lambda x, y, w: centroid_head(x, y, 4, weights=w),
+    "named": lambda x, y, w: centroid_head(x, y, 4, drawn()[2], weights=w, kappa=2.0),
+    "discriminant": lambda x, y, w: discriminant(x, y, 4, w),
+}
+
+
+@pytest.mark.parametrize("solve", HEADS.values(), ids=HEADS)
+def test_wrong_rows_of_little_weight_do_little_and_the_scale_of_weights_nothing(solve):
+    x, labels, means = drawn()
+    both, turned = np.concatenate([x, x]), np.concatenate([labels, (labels + 1) % 4])
+    light, even = (np.repeat([1.0, other], 40) for other in (1e-9, 1.0))
+    clean, found, mixed = solve(x, labels, np.ones(40)), solve(both, turned, light), solve(both, turned, even)
+    assert np.abs(as_logits(mixed, means) - as_logits(clean, means)).max() > 1
+    if solve is HEADS["centroid"]:  # a name counts rows of mean weight, the covariance's shrinkage rows as such
+        np.testing.assert_allclose(as_logits(found, means), as_logits(clean, means), atol=1e-3)
+    assert found.logits(means).argmax(1).tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(solve(both, turned, 7 * light).logits(means), found.logits(means), atol=1e-3)
+
+
+def test_weighted_centroids_by_hand():
+    x = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    found, counts = centroids(x, np.array([0, 0, 1]), 2, np.eye(2), weights=np.array([3.0, 1.0, 0.5]), kappa=2.0)
+    np.testing.assert_allclose(found, [[5 / 6, 1 / 6], [0.3 / 2.5, 2.4 / 2.5]])
+    assert counts.tolist() == [6, 2.5]
+
+
+def test_a_row_of_weight_two_is_two_rows():
+    """In the covariance within classes, too, but for its shrinkage, which is slight with many rows."""
+    x, labels, means = drawn(rows=1000)
+    weights = np.where(np.abs(x - means[labels])[:, 0] > 1, 6.0, 1.0)
+    twice = np.repeat(np.arange(len(x)), weights.astype(int))
+    a, b = discriminant(x, labels, 4, weights), discriminant(x[twice], labels[twice], 4, np.ones(len(twice)))
+    plain = discriminant(x, labels, 4, np.ones(len(x)))
+    apart = [np.abs(as_logits(one, means) - as_logits(b, means)).max() for one in (a, plain)]
+    assert apart[0] < 0.1 * apart[1]
+
+
+def test_one_row_a_class_is_the_nearest_row():
+    x, _, means = drawn(rows=1)
+    for rows, labels in ((x, np.arange(4)), (np.concatenate([x, x]), np.arange(8) % 4)):
+        logits = discriminant(rows, labels, 4, np.ones(len(rows))).logits(means)
+        assert logits.argmax(1).tolist() == ((means[:, None] - x) ** 2).sum(2).argmin(1).tolist() == [0, 1, 2, 3]
+    same = discriminant(np.tile(x[:1], (4, 1)), np.array([0, 0, 0, 1]), 2, np.ones(4)).logits(means)
+    np.testing.assert_allclose(same - same[:, :1], np.tile([0, -np.log(3)], (4, 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_rows_of_one_class_leave_the_words_of_the_others(rows):
+    """Words near their class, and rows of class 0 alone: all classes are told, that one too."""
+    generator = np.random.default_rng(0)
+    _, _, means = drawn(classes=10, width=32)
+    means = means + generator.normal(size=32)
+    names, test = means + generator.normal(size=means.shape), np.repeat(means, 20, axis=0)
+    test = test + generator.normal(size=test.shape)
+    x = means[:1] + generator.normal(size=(rows, 32))
+    right = centroid_head(x, np.zeros(rows, np.int64), 10, names).logits(test).argmax(1) == np.arange(200) // 20
+    assert right[:20].mean() > 0.9
+    assert right[20:].mean() > 0.8
+
+
 def evidence(shift=0.0):
     generator = np.random.default_rng(0)
     labels = np.arange(80) % 2
