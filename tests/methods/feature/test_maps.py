@@ -180,6 +180,19 @@ def test_wrong_rows_of_little_weight_do_little_and_the_scale_of_weights_nothing(
     np.testing.assert_allclose(solve(both, turned, 7 * light).logits(means), found.logits(means), atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["centroid", "discriminant", "knn"])
+def test_the_targets_share_is_heard(name):
+    """A source of wrong labels: the target's rows win where they count a hundred times as much."""
+    found = evidence()
+    wrong = dataclasses.replace(found, source=dataclasses.replace(found.source, labels=1 - found.source.labels))
+    right = [
+        (method(name).solve(wrong, share)[0].logits(found.target.x).argmax(1) == found.target.labels).mean()
+        for share in (0.01, 100.0)
+    ]
+    assert right[0] < 0.3
+    assert right[1] > 0.8
+
+
 def test_weighted_centroids_by_hand():
     x = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     found, counts = centroids(x, np.array([0, 0, 1]), 2, np.eye(2), weights=np.array([3.0, 1.0, 0.5]), kappa=2.0)

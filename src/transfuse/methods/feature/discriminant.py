@@ -54,10 +54,10 @@ def _within(x: np.ndarray, within: np.ndarray, weights: np.ndarray) -> np.ndarra
     total = float(((x - np.average(x, axis=0, weights=weights)) ** 2).sum(1) @ weights)
     if total <= EQUAL * square:
         total = square
+    covariance: np.ndarray = np.eye(width) * (total / (len(x) * width))
     if float(((root * within) ** 2).sum()) > ALIKE * total:
-        covariance: np.ndarray = ledoit_wolf(root * within, assume_centered=True)[0]
-        return covariance
-    return np.eye(width) * (total / (len(x) * width))
+        covariance = ledoit_wolf(root * within, assume_centered=True)[0]
+    return covariance
 
 
 def method() -> ClosedForm:

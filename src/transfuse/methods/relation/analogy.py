@@ -94,7 +94,7 @@ class Analogy:
     """
 
     family, reads, uses_sources, counterpart = "relation", "any", True, "centroid"
-    uses_related, alone = True, None
+    uses_related, weighs, alone = True, True, None
 
     def plan(
         self,
