@@ -52,9 +52,19 @@ def test_distances_by_hand():
 
 def test_category_relation_by_hand():
     probabilities = torch.tensor([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]])
-    found = category_relation(probabilities, torch.tensor([0, 0, 2]), 3)
+    found = category_relation(probabilities, torch.tensor([0, 0, 2]), 3, torch.ones(3))
     torch.testing.assert_close(found, torch.tensor([[0.8, 0.2], [0.5, 0.5], [0.2, 0.8]]))
     logits = torch.log(probabilities)
-    loss = co_tuning_loss(logits, torch.tensor([0, 0, 2]), found)
+    loss = co_tuning_loss(logits, torch.tensor([0, 0, 2]), found, torch.ones(3))
     expected = -(found[[0, 0, 2]] * logits).sum(1).mean()
     torch.testing.assert_close(loss, expected)
+
+
+def test_rows_of_other_weights_count_as_such_in_the_relation_and_its_loss():
+    probabilities = torch.tensor([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]])
+    labels, weights = torch.tensor([0, 0, 1]), torch.tensor([3.0, 1.0, 0.0])
+    found = category_relation(probabilities, labels, 2, weights)
+    torch.testing.assert_close(found, torch.tensor([[0.85, 0.15], [0.5, 0.5]]))
+    logits = torch.log(probabilities)
+    expected = -(3 * (found[0] * logits[0]).sum() + (found[0] * logits[1]).sum()) / 4
+    torch.testing.assert_close(co_tuning_loss(logits, labels, found, weights), expected)

@@ -110,6 +110,15 @@ def test_rows_of_weight_0_are_as_if_they_were_not_there(bench, name, kind):
 
 
 @every_candidate
+def test_what_rows_count_beside_each_other_changes_those_that_weigh_them(bench, name, kind):
+    """Each row with both labels, the right one of weight 1: of the other .05 and 1."""
+    turned = tuple("cold" if label == "warm" else "warm" for label in TARGET.labels)
+    rows = [Examples(TARGET.texts * 2, TARGET.labels + turned, weights=np.repeat([1.0, w], 50)) for w in (0.05, 1.0)]
+    a, b = (bench.path(name, kind, target).log_probabilities(TEST.texts) for target in rows)
+    assert (np.abs(a - b).max() > 1e-3) == method(name).weighs
+
+
+@every_candidate
 def test_all_weights_0_are_refused_or_do_not_matter(bench, name, kind):
     none = dataclasses.replace(TARGET, weights=np.zeros(50), origin="rows.csv")
     found = np.zeros(1)

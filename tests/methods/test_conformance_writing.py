@@ -118,6 +118,20 @@ def test_answers_of_several_lines_and_none(name):
 
 
 @every_method
+def test_what_rows_count_beside_each_other_changes_those_that_weigh_them(name):
+    """Each row with both answers, the right one of weight 1: of the other .05 and 1."""
+    turned = tuple("cold" if label == "warm" else "warm" for label in TARGET.labels)
+    rows = [Examples(TARGET.texts * 2, TARGET.labels + turned, weights=np.repeat([1.0, w], 40)) for w in (0.05, 1.0)]
+    short = {"epochs": 1} if "epochs" in settings(name, "generate") else {}
+    a, b = (fitted(name, target, **short) for target in rows)
+    if backbone(name) is None:
+        assert (list(a.answers(TEST.texts)) != list(b.answers(TEST.texts))) == method(name, "generate").weighs
+    else:
+        apart = np.abs(a.bits(TEST.texts, TEST.labels) - b.bits(TEST.texts, TEST.labels)).max()
+        assert (apart > 1e-3) == method(name, "generate").weighs
+
+
+@every_method
 def test_rows_of_weight_0_are_as_if_they_were_not_there(name):
     turned = tuple("cold" if label == "warm" else "warm" for label in TARGET.labels)
     both = Examples((*TARGET.texts, *TARGET.texts), (*TARGET.labels, *turned), weights=np.repeat([1.0, 0.0], 40))

@@ -180,7 +180,9 @@ class CoTuneLive(LiveTerm):
 
     def forward(self, seen: Seen) -> torch.Tensor:
         """Cross-entropy of the source's head against what its classes say of each row's label."""
-        return self.weight * relations.co_tuning_loss(self.source(seen.features), seen.labels, self.relation)
+        return self.weight * relations.co_tuning_loss(
+            self.source(seen.features), seen.labels, self.relation, seen.weights
+        )
 
 
 class EpisodesLive(LiveTerm):
@@ -316,6 +318,6 @@ def live(term: Term, before: Before, rows: Rows, classes: int, backbone: Backbon
     assert isinstance(term, CoTune)
     assert before.head is not None
     says = torch.softmax(torch.from_numpy(before.head.logits(before.rows)).float(), 1)
-    relation = relations.category_relation(says, torch.from_numpy(rows.labels), classes)
+    relation = relations.category_relation(says, torch.from_numpy(rows.labels), classes, torch.from_numpy(rows.weights))
     source = LiveHead(before.head, backbone.device)
     return CoTuneLive(term.weight, source, relation.to(backbone.device))

@@ -68,28 +68,44 @@ def _neighbours(x: torch.Tensor, temperature: float) -> torch.Tensor:
     return torch.log_softmax(cosine / temperature, 1)
 
 
-def category_relation(probabilities: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
+def category_relation(
+    probabilities: torch.Tensor, labels: torch.Tensor, classes: int, weights: torch.Tensor
+) -> torch.Tensor:
     """p(source class | target class): the mean of a source head's probabilities over the rows of each target class.
+
+    R[c, s] = Σ_{i in c} w_i p_s(x_i) / Σ_{i in c} w_i.
 
     Args:
         probabilities: float [N, S] of the target's rows by the source's classes.
         labels: int64 [N] in 0..C-1.
         classes: C.
+        weights: float [N].
 
     Returns:
-        [C, S]; uniform for a class without a row.
+        [C, S]; uniform for a class without a row of a weight above 0.
 
     Reference: You, Kou, Long and Wang 2020 (Co-Tuning), equation 3, the direct estimate.
     """
-    sums = torch.zeros(classes, probabilities.shape[1], dtype=probabilities.dtype).index_add_(0, labels, probabilities)
-    counts = torch.bincount(labels, minlength=classes).to(probabilities.dtype)
+    weights = weights.to(probabilities.dtype)
+    sums = torch.zeros(classes, probabilities.shape[1], dtype=probabilities.dtype)
+    sums.index_add_(0, labels, probabilities * weights[:, None])
+    counts = torch.bincount(labels, weights, minlength=classes).to(probabilities.dtype)
     uniform = torch.full_like(sums, 1.0 / probabilities.shape[1])
-    return torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], uniform)
+    return torch.where(counts[:, None] > 0, sums / counts.clamp_min(1e-12)[:, None], uniform)
 
 
-def co_tuning_loss(source_logits: torch.Tensor, labels: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
+def co_tuning_loss(
+    source_logits: torch.Tensor, labels: torch.Tensor, relation: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
     """Cross-entropy of the source head against what the source's classes say of each row's target label.
 
-    L = -mean_i Σ_s R[y_i, s] log p_s(x_i) (You et al. 2020, equation 5); added to the target's own loss.
+    L = -Σ_i w_i Σ_s R[y_i, s] log p_s(x_i) / Σ_i w_i (You et al. 2020, equation 5); added to the target's own loss.
+
+    Args:
+        source_logits: float [B, S].
+        labels: int64 [B] in 0..C-1.
+        relation: float [C, S], as `category_relation` gives it.
+        weights: float [B], not all 0.
     """
-    return -(relation[labels] * torch.log_softmax(source_logits, 1)).sum(1).mean()
+    losses = -(relation[labels] * torch.log_softmax(source_logits, 1)).sum(1)
+    return (losses * weights).sum() / weights.sum()

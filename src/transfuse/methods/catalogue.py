@@ -114,6 +114,7 @@ class Method(Protocol):
         reads: ``nothing``, ``any`` backbone, a ``decoder`` or an ``encoder``.
         uses_sources: whether sources with the target's labels change it.
         uses_related: whether sources with labels of their own do.
+        weighs: whether it matters what the target's rows count beside each other, and not only which count.
         counterpart: the method with the same backbone that it must beat (fine-tuning: the frozen probe), or None.
         alone: the method that it is, with its default settings, where there is no source, or None.
     """
@@ -122,6 +123,7 @@ class Method(Protocol):
     reads: str
     uses_sources: bool
     uses_related: bool
+    weighs: bool
     counterpart: str | None
 
     @property

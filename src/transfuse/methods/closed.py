@@ -47,6 +47,7 @@ class ClosedForm:
     reads_names: bool = False
     reads: str = "any"
     uses_related: bool = False
+    weighs: bool = True
     counterpart: str | None = "probe"
 
     @property

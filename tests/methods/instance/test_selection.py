@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from transfuse.engine.logistic import fit_head
 from transfuse.methods.closed import chosen
-from transfuse.methods.instance.dsir import hashed, log_ratio, resample
+from transfuse.methods.instance.dsir import closeness, hashed, log_ratio, resample
 from transfuse.methods.instance.gradient import factored_cosine, head_gradients, influence
 from transfuse.methods.instance.tradaboost import tradaboost
 
@@ -50,14 +50,42 @@ def test_n_grams_are_words_and_pairs_of_words():
     assert hashed([""])[0].shape == (0,)
 
 
+def test_words_of_scripts_without_spaces_are_their_characters():
+    """As those of `tfidf`: six characters and a mark, and the pairs of these; a clause is no word."""
+    assert len(hashed(["今天很好，菜"])[0]) == 6 + 5
+    assert len(hashed(["ラーメン"])[0]) == 4 + 3
+    source = ["这家餐厅的菜很好吃", "股票市场今天大幅下跌", "服务员态度很差", "央行宣布下调利率"]
+    target = ["今天的菜很好吃", "服务员态度非常好", "这家餐厅味道不错", "菜的味道很好"]
+    near = closeness(source, target)
+    assert min(near[[0, 2]]) > max(near[[1, 3]])
+
+
 def test_log_ratio_by_hand():
-    """One bucket a gram: two grams each, counts plus one over the totals plus the buckets."""
-    buckets = 10_000
-    found = log_ratio(["a", "b"], ["a"], buckets=buckets)
-    p = {"a": 2 / (1 + buckets), "b": 1 / (1 + buckets)}
-    q = {"a": 2 / (2 + buckets), "b": 2 / (2 + buckets)}
+    """A tenth of the mean of both is mixed in: target (1, 0), source (1/2, 1/2), mean (3/4, 1/4)."""
+    found = log_ratio(["a", "b"], ["a"])
+    p, q = {"a": 0.9 + 0.075, "b": 0.025}, {"a": 0.45 + 0.075, "b": 0.45 + 0.025}
     np.testing.assert_allclose(found, [np.log(p[x] / q[x]) for x in "ab"], rtol=1e-9)
     np.testing.assert_allclose(log_ratio(["a b", "c"], ["a b", "c"]), 0, atol=1e-12)
+    assert log_ratio(["a", ""], ["", " "]).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("rows", [8, 16])
+def test_few_texts_tell_their_domain(rows):
+    """Of twelve words five are a domain's own, by Zipf's law as the others; a quarter of the source is the target's."""
+    found, share = [], 1 / np.arange(1, 201)
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+
+        def text(domain, generator=generator):
+            ranks = generator.choice(200, 12, p=share / share.sum())
+            return " ".join(
+                f"{domain if at < 5 else 'w'}{rank}" for at, rank in enumerate(generator.permutation(ranks))
+            )
+
+        target, own = [text("d0") for _ in range(rows)], [text("d0") for _ in range(100)]
+        near = closeness([*own, *(text(f"d{1 + i % 9}") for i in range(300))], target)
+        found.append((near[:100, None] > near[None, 100:]).mean())
+    assert np.mean(found) > 0.8
 
 
 def test_resampling_prefers_what_is_likelier():

@@ -86,6 +86,52 @@ def test_kernels_by_hand():
     assert median_distance(np.zeros((3, 2))) == 1
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_equal_rows_have_width_1_whatever_rounding_leaves(kind):
+    row = np.random.default_rng(0).normal(size=384).astype(kind)
+    assert median_distance(np.tile(row, (40, 1))) == 1
+    assert median_distance(np.tile(row, (40, 1)) * np.float32(1e-3)) == 1
+    apart = np.tile(row, (40, 1)) + 1e-3 * np.random.default_rng(1).normal(size=(40, 384))
+    assert median_distance(apart) == pytest.approx(1e-3 * np.sqrt(2 * 384), rel=0.1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_equal_rows_say_nothing(name):
+    row = np.random.default_rng(0).normal(size=16).astype(np.float32)
+    weights = ESTIMATORS[name](np.tile(row, (40, 1)), np.tile(row, (30, 1)))
+    assert np.isfinite(weights).all()
+    if name != "nearest":  # which of equal rows are nearest is nobody's choice
+        np.testing.assert_allclose(weights, 1.0, atol=1e-6)
+
+
+def test_the_width_is_that_of_source_and_target_in_their_shares():
+    """A source of 3,000 rows in one place before a target of 3,000 in another: half the pairs are far apart."""
+    generator = np.random.default_rng(0)
+    x = 0.01 * generator.normal(size=(6000, 2))
+    x[3000:, 0] += 10.0
+    assert median_distance(x) > 5
+    assert median_distance(x[:3000]) < 0.1
+    for rows in (1, 999, 1000, 1001):
+        assert median_distance(x[:rows]) > 0
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("side", [0, 1])
+def test_features_that_are_no_numbers_are_refused(name, side):
+    pair = [np.random.default_rng(0).normal(size=(40, 8)) for _ in range(2)]
+    pair[side][7, 3] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        ESTIMATORS[name](*pair)
+
+
+def test_a_feature_that_is_no_number_is_named():
+    source, target, _ = gaussians(20)
+    source[7, 1] = np.inf
+    with pytest.raises(ValueError, match="20 rows: row 7 has NaN or infinity; expected finite numbers"):
+        squared_distances(source, target)
+
+
 def test_kernel_mean_matching_against_another_solver():
     source, target, _ = gaussians(14)
     kernel, towards = gaussian(source, source, 1.0), gaussian(source, target, 1.0).sum(1)

@@ -25,6 +25,32 @@ def test_a_name_is_worth_much_where_it_lies_at_its_class():
     assert name_worth(x, labels, -means) >= LEAST
 
 
+def test_classes_of_one_row_say_nothing_of_what_names_are_worth():
+    generator = np.random.default_rng(0)
+    means = generator.normal(size=(40, 16))
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    labels = np.repeat(np.arange(40), [10, *[1] * 39])
+    x = means[labels] + 0.1 * generator.normal(size=(49, 16))
+    names = means + 0.05 * generator.normal(size=means.shape)
+    assert name_worth(x, labels, names) == name_worth(x[labels == 0], labels[labels == 0], names) > 1
+    assert name_worth(means, np.arange(40), names) == 1.0
+
+
+def test_weights_say_how_much_a_row_tells_of_a_name():
+    generator = np.random.default_rng(0)
+    means = np.eye(6, 16)
+    labels = np.tile(np.arange(6), 20)
+    x, names = means[labels] + 0.1 * generator.normal(size=(120, 16)), means + 0.1 * generator.normal(size=(6, 16))
+    noisy = np.concatenate([x, generator.normal(size=x.shape)])
+    light = np.repeat([1.0, 1e-9], 120)
+    worth = name_worth(noisy, np.tile(labels, 2), names, light)
+    assert worth == pytest.approx(name_worth(x, labels, names), rel=1e-4)
+    assert worth != pytest.approx(name_worth(noisy, np.tile(labels, 2), names), rel=0.1)
+    a, b = (by_analogy(noisy, np.tile(labels, 2), names, names, w)[0] for w in (light, None))
+    np.testing.assert_allclose(a, by_analogy(x, labels, names, names)[0], atol=1e-4)
+    assert np.abs(a - b).max() > 0.1
+
+
 def test_offsets_recover_what_they_were_made_by():
     generator = np.random.default_rng(0)
     names = generator.normal(size=(30, 4))

@@ -27,7 +27,7 @@ class Majority:
     """Answers with the most frequent class; choose it never, compare with it always."""
 
     family, reads, uses_sources, counterpart = "baseline", "nothing", False, None
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, True, None
 
     def plan(self, task: Classify, backbone: Backbone | None, data: TransferData, seed: int) -> Job:
         """One closed form; no settings."""

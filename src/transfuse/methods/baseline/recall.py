@@ -24,7 +24,7 @@ class Copy:
     """Gives the request back: what a text untranslated is worth; *no transfer* where a text is translated."""
 
     family, reads, uses_sources, counterpart = "baseline", "nothing", False, None
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, False, None
 
     def plan(self, task: Writing, backbone: Backbone | None, data: TransferData, seed: int) -> Job:
         """One closed form; no settings."""
@@ -35,7 +35,7 @@ class Lookup:
     """Answers as the most similar known request was answered; *no transfer* where a request is answered."""
 
     family, reads, uses_sources, counterpart = "baseline", "nothing", False, None
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, False, None
 
     def plan(self, task: Writing, backbone: Backbone | None, data: TransferData, seed: int) -> Job:
         """One closed form; no settings."""

@@ -46,7 +46,7 @@ class TfidfBaseline:
     """TF-IDF of words and pairs of words with logistic regression; needs no backbone and no source."""
 
     family, reads, uses_sources, counterpart = "baseline", "nothing", False, None
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, True, None
 
     def plan(self, task: Classify, backbone: Backbone | None, data: TransferData, seed: int, *, c: float = 10.0) -> Job:
         """One closed form.

@@ -41,7 +41,7 @@ class AnswerDistillation:
     """
 
     family, reads, uses_sources, counterpart = "distillation", "decoder", False, "prompt"
-    uses_related, alone = False, "finetune"
+    uses_related, weighs, alone = False, True, "finetune"
 
     @borrowing(
         AnswerFinetune.plan,

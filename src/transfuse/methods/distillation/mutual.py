@@ -25,7 +25,7 @@ class MutualDistillation:
     """
 
     family, reads, uses_sources, counterpart = "distillation", "any", True, "probe"
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, True, None
 
     @borrowing(
         Finetune.plan,

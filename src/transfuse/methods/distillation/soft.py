@@ -36,7 +36,7 @@ class Distillation:
     """
 
     family, reads, uses_sources, counterpart = "distillation", "any", False, "probe"
-    uses_related, alone = False, "finetune"
+    uses_related, weighs, alone = False, True, "finetune"
 
     @borrowing(
         Finetune.plan,

@@ -16,7 +16,7 @@ class Teacher:
     """
 
     family, reads, uses_sources, counterpart = "distillation", "nothing", False, None
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, False, None
 
     def plan(self, task: Any, backbone: Backbone | None, data: TransferData, seed: int) -> Job:
         """The teacher's own path."""

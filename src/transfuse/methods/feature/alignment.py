@@ -25,7 +25,7 @@ class Alignment:
     """
 
     family, reads, uses_sources, counterpart = "feature", "any", True, "probe"
-    uses_related, alone = False, "finetune"
+    uses_related, weighs, alone = False, True, "finetune"
 
     def __init__(self, how: str) -> None:
         self._how = how

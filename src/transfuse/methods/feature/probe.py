@@ -26,7 +26,7 @@ class Probe:
     """
 
     family, reads, uses_sources, counterpart = "feature", "any", True, None
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, True, None
 
     def plan(
         self,

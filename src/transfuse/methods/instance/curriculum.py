@@ -30,7 +30,7 @@ class Curriculum:
     """
 
     family, reads, uses_sources, counterpart = "instance", "any", True, "probe"
-    uses_related, alone = False, "finetune"
+    uses_related, weighs, alone = False, True, "finetune"
 
     @borrowing(Finetune.plan, "train_layers layer pooling template learning_rate batch_size source_epochs")
     def plan(

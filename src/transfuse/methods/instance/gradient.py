@@ -71,7 +71,7 @@ class Less:
     """
 
     family, reads, uses_sources, counterpart = "instance", "any", True, "probe"
-    uses_related, alone = False, "probe"
+    uses_related, weighs, alone = False, True, "probe"
 
     @borrowing(
         Lora.plan, "rank train_layers learning_rate epochs batch_size sources source_epochs target_epochs target_c"

@@ -32,6 +32,9 @@ def kliep(
     Returns:
         float64 [N] of mean 1.
 
+    Raises:
+        ValueError: a feature is not finite.
+
     Cost: (N + M) · 100 kernel values for each width, and up to a thousand steps on them.
     Reduces to: 1 everywhere where the kernel is so wide that it is constant.
     Reference: Sugiyama, Nakajima, Kashima, von Bünau and Kawanabe 2008. Departure: the optimum by expectation

@@ -34,6 +34,9 @@ def kernel_mean_matching(
     Returns:
         float64 [N] of mean 1.
 
+    Raises:
+        ValueError: a feature is not finite.
+
     Cost: N² kernel values and up to two thousand products with them.
     Reduces to: 1 everywhere where the target is the source.
     Reference: Huang, Smola, Gretton, Borgwardt and Schölkopf 2007, equation 12. Departure: scaled to mean 1.

@@ -25,7 +25,7 @@ class AnswerSelection:
     """
 
     family, reads, uses_sources, counterpart = "instance", "decoder", True, "prompt"
-    uses_related, alone = False, "lora"
+    uses_related, weighs, alone = False, True, "lora"
 
     @borrowing(
         AnswerLora.plan,

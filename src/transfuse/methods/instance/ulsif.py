@@ -39,6 +39,9 @@ def ulsif(
     Returns:
         float64 [N] of mean 1.
 
+    Raises:
+        ValueError: a feature is not finite.
+
     Cost: (N + M) · 100 kernel values for each width, and a system of 100 equations for each width and penalty.
     Reduces to: 1 everywhere where the kernel is so wide that it is constant.
     Reference: Kanamori, Hido and Sugiyama 2009, equations 9 and 26.

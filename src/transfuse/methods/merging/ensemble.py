@@ -53,7 +53,7 @@ class Ensemble:
     """
 
     family, reads, uses_sources, counterpart = "merging", "nothing", True, None
-    uses_related, alone = True, None
+    uses_related, weighs, alone = True, True, None
 
     def plan(self, task: Any, backbone: Backbone | None, data: TransferData, seed: int) -> Job:
         """There is nothing to plan: its members have been."""

@@ -36,7 +36,7 @@ class Merging:
     """
 
     family, reads, uses_sources, counterpart = "merging", "any", True, "probe"
-    uses_related, alone = False, "finetune"
+    uses_related, weighs, alone = False, True, "finetune"
 
     def __init__(self, rule: str, keep: float = 1.0) -> None:
         self._rule, self._keep = rule, keep

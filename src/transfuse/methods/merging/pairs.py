@@ -26,7 +26,7 @@ class AnswerMerging:
     """
 
     family, reads, uses_sources, counterpart = "merging", "decoder", True, "prompt"
-    uses_related, alone = False, "finetune"
+    uses_related, weighs, alone = False, True, "finetune"
 
     def __init__(self, rule: str) -> None:
         self._rule = rule

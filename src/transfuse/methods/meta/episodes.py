@@ -47,7 +47,7 @@ class Episodic:
     """
 
     family, reads, uses_sources, counterpart = "meta", "any", True, "probe"
-    uses_related, alone = True, None
+    uses_related, weighs, alone = True, True, None
 
     def __init__(self, how: str) -> None:
         self._how = how

@@ -51,7 +51,7 @@ class Retrieval:
     """
 
     family, reads, uses_sources, counterpart = "meta", "decoder", True, "prompt"
-    uses_related, alone = True, None
+    uses_related, weighs, alone = True, True, None
 
     def plan(
         self,

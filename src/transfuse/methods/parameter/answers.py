@@ -43,7 +43,7 @@ class AnswerLora:
     """
 
     family, reads, uses_sources, counterpart = "parameter", "decoder", True, "prompt"
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, True, None
 
     def __init__(self, kind: str = "lora") -> None:
         self._kind = kind
@@ -142,7 +142,7 @@ class AnswerFinetune:
     """
 
     family, reads, uses_sources, counterpart = "parameter", "decoder", True, "prompt"
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, True, None
 
     @borrowing(
         AnswerLora.plan,

@@ -41,7 +41,7 @@ class Finetune:
     """
 
     family, reads, uses_sources, counterpart = "parameter", "any", True, "probe"
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, True, None
 
     def plan(
         self,

@@ -40,7 +40,7 @@ class Lora:
     """
 
     family, reads, uses_sources, counterpart = "parameter", "any", True, "probe"
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, True, None
 
     def __init__(self, kind: str = "lora") -> None:
         self._kind = kind
@@ -145,7 +145,7 @@ class Ia3:
     """
 
     family, reads, uses_sources, counterpart = "parameter", "any", True, "probe"
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, True, None
 
     @borrowing(
         Lora.plan,

@@ -22,7 +22,7 @@ class SoftPrompt:
     """
 
     family, reads, uses_sources, counterpart = "parameter", "decoder", True, "prompt"
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, True, None
 
     @borrowing(
         AnswerLora.plan,

@@ -31,7 +31,7 @@ class AnswerSpans:
     """
 
     family, reads, uses_sources, counterpart = "parameter", "encoder", True, None
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, True, None
 
     def plan(
         self,

@@ -25,7 +25,7 @@ class Prompting:
     """
 
     family, reads, uses_sources, counterpart = "prompt", "decoder", False, None
-    uses_related, alone = False, None
+    uses_related, weighs, alone = False, False, None
 
     def plan(
         self,

@@ -21,7 +21,11 @@ PENALTIES = (3.0, 10.0, 30.0, 100.0)
 
 
 def by_analogy(
-    features: np.ndarray, labels: np.ndarray, names: np.ndarray, asked: np.ndarray
+    features: np.ndarray,
+    labels: np.ndarray,
+    names: np.ndarray,
+    asked: np.ndarray,
+    weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float]:
     """Where classes of some names are expected, and how many rows that is worth, both learnt on the source's classes.
 
@@ -34,6 +38,7 @@ def by_analogy(
         labels: int [N], positions in ``names``.
         names: float [C_s, D], features of the source's label words.
         asked: float [C, D], those of the target's.
+        weights: float [N] of the source's rows, above 0; None for equal ones.
 
     Returns:
         float64 [C, D] and κ.
@@ -46,7 +51,8 @@ def by_analogy(
     present = np.unique(labels)
     if len(present) < 2:
         return targets, 1.0
-    means = np.stack([rows[labels == c].mean(0) for c in present])
+    weights = np.ones(len(rows)) if weights is None else weights
+    means = np.stack([np.average(rows[labels == c], axis=0, weights=weights[labels == c]) for c in present])
     known = words[present]
     folds = min(FOLDS, len(known))
     part = np.arange(len(known)) % folds
@@ -61,23 +67,23 @@ def by_analogy(
         guesses.append(guess)
     best = int(np.argmin(errors))
     map_ = offsets(means, known, penalty=PENALTIES[best])
-    worth = name_worth(rows, np.searchsorted(present, labels), guesses[best])
+    worth = name_worth(rows, np.searchsorted(present, labels), guesses[best], weights)
     return moved(targets, known.mean(0), map_), worth
 
 
 def analogy(found: Evidence) -> tuple[Head, None]:
     """A head of class means, in which what the source teaches about a label's words counts as some rows."""
-    target = found.target
-    if not len(found.names) or not len(found.source):
+    target, source = found.target, found.source
+    if not len(found.names) or not len(source):
         return prototypes(found)
-    expected, worth = by_analogy(found.source.x, found.source.labels, found.source_names, found.names)
-    return centroid_head(target.x, target.labels, found.classes, expected, kappa=worth), None
+    expected, worth = by_analogy(source.x, source.labels, found.source_names, found.names, source.weights)
+    return centroid_head(target.x, target.labels, found.classes, expected, weights=target.weights, kappa=worth), None
 
 
 def prototypes(found: Evidence) -> tuple[Head, None]:
     """A head of class means, a label's words counting as one row; labels without a row have their words alone."""
-    names = found.names if len(found.names) else None
-    return centroid_head(found.target.x, found.target.labels, found.classes, names), None
+    target, names = found.target, found.names if len(found.names) else None
+    return centroid_head(target.x, target.labels, found.classes, names, weights=target.weights), None
 
 
 class Analogy:
@@ -88,7 +94,7 @@ class Analogy:
     """
 
     family, reads, uses_sources, counterpart = "relation", "any", True, "centroid"
-    uses_related, alone = True, None
+    uses_related, weighs, alone = True, True, None
 
     def plan(
         self,

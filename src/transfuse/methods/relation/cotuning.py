@@ -26,7 +26,7 @@ class CoTuning:
     """
 
     family, reads, uses_sources, counterpart = "relation", "any", True, "probe"
-    uses_related, alone = True, "finetune"
+    uses_related, weighs, alone = True, True, "finetune"
 
     @borrowing(Finetune.plan, "train_layers layer pooling template learning_rate batch_size")
     def plan(

@@ -26,7 +26,7 @@ class Matching:
     """
 
     family, reads, uses_sources, counterpart = "relation", "any", True, "centroid"
-    uses_related, alone = True, None
+    uses_related, weighs, alone = True, True, None
 
     def plan(
         self,

@@ -10,15 +10,17 @@ LEAST, MOST = 0.25, 16.0
 """Bounds of the rows that a name is worth."""
 
 
-def name_worth(features: np.ndarray, labels: np.ndarray, names: np.ndarray) -> float:
+def name_worth(features: np.ndarray, labels: np.ndarray, names: np.ndarray, weights: np.ndarray | None = None) -> float:
     """How many examples a label's words are worth, κ, by the classes of a source: no target label is needed.
 
-    κ = σ²_within / σ²_name: the mean squared distance of a row to its class mean, over that of a name to it.
+    κ = σ²_within / σ²_name: the mean squared distance of a row to its class mean, over that of a name to it. Classes
+    of one row say nothing of the distance within, and are left out; κ is 1 where no other is left.
 
     Args:
         features: float [N, D] of the source.
         labels: int [N], positions in ``names``.
         names: float [C, D], the features of the source's label words.
+        weights: float [N], above 0; None for equal ones.
 
     Returns:
         κ, within 0.25 and 16.
@@ -27,14 +29,16 @@ def name_worth(features: np.ndarray, labels: np.ndarray, names: np.ndarray) -> f
     Reference: empirical Bayes with a Gaussian prior at the name; docs/methods.md.
     """
     rows, words = unit(np.asarray(features, np.float64)), unit(np.asarray(names, np.float64))
-    within, between = 0.0, 0.0
-    for label in np.unique(labels):
+    weights = np.ones(len(rows)) if weights is None else weights
+    within, between, several = 0.0, 0.0, np.flatnonzero(np.bincount(labels) > 1)
+    for label in several:
         own = rows[labels == label]
-        mean = own.mean(0)
-        spread = ((own - mean) ** 2).sum(1).sum() / max(len(own) - 1, 1)
+        share = weights[labels == label] / weights[labels == label].sum()
+        mean, one = share @ own, float(share @ share)  # one row's part: 1/n for n rows of equal weights
+        spread = float(share @ ((own - mean) ** 2).sum(1)) / (1 - one)
         within += spread
-        between += max(float(((words[label] - mean) ** 2).sum()) - spread / len(own), 1e-12)
-    return float(np.clip(within / max(between, 1e-300), LEAST, MOST))
+        between += max(float(((words[label] - mean) ** 2).sum()) - spread * one, 1e-12)
+    return float(np.clip(within / between, LEAST, MOST)) if len(several) else 1.0
 
 
 def offsets(prototypes: np.ndarray, names: np.ndarray, *, penalty: float = 1.0) -> np.ndarray:

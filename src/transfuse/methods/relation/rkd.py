@@ -26,7 +26,7 @@ class RelationalDistillation:
     """
 
     family, reads, uses_sources, counterpart = "relation", "any", True, "probe"
-    uses_related, alone = False, "finetune"
+    uses_related, weighs, alone = False, True, "finetune"
 
     @borrowing(Finetune.plan, "train_layers layer pooling template learning_rate source_epochs batch_size source_limit")
     def plan(
