@@ -46,7 +46,8 @@ def n_leep(features: np.ndarray, labels: np.ndarray, *, energy: float = 0.8, see
         seed: of the mixture.
 
     Returns:
-        At most 0; -inf with fewer rows a class, where it would mean nothing.
+        At most 0; -inf with fewer rows a class, where it would mean nothing; of features that never differ that of one
+        cluster.
 
     Reference: Li et al. 2021: five clusters a class.
     """
@@ -55,6 +56,8 @@ def n_leep(features: np.ndarray, labels: np.ndarray, *, energy: float = 0.8, see
 
     if np.unique(labels, return_counts=True)[1].min() < LEAST_ROWS:
         return -np.inf
+    if not np.ptp(features, axis=0).any():
+        return leep(np.ones((len(labels), 1)), labels)
     reduced = PCA(energy, svd_solver="full", random_state=seed).fit_transform(features.astype(np.float64))
     mixture = GaussianMixture(clusters(labels), covariance_type="diag", reg_covar=1e-3, random_state=seed)
     return leep(mixture.fit(reduced).predict_proba(reduced), labels)

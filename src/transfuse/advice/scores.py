@@ -168,7 +168,7 @@ def bhattacharyya(features: np.ndarray, labels: np.ndarray, *, components: int =
     classes = np.unique(labels)
     means = np.stack([x[labels == c].mean(0) for c in classes])
     variances = np.array([x[labels == c].var(0).mean() for c in classes])
-    variances = np.maximum(variances, 1e-4 * max(float(x.var(0).mean()), 1e-300))
+    variances = np.maximum(variances, 1e-4 * max(float(x.var(0).mean()), 1e-140))
     middle = (variances[:, None] + variances[None, :]) / 2
     apart = ((means[:, None] - means[None]) ** 2).sum(2)
     distance = apart / (8 * middle) + count / 2 * np.log(middle / np.sqrt(variances[:, None] * variances[None, :]))
