@@ -1,4 +1,4 @@
-"""How far to trust `transfuse rank`: each score against the test accuracy of a probe, over layers and backbones."""
+"""How far to trust `transfuse rank`: each score against the test accuracy that is reached, after training above all."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import keep, spread
+from benchmarks import trained
+from benchmarks.common import Parts, keep, spread
 from benchmarks.peers import data
-from transfuse.advice.rank import QUICK, SCORES, source_score
+from transfuse.advice.label_scores import clusters
+from transfuse.advice.rank import MOST_CLUSTERS, SCORES, SLOW, source_score
 from transfuse.backbones import loading
 from transfuse.backbones import precision as arithmetic
 from transfuse.engine.logistic import fit_head
@@ -26,33 +28,70 @@ SOURCES = ("vader-movie-reviews", "vader-tweets", "vader-nyt")
 SOURCE_ROWS, SOURCE_SHOTS, SOURCE_LAYERS = 1000, 32, 6
 SOURCE_SCORES = ("transfer", "leep", "proxy_a", "discrepancy")
 """Of the last two the less the better."""
+STATIC = ("width", "parameters")
+"""What is known of a backbone without any rows: what a score must beat."""
 
 
 def run() -> None:
-    """Score every readout on a few rows a class, fit a probe on the same rows, read the test."""
+    """Score every readout on a few rows a class, fit a probe on the same rows and train on them, read the test."""
     started = time.perf_counter()
+    parts = Parts("ranking")
+    tuned = [_tuned(row) for row in trained.measured(parts)]
+    probes = parts.part("probes", _probes)
+    names = {name for row in probes for name in row["scores"]}
+    means = {
+        n: spread([r["scores"][n]["tau"] for r in probes if n in r["scores"]]) for n in (*SCORES, *STATIC) if n in names
+    }
+    sources = parts.part("sources", _sources)
+    every = {"trained": tuned, "rows": probes, "means": means, "sources": sources}
+    keep("ranking", "python -m benchmarks ranking", started, **every, **parts.made)
+
+
+def _tuned(row: dict[str, Any]) -> dict[str, Any]:
+    """What each score foretold of the accuracies after training: of sources, over the combinations with one."""
+    every = row["combinations"]
+    names = list(dict.fromkeys(name for one in every for name in one["scores"]))
+    found = {}
+    for name in names:
+        some = [one for one in every if name in one["scores"]]
+        trust = _trust([one["scores"][name] for one in some], [one["reached"] for one in some])
+        if trust is not None:
+            found[name] = {**trust, "combinations": len(some)}
+    best = max(every, key=lambda one: one["reached"])
+    about = {"draw": row["draw"], "combinations": len(every), "best": best["reached"], "scores": found}
+    print(about, flush=True)
+    return {**about, "layer": best["layer"], "source": best["source"], "each": every}
+
+
+def _probes() -> list[dict[str, Any]]:
+    """Every layer and pooling of both backbones against a probe on the same rows."""
     tasks = []
     for shots in SHOTS:
         tasks.append(("77 intents", shots, *_numbers(*data.intents(shots))))
         tasks.append(("Amazon reviews", 4 * shots, *_numbers(*data.sentiment("vader-amazon-reviews", 8 * shots, TEST))))
     rows = []
     for name, shots, texts, labels, asked, truth in tasks:
-        scores: dict[str, list[float]] = {score: [] for score in QUICK}
+        taken = [score for score in SCORES if score not in SLOW or clusters(labels) <= MOST_CLUSTERS]
+        scores: dict[str, list[float]] = {score: [] for score in (*taken, *STATIC)}
         reached = []
         for reference in BACKBONES:
             shown, test, poolings = _features(reference, texts, asked)
+            backbone = loading.load(reference)
             for layer in range(1, shown.shape[1]):
                 for at in range(len(poolings)):
                     with one_blas_thread():
-                        for score in QUICK:
+                        for score in taken:
                             scores[score].append(SCORES[score](shown[:, layer, at], labels))
+                    for name in STATIC:
+                        scores[name].append(float(getattr(backbone, name)))
+                    with one_blas_thread():
                         head = fit_head(shown[:, layer, at], labels, int(labels.max()) + 1, c=C)
                     reached.append(float((head.logits(test[:, layer, at]).argmax(1) == truth).mean()))
-        found = {score: _trust(values, reached) for score, values in scores.items()}
+        trusts = {score: _trust(values, reached) for score, values in scores.items()}
+        found = {score: trust for score, trust in trusts.items() if trust is not None}
         rows.append({"task": name, "shots": shots, "combinations": len(reached), "best": max(reached), "scores": found})
         print(rows[-1], flush=True)
-    means = {s: spread([row["scores"][s]["tau"] for row in rows]) for s in QUICK}
-    keep("ranking", "python -m benchmarks ranking", started, rows=rows, means=means, sources=_sources())
+    return rows
 
 
 def _sources() -> dict[str, Any]:
@@ -98,10 +137,15 @@ def _features(reference: str, texts: list[str], asked: list[str]) -> tuple[np.nd
     return shown, test, backbone.poolings
 
 
-def _trust(scores: Sequence[float], reached: Sequence[float]) -> dict[str, Any]:
-    """Weighted Kendall correlation with an interval over the combinations, and what its first choice loses."""
+def _trust(scores: Sequence[float], reached: Sequence[float]) -> dict[str, Any] | None:
+    """Weighted Kendall correlation with an interval over the combinations, and what its first choice loses.
+
+    None of a score that is the same for all combinations.
+    """
     from scipy.stats import weightedtau
 
+    if len(set(scores)) < 2:
+        return None
     x, y = np.nan_to_num(np.asarray(scores), nan=-np.inf), np.asarray(reached)
     generator = np.random.default_rng(0)
     drawn = []

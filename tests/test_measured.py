@@ -53,6 +53,26 @@ def test_the_gallery_is_put_together_from_what_was_kept(tmp_path, monkeypatch):
     assert "Fitted at abc; put together by" in text
 
 
+def test_the_page_of_rank_has_accuracies_after_training_where_they_were_measured():
+    page, ranking = (importlib.import_module(f"benchmarks.{name}") for name in ("page_transfer", "ranking"))
+    generator, every = np.random.default_rng(0), []
+    for layer in range(1, 7):
+        for source in ("none", "movies", "tweets", "random labels"):
+            scores = {"probe": layer + generator.normal(), "n_leep": -float("inf"), "depth": float(layer)}
+            scores |= {} if source == "none" else {"leep": float(generator.normal())}
+            every.append({"layer": layer, "source": source, "reached": layer / 10, "scores": scores})
+    found = ranking._tuned({"draw": 1, "combinations": every})
+    assert found["scores"]["depth"]["tau"] == pytest.approx(1)
+    assert found["scores"]["leep"]["combinations"] == 18
+    assert "n_leep" not in found["scores"], "the same everywhere: it ranks nothing"
+    record = {"rows": [], "means": {}, "sources": {"scores": {}, "shots": 32, "combinations": 48, "best": 0.8}}
+    before, after = ("\n".join(page.ranking(record | more)) for more in ({}, {"trained": [found]}))
+    assert "after training" not in before
+    assert "Best: draw 1: 0.600, layer 6, source none." in after.replace("\n", " ")
+    assert "| 1 | 24 | depth | +1.00 (+1.00 to +1.00) | 0.000 |" in after
+    assert "| 1 | 18 | leep | " in after
+
+
 def test_the_page_of_roles_on_one_trunk_says_what_training_and_memory_take():
     page = importlib.import_module("benchmarks.page_teams")
     answered = [

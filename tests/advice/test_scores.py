@@ -53,6 +53,26 @@ def test_fewer_rows_than_dimensions_give_a_number(name):
     assert np.isfinite(SCORES[name](x, labels))
 
 
+@pytest.mark.filterwarnings("error")
+def test_features_that_never_differ_say_nothing_and_raise_nothing():
+    labels = np.array([0, 1] * 6)
+    for x in (np.zeros((12, 5), dtype=np.float32), np.ones((12, 5), dtype=np.float32)):
+        found = {name: score(x, labels) for name, score in SCORES.items()}
+        assert np.isfinite(list(found.values())).all()
+        assert found["h_score"] == found["trans_rate"] == 0
+        assert found["bhattacharyya"] == pytest.approx(-2)
+        assert n_leep(x, labels) == pytest.approx(np.log(0.5))
+    alone = -0.5 * (np.log(2 * np.pi * 6 / 12) + 1)
+    assert log_evidence(np.zeros((12, 5)), labels) == pytest.approx(alone, abs=1e-6)
+
+
+def test_two_rows_have_no_covariance_and_one_row_no_distance():
+    x = np.random.default_rng(0).normal(size=(2, 30))
+    assert np.isnan(h_score(x, np.array([0, 1])))
+    assert np.isnan(mean_discrepancy(x[:1], x))
+    assert np.isnan(mean_discrepancy(x, x[:1]))
+
+
 def test_neighbours_by_hand():
     x = np.array([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1]])
     assert nearest_neighbours(x, np.array([0, 0, 1, 1]), neighbours=1) == 1

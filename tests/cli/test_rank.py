@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from transfuse.errors import OutputError
+
 FOUND = {
     "recipe": "toy",
     "decisive": "knn",
@@ -58,3 +60,18 @@ def test_a_page_is_written(command, ranked, tmp_path):
 
 def test_a_missing_recipe(command):
     assert command("rank", "no.yaml").code == 3
+
+
+def test_a_place_that_cannot_be_written_is_told_before_any_work(command, monkeypatch, tmp_path):
+    monkeypatch.setattr("transfuse.study.rank.rank", lambda recipe, **_: pytest.fail("worked in vain"))
+    (tmp_path / "file").write_text("")
+    for option, place in (("--out", tmp_path), ("--html", tmp_path), ("--out", tmp_path / "file" / "x.json")):
+        outcome = command("rank", "r.yaml", option, place, "--lang", "en")
+        assert outcome.code == OutputError.exit_code
+        assert outcome.err.startswith(f"{place}: ")
+        assert "Expected: a file in a folder that can be written" in outcome.err
+
+
+def test_a_folder_that_is_missing_is_made(command, ranked, tmp_path):
+    assert command("rank", "r.yaml", "--out", tmp_path / "new" / "x.json").code == 0
+    assert (tmp_path / "new" / "x.json").exists()

@@ -115,10 +115,39 @@ def test_a_study_that_fails_prints_no_summary(command, study):
     assert (outcome.code, outcome.out, outcome.err) == (9, "", "nothing to choose\n")
 
 
-def test_the_curve_is_drawn_where_it_is_asked_for(command, study, monkeypatch):
+@pytest.fixture
+def curve(monkeypatch):
+    """A curve that fails if it is told to; it finds the page there already."""
+    told = {}
+
+    def add_curve(recipe, folder, **_):
+        told["page"] = (folder / "report.html").read_text()
+        if told.get("fail"):
+            raise StudyError("the study chose no transfer")
+        return {"name": recipe.name, "curve": folder.name}
+
     module = types.ModuleType("transfuse.study.curve")
-    module.add_curve = lambda recipe, folder, **_: {"name": f"{recipe.name} with a curve in {folder.name}"}
+    module.add_curve = add_curve
     monkeypatch.setitem(sys.modules, "transfuse.study.curve", module)
+    monkeypatch.setattr("transfuse.report.about_curve", lambda report, lang: [f"CURVE {report['curve']} {lang}"])
+    monkeypatch.setattr(
+        "transfuse.report.write_html", lambda report, path, lang: Path(path).write_text(f"page {list(report)}")
+    )
+    return told
+
+
+def test_the_curve_is_drawn_where_it_is_asked_for(command, study, curve):
     found = command("run", "r.yaml", "--out", "here", "--curve", "--lang", "en")
-    assert "SUMMARY my reviews with a curve in here en" in found.out
-    assert "with a curve" not in command("run", "r.yaml", "--out", "there").out
+    assert found.code == 0
+    assert found.out.splitlines()[0] == "SUMMARY my reviews en"
+    assert found.out.splitlines()[-1] == "CURVE here en"
+    assert Path("here/report.html").read_text() == "page ['name', 'curve']"
+    assert "CURVE" not in command("run", "r.yaml", "--out", "there").out
+
+
+def test_a_study_without_a_curve_to_draw_still_has_its_page(command, study, curve):
+    curve["fail"] = True
+    found = command("run", "r.yaml", "--out", "here", "--curve", "--lang", "en")
+    assert (found.code, found.err.splitlines()[-1]) == (9, "the study chose no transfer")
+    assert "SUMMARY my reviews en" in found.out
+    assert curve["page"] == Path("here/report.html").read_text() == "page ['name']"

@@ -12,6 +12,8 @@ import toy
 
 import transfuse.fitted.model
 from transfuse.data.examples import Examples
+from transfuse.engine.checkpoints import Checkpoints
+from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.errors import DataError, RecipeError
 from transfuse.fitted import load
@@ -61,6 +63,38 @@ def test_plan_fit_predict_save_load(bench, name, kind, tmp_path, monkeypatch):
 def test_a_seed_decides_everything(bench, name, kind):
     a, b = (bench.path(name, kind, TARGET, seed=7).log_probabilities(TEST.texts) for _ in range(2))
     np.testing.assert_array_equal(a, b)
+
+
+@every_candidate
+def test_an_interrupted_fit_goes_on_to_the_same_answers(bench, name, kind, tmp_path, monkeypatch):
+    """Stopped in the middle of its stages and steps, as far as it has any, and begun again from what was kept."""
+    moments, stop, run = [], [0], Engine._run
+
+    def moment(*_):
+        moments.append(1)
+        if len(moments) == stop[0]:
+            raise KeyboardInterrupt
+
+    def staged(self, steps):
+        moment()
+        run(self, steps)
+
+    monkeypatch.setattr(Engine, "_run", staged)
+
+    def answers(kept=None):
+        engine = bench.engine(kind)
+        engine.tick, engine.kept = moment, kept
+        extra = {"other": toy.examples(10, seed=9)}
+        return bench.path(name, kind, TARGET.take(range(14)), extra=extra, engine=engine).log_probabilities(TEST.texts)
+
+    whole = answers()
+    stop[0] = len(moments) // 2 + 1
+    del moments[:]
+    kept = Checkpoints(tmp_path, every=0.0)
+    with contextlib.suppress(KeyboardInterrupt):
+        answers(kept)
+    assert len(moments) == stop[0] or not moments
+    np.testing.assert_array_equal(answers(kept), whole)
 
 
 @every_candidate

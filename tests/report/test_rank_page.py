@@ -24,7 +24,16 @@ FOUND = {
                 {"layer": 6, "pooling": "mean", "scores": SCORES | {"n_leep": -0.2}, "z": {"probe": 3.21}},
                 {"layer": 2, "pooling": "first", "scores": SCORES | {"probe": 0.6}, "z": {}},
             ],
-            "sources": [{"name": "movies", "transfer": float("nan"), "leep": -0.5, "proxy_a": 1.9, "discrepancy": 0.1}],
+            "sources": [
+                {
+                    "name": "movies",
+                    "transfer": float("nan"),
+                    "leep": -0.5,
+                    "proxy_a": 1.9,
+                    "discrepancy": 0.1,
+                    "z": {"leep": 7.77},
+                }
+            ],
         }
     ],
 }
@@ -46,7 +55,7 @@ class Balanced(HTMLParser):
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_page_has_every_figure(lang):
     page = rank_page_of(FOUND, lang)
-    for words in ("small", "22M", "84 MiB", "150", "6/6", "2/6", "0.800", "0.600", "3.2", "1.900", "1,064", "–"):
+    for words in ("small", "22M", "84 MiB", "150", "6/6", "2/6", "0.800", "0.600", "3.2", "1.900", "7.8", "1,064", "–"):
         assert words in page
     assert "toy &lt;b&gt;" in page
     assert "Apache-2.0 &lt;i&gt;" in page

@@ -36,7 +36,7 @@ def test_the_best_readout_comes_first_and_is_calibrated(ranked):
     for entry in ranked["backbones"]:
         scores = [readout["scores"][key] for readout in entry["readouts"]]
         assert scores == sorted(scores, reverse=True)
-        assert set(entry["readouts"][0]["z"]) == set(entry["readouts"][1]["scores"])
+        assert all(set(readout["z"]) == set(readout["scores"]) for readout in entry["readouts"])
         assert set(entry["readouts"][0]["scores"]) - set(entry["readouts"][1]["scores"]) == {"n_leep"}
         assert entry["readouts"][0]["z"][key] > 0
         assert all(1 <= readout["layer"] <= entry["layers"] for readout in entry["readouts"])
@@ -48,7 +48,41 @@ def test_sources_are_judged_at_the_best_readout(ranked):
         for source in entry["sources"]:
             assert 0 <= source["transfer"] <= 1
             assert source["leep"] <= 0
+            assert set(source["z"]) == {"transfer", "leep"}
     json.dumps(ranked)
+
+
+def test_the_decisive_score_is_that_of_the_rows_that_are_read(place, monkeypatch):
+    """Eight rows of the rarest class among many: three of them are read, and neighbours decide, of backbones, too."""
+    from study.place import recipe_text, rows, write_csv
+
+    from transfuse.study import rank as module
+    from transfuse.study.recipe import Recipe
+
+    lines = [row for row in rows(160, 5, "u") if row[1] == "warm"] + rows(16, 6, "v")
+    write_csv(place / "uneven.csv", ("text", "label"), lines)
+    write_csv(place / "few.csv", ("text", "label"), rows(20, 8, "w"))
+    monkeypatch.setattr(module, "MOST_ROWS", 30)
+    text = recipe_text("[probe]", "", target="{train: uneven.csv, test: few.csv}", backbones="[enc]")
+    found = rank(Recipe.from_text(text, base=place))
+    assert found["decisive"] == "knn"
+    assert found["rows"] == 30
+    scores = [readout["scores"]["knn"] for readout in found["backbones"][0]["readouts"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_rows_that_validate_are_not_read(place):
+    from study.place import recipe_text, rows, write_csv
+
+    from transfuse.study.recipe import Recipe
+
+    for name, count, seed in (("two", 2, 11), ("judge", 60, 12), ("last", 20, 13)):
+        write_csv(place / f"{name}.csv", ("text", "label"), rows(count, seed, name[0]))
+    target = "{train: two.csv, validation: judge.csv, test: last.csv}"
+    text = recipe_text("[probe]", "", target=target, backbones="[enc]", validation="")
+    found = rank(Recipe.from_text(text, base=place))
+    assert found["rows"] == 2
+    assert found["decisive"] == "knn"
 
 
 def test_a_source_with_labels_of_its_own_has_no_accuracy(place):

@@ -11,10 +11,11 @@ from transfuse import report as pages
 from transfuse.data.examples import Examples
 from transfuse.errors import StudyError
 from transfuse.evaluation.curve import labels_for
+from transfuse.study import curve
 from transfuse.study.curve import add_curve, arms_of, worth
 from transfuse.study.recipe import Recipe
 from transfuse.study.run import run
-from transfuse.study.workshop import shuffled
+from transfuse.study.workshop import Workshop, shuffled
 
 RECIPE = """
 name: few
@@ -80,6 +81,9 @@ def test_the_curve_goes_beyond_the_shots_and_goes_on_where_it_stopped(recipe, st
     study.report["curve"] = found
     page = pages.html.page_of(study.report, "en")
     assert "How many labels is the transfer worth?" in page
+    assert "It read the test again, after the choice" in page
+    assert "After that choice the curve read the test again" in page
+    assert "read the test again" not in pages.html.page_of(before, "en")
     assert page.count('<polyline class="arm') == 2
     (study.out / "report.json").write_text(json.dumps(before), encoding="utf-8")
 
@@ -107,6 +111,77 @@ def test_what_the_transfer_was_worth():
     assert 8 < found["sooner"] < 32
     less = worth([point(8, 0.3, 0.5), point(32, 0.2, 0.3)], 8, greater=False)
     assert less["equal"] == 32
+
+
+def curve_of(*points):
+    """A report with a curve of (labels, with, without)."""
+    named = [
+        {
+            "labels": labels,
+            "with": {"value": gained},
+            "without": {"value": plain},
+            "comparison": {
+                "difference": {"value": gained - plain, "low": -0.1, "high": 0.1},
+                "verdict": "no evidence",
+            },
+        }
+        for labels, gained, plain in points
+    ]
+    return {"curve": {"points": named, **worth(named, 32, greater=True)}}
+
+
+def test_the_fewest_labels_of_the_curve_mean_so_many_or_fewer():
+    report = curve_of((8, 0.5, 0.6), (32, 0.55, 0.7), (128, 0.75, 0.72))
+    assert "equal 8 or fewer without it" in pages.about_curve(report, "en")[0]
+    assert "不多于 8" in pages.about_curve(report, "zh")[0]
+    report = curve_of((8, 0.8, 0.5), (32, 0.82, 0.82), (128, 0.83, 0.82))
+    assert pages.about_curve(report, "en")[:2] == [
+        "By the curve, 32 labels with the transfer equal about 32 without it.",
+        "What 128 labels reach without it is reached with about 32.",
+    ]
+
+
+def test_what_adds_nothing_is_not_said_to_add():
+    report = curve_of((8, 0.8, 0.5), (32, 0.82, 0.7), (128, 0.717, 0.72))
+    assert pages.about_curve(report, "en")[-1].startswith("With 128 labels it adds nothing any more, −0.003")
+    report = curve_of((8, 0.8, 0.5), (32, 0.82, 0.7), (128, 0.83, 0.72))
+    assert pages.about_curve(report, "en")[-1].startswith("With 128 labels it still adds +0.110")
+
+
+def test_a_point_knows_the_texts_that_were_not_drawn_and_asks_no_teacher_anew(place, tmp_path, monkeypatch):
+    """What is fitted is the chosen candidate with other labels: unlabelled texts and teachers are there as before."""
+    (tmp_path / "enc").symlink_to(place / "enc")
+    write_csv(tmp_path / "much.csv", ("text", "label"), rows(300, 7, "m"))
+    write_csv(tmp_path / "target.csv", ("text", "label"), rows(140, 1, "t"))
+    head = "task: {kind: classify, input: text, label: label}\nbackbones: [enc]\nbudget: {minutes: 20}\n"
+    probe = head + "target: {data: much.csv, test: {rows: 40, seed: 0}}\nmethods: [{probe: {layers: [3]}}]\n"
+    run(Recipe.from_text(probe, base=tmp_path), out=tmp_path / "know")
+    recipe = Recipe.from_text(
+        head
+        + "target: {data: target.csv, test: {rows: 60, seed: 0}, shots: 6}\nsources: [{name: old, model: know/model}]\n"
+        + "methods: [{distill: {train_layers: 1, taught_epochs: 1, target_epochs: 1}}]\n",
+        base=tmp_path,
+    )
+    done = run(recipe, out=tmp_path / "out")
+    student = "distill@enc+old"
+    report = {**done.report, "chosen": student}
+    (tmp_path / "out" / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    seen, job = set(), Workshop.job
+
+    def watched(self, candidate, positions):
+        if candidate.method == "distill":
+            seen.add((len(positions), len(self.data.unlabelled)))
+        return job(self, candidate, positions)
+
+    monkeypatch.setattr(Workshop, "job", watched)
+    monkeypatch.setattr("transfuse.study.teaching.Teacher.says", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(curve, "SHOTS", (2, 4))
+    monkeypatch.setattr(curve, "DRAWS", 1)
+    found = add_curve(recipe, tmp_path / "out")["curve"]
+    assert found["with"] == student
+    assert seen == {(4, 76), (8, 72), (12, 68)}
+    with pytest.raises(StudyError, match=r"teacher\+old: a teacher answers the same with few labels as with many"):
+        arms_of({**done.report, "chosen": "teacher+old"})
 
 
 def test_without_a_transfer_there_is_nothing_to_draw():

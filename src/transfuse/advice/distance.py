@@ -40,17 +40,19 @@ def mean_discrepancy(source: np.ndarray, target: np.ndarray) -> float:
     """The squared maximum mean discrepancy under a Gaussian kernel of the median width, unbiased.
 
     Args:
-        source: float [N, D], N of 2 or more.
-        target: float [M, D], M of 2 or more.
+        source: float [N, D].
+        target: float [M, D].
 
     Returns:
-        About 0 where both are alike; may be slightly below.
+        About 0 where both are alike; may be slightly below; nan where a side has fewer than two rows.
 
     Reference: Gretton, Borgwardt, Rasch, Schölkopf and Smola 2012, lemma 6.
     """
     from transfuse.methods.instance.kernels import gaussian, median_distance
 
     a, b = source[:MOST], target[:MOST]
+    if min(len(a), len(b)) < 2:
+        return float("nan")
     width = median_distance(np.concatenate([a[: MOST // 2], b[: MOST // 2]]))
     within = [(gaussian(x, x, width).sum() - len(x)) / (len(x) * (len(x) - 1)) for x in (a, b)]
     return float(within[0] + within[1] - 2 * gaussian(a, b, width).mean())

@@ -46,18 +46,23 @@ def n_leep(features: np.ndarray, labels: np.ndarray, *, energy: float = 0.8, see
         seed: of the mixture.
 
     Returns:
-        At most 0; -inf with fewer rows a class, where it would mean nothing.
+        At most 0; -inf with fewer rows a class, where it would mean nothing; of features that never differ that of one
+        cluster.
 
     Reference: Li et al. 2021: five clusters a class.
     """
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
 
-    classes, counts = np.unique(labels, return_counts=True)
-    if counts.min() < LEAST_ROWS:
+    if np.unique(labels, return_counts=True)[1].min() < LEAST_ROWS:
         return -np.inf
+    if not np.ptp(features, axis=0).any():
+        return leep(np.ones((len(labels), 1)), labels)
     reduced = PCA(energy, svd_solver="full", random_state=seed).fit_transform(features.astype(np.float64))
-    mixture = GaussianMixture(
-        min(5 * len(classes), len(labels) // 2), covariance_type="diag", reg_covar=1e-3, random_state=seed
-    )
+    mixture = GaussianMixture(clusters(labels), covariance_type="diag", reg_covar=1e-3, random_state=seed)
     return leep(mixture.fit(reduced).predict_proba(reduced), labels)
+
+
+def clusters(labels: np.ndarray) -> int:
+    """How many clusters `n_leep` looks for: five a class, at most one for two rows."""
+    return min(5 * len(np.unique(labels)), len(labels) // 2)

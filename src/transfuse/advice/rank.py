@@ -8,8 +8,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from transfuse.advice.distance import mean_discrepancy, proxy_a
-from transfuse.advice.label_scores import leep, n_leep
-from transfuse.advice.scores import bhattacharyya, h_score, log_evidence, nearest_neighbours, trans_rate
+from transfuse.advice.label_scores import clusters, leep, n_leep
+from transfuse.advice.scores import (
+    bhattacharyya,
+    h_score,
+    log_evidence,
+    nearest,
+    nearest_neighbours,
+    trans_rate,
+    voted,
+)
 from transfuse.engine.logistic import fit_head
 from transfuse.fitted.paths import log_softmax
 
@@ -18,11 +26,21 @@ Score = Callable[[np.ndarray, np.ndarray], float]
 PROBED = 5
 """Rows of the rarest class from which on cross-validated probes rank best; below, nearest neighbours do."""
 FOLDS, C = 5, 0.1
-PERMUTATIONS = 20
+PERMUTATIONS, FEWEST = 20, 5
+"""Shuffles of the labels that a score is compared with, and of many rows, classes and readouts the fewest."""
+WORK = 5_000_000
+"""Shuffles x readouts x rows x classes, above which there are fewer shuffles: seconds of probes."""
+MOST_CLUSTERS = 60
+"""Clusters of N-LEEP above which it takes too long to be compared with shuffled labels."""
 
 
 def probed(features: np.ndarray, labels: np.ndarray) -> float:
-    """The accuracy of a logistic head, cross-validated in five parts of the rows; nan where a class has one row."""
+    """The accuracy of a logistic head, cross-validated in five parts of the rows.
+
+    A class of one row counts as wrong, since no head has seen it; nan where all classes are of one row.
+    """
+    if len(np.unique(labels)) == len(labels):
+        return float("nan")
     generator = np.random.default_rng(0)
     part = np.empty(len(labels), dtype=int)
     for label in np.unique(labels):
@@ -61,7 +79,7 @@ class Readout:
         layer: the layer.
         pooling: the pooling.
         scores: by name.
-        z: the same in standard deviations above what shuffled labels give; for the best readouts alone.
+        z: the same in standard deviations above what the best readout by shuffled labels gives (see `calibrated`).
     """
 
     layer: int
@@ -102,24 +120,66 @@ def readouts(
     return sorted(found, key=lambda r: -r.scores.get(key, 0.0))
 
 
-def calibrated(readout: Readout, features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> Readout:
-    """The readout with all scores, and each in standard deviations above those of shuffled labels.
+def calibrated(
+    found: Sequence[Readout],
+    features: np.ndarray,
+    labels: np.ndarray,
+    poolings: Sequence[str],
+    *,
+    seed: int = 0,
+) -> list[Readout]:
+    """The readouts with each score in standard deviations above those of shuffled labels; the best has all scores.
+
+    The best readout was picked by the same labels, and of many readouts some one suits any labels. So under each
+    shuffle, the same for all readouts, the best is picked anew by the decisive score, and its scores are the chance
+    that others are compared with.
 
     Args:
-        readout: scored.
-        features: float [N, D] at it.
+        found: the readouts, the best first.
+        features: float32 [N, L, P, D].
         labels: int [N].
+        poolings: P names.
         seed: of the shuffles.
+
+    Cost: the decisive score of every readout and all scores of one, a shuffle.
     """
+    key, best = decisive(labels), found[0]
+    every = [features[:, readout.layer, poolings.index(readout.pooling)] for readout in found]
+    judges = [_judge(key, x) for x in every]
+    chance: dict[str, list[float]] = {name: [] for name in (*best.scores, *SLOW)}
+    for shuffled in shuffles(labels, len(found), seed):
+        picked = every[int(np.argmax([judge(shuffled) for judge in judges]))]
+        for name, values in chance.items():
+            dear = name in SLOW and clusters(labels) > MOST_CLUSTERS
+            values.append(float("nan") if dear else SCORES[name](picked, shuffled))
+    slow = {name: SCORES[name](every[0], labels) for name in SLOW}
+    whole = [dataclasses.replace(best, scores={**best.scores, **slow}), *found[1:]]
+    return [
+        dataclasses.replace(r, z={name: above(value, chance[name]) for name, value in r.scores.items()}) for r in whole
+    ]
+
+
+def _judge(key: str, features: np.ndarray) -> Callable[[np.ndarray], float]:
+    """A score of some features as a function of labels; which rows are near to each other does not depend on these."""
+    if key == "knn":
+        near = nearest(features)
+        return lambda labels: voted(near, labels)
+    return lambda labels: SCORES[key](features, labels)
+
+
+def shuffles(labels: np.ndarray, readouts: int, seed: int) -> list[np.ndarray]:
+    """The labels in other orders, `PERMUTATIONS` times, or fewer where each takes long."""
+    each = readouts * len(labels) * len(np.unique(labels))
     generator = np.random.default_rng(seed)
-    shuffles = [generator.permutation(labels) for _ in range(PERMUTATIONS)]
-    scores = {**readout.scores, **{name: SCORES[name](features, labels) for name in SLOW}}
-    z = {}
-    for name, value in readout.scores.items():
-        null = np.array([SCORES[name](features, shuffled) for shuffled in shuffles])
-        spread = float(null.std())
-        z[name] = (value - float(null.mean())) / spread if np.isfinite(spread) and spread > 0 else float("nan")
-    return dataclasses.replace(readout, scores=scores, z=z)
+    return [generator.permutation(labels) for _ in range(min(max(WORK // each, FEWEST), PERMUTATIONS))]
+
+
+def above(value: float, chance: Sequence[float]) -> float:
+    """How many standard deviations a score lies above those of chance; nan where these, or it, say nothing."""
+    if not np.isfinite([value, *chance]).all():
+        return float("nan")
+    spread = float(np.std(chance))
+    return (value - float(np.mean(chance))) / spread if spread > 0 else float("nan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +192,7 @@ class SourceScore:
             its own.
         leep: of that head's answers on the target's rows.
         proxy_a, discrepancy: how far it is; these only warn.
+        z: the first two in standard deviations above those of shuffled labels of the target.
     """
 
     name: str
@@ -139,6 +200,7 @@ class SourceScore:
     leep: float
     proxy_a: float
     discrepancy: float
+    z: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def source_score(
@@ -156,16 +218,18 @@ def source_score(
         source: features float [N, D] and labels int [N].
         target: features float [M, D] and labels int [M].
         same_labels: whether both label alike.
-        seed: of the folds.
+        seed: of the folds and the shuffles.
     """
     classes = int(max(source[1].max(), target[1].max() if same_labels else 0)) + 1
     head = fit_head(source[0], source[1], classes, c=0.01)
     answers = log_softmax(head.logits(target[0]))
-    right = float((answers.argmax(1) == target[1]).mean()) if same_labels else float("nan")
-    return SourceScore(
-        name,
-        right,
-        leep(np.exp(answers), target[1]),
-        proxy_a(source[0], target[0], seed=seed),
-        mean_discrepancy(source[0], target[0]),
-    )
+
+    def scores(labels: np.ndarray) -> tuple[float, float]:
+        right = float((answers.argmax(1) == labels).mean()) if same_labels else float("nan")
+        return right, leep(np.exp(answers), labels)
+
+    found = scores(target[1])
+    chance = [scores(shuffled) for shuffled in shuffles(target[1], 1, seed)]
+    z = {n: above(found[i], [one[i] for one in chance]) for i, n in enumerate(("transfer", "leep"))}
+    distances = proxy_a(source[0], target[0], seed=seed), mean_discrepancy(source[0], target[0])
+    return SourceScore(name, *found, *distances, z)

@@ -6,6 +6,9 @@ import numpy as np
 
 from transfuse.engine.logistic import standardise
 
+LEAST_SHRUNK = 1e-9
+"""Shrinkage below which it cannot give a covariance an inverse that it has not got."""
+
 
 def z_scored(features: np.ndarray) -> np.ndarray:
     """Columns of mean 0 and deviation 1, float64 [N, D]: without it a decoder's few large dimensions decide."""
@@ -30,13 +33,23 @@ def nearest_neighbours(features: np.ndarray, labels: np.ndarray, *, neighbours: 
     Cost: N² products.
     Reference: docs/benchmarks.md compares it with all others here.
     """
+    return voted(nearest(features, neighbours), labels)
+
+
+def nearest(features: np.ndarray, neighbours: int = 3) -> np.ndarray:
+    """The other rows that are nearest to each by cosine on z-scored features, the nearest first, int [N, k]."""
     x = z_scored(features)
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     similarity = x @ x.T
     np.fill_diagonal(similarity, -np.inf)
-    near = labels[np.argsort(-similarity, axis=1, kind="stable")[:, : min(neighbours, len(x) - 1)]]
+    return np.argsort(-similarity, axis=1, kind="stable")[:, : min(neighbours, len(x) - 1)]
+
+
+def voted(neighbours: np.ndarray, labels: np.ndarray) -> float:
+    """The accuracy of what the neighbours [N, k] of each row vote for; labels int [N]."""
+    near = labels[neighbours]
     votes = np.stack([(near == label).sum(1) for label in np.unique(labels)], axis=1).astype(float)
-    votes[np.arange(len(x)), np.searchsorted(np.unique(labels), near[:, 0])] += 0.5
+    votes[np.arange(len(near)), np.searchsorted(np.unique(labels), near[:, 0])] += 0.5
     return float((np.unique(labels)[votes.argmax(1)] == labels).mean())
 
 
@@ -52,7 +65,8 @@ def log_evidence(features: np.ndarray, labels: np.ndarray) -> float:
         labels: int [N].
 
     Returns:
-        Nats a row and class; free of the features' scale.
+        Nats a row and class; free of the features' scale. Of features that are all 0 that of none: the spread of the
+        labels alone.
 
     Cost: one singular value decomposition.
     Reference: You, Liu, Wang and Long 2021. Departure: no fixed point, which ranks by width where N < D.
@@ -63,7 +77,7 @@ def log_evidence(features: np.ndarray, labels: np.ndarray) -> float:
     left, singular, _ = np.linalg.svd(x, full_matrices=False)
     kept = singular > 1e-10 * max(float(singular[0]), 1e-300)
     left, power = left[:, kept], singular[kept] ** 2
-    power = power / power[0]
+    power = power / power[:1]
     count, total, classes = len(x), 0.0, np.unique(labels)
     for label in classes:
         t = (labels == label).astype(np.float64)
@@ -88,7 +102,8 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
         labels: int [N].
 
     Returns:
-        0 to about C - 1.
+        0 to about C - 1; 0 of features that never differ, nan where so few rows differ that nothing is shrunk and
+        the covariance has no inverse.
 
     Cost: one system of D equations for C right-hand sides.
     Reference: Bao et al. 2019; Ibrahim, Ponomareva and Mazumder 2022 (shrunk).
@@ -97,7 +112,11 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
 
     x = features.astype(np.float64)
     x = x - x.mean(0)
+    if not x.any():
+        return 0.0
     covariance, shrinkage = ledoit_wolf(x, assume_centered=True)
+    if shrinkage < LEAST_SHRUNK and np.linalg.matrix_rank(covariance, hermitian=True) < x.shape[1]:
+        return float("nan")
     classes, counts = np.unique(labels, return_counts=True)
     means = np.stack([x[labels == c].mean(0) for c in classes]) * np.sqrt(counts / len(x))[:, None]
     return float((1 - shrinkage) * (np.linalg.solve(covariance, means.T) * means.T).sum())
@@ -149,7 +168,7 @@ def bhattacharyya(features: np.ndarray, labels: np.ndarray, *, components: int =
     classes = np.unique(labels)
     means = np.stack([x[labels == c].mean(0) for c in classes])
     variances = np.array([x[labels == c].var(0).mean() for c in classes])
-    variances = np.maximum(variances, 1e-4 * max(float(x.var(0).mean()), 1e-300))
+    variances = np.maximum(variances, 1e-4 * max(float(x.var(0).mean()), 1e-140))
     middle = (variances[:, None] + variances[None, :]) / 2
     apart = ((means[:, None] - means[None]) ** 2).sum(2)
     distance = apart / (8 * middle) + count / 2 * np.log(middle / np.sqrt(variances[:, None] * variances[None, :]))

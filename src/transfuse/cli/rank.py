@@ -30,6 +30,7 @@ def rank(
     from transfuse.study.rank import rank as rank_recipe
 
     language = terminal.language(lang)
+    terminal.ready(out, html)
     with progress_on(terminal.stderr(), language) as progress:
         found = rank_recipe(recipe, lang=language, progress=progress)
     if out is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from transfuse.cli import terminal
 from transfuse.cli.progress import progress_on
+
+if TYPE_CHECKING:
+    from transfuse.study.recipe import Recipe
 
 
 def run(
@@ -48,10 +51,6 @@ def run(
 
     with progress_on(terminal.stderr(), language) as progress:
         found = run_study(read, out=folder, lang=language, progress=progress, keep=cache).report
-        if curve:
-            from transfuse.study.curve import add_curve
-
-            found = add_curve(read, folder, lang=language, progress=progress)
     page = folder / "report.html"
     report.write_html(found, page, language)
     console = terminal.stdout()
@@ -60,6 +59,20 @@ def run(
     example = f"transfuse predict {folder / 'model'} --input FILE"
     for word, value in zip(words, (page, folder / "model", example), strict=True):
         console.print(f"{word}: {value}", soft_wrap=True)
+    if curve and "curve" not in found:
+        _add_curve(read, folder, language)
+
+
+def _add_curve(recipe: Recipe, folder: Path, language: str) -> None:
+    """Draw the curve into a page that is there already, and say what it says."""
+    from transfuse import report
+    from transfuse.study.curve import add_curve
+
+    with progress_on(terminal.stderr(), language) as progress:
+        found = add_curve(recipe, folder, lang=language, progress=progress)
+    report.write_html(found, folder / "report.html", language)
+    for sentence in report.about_curve(found, language):
+        terminal.stdout().print(sentence, soft_wrap=True)
 
 
 def default_folder(name: str) -> Path:

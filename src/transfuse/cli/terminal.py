@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from transfuse.errors import UsageError
+from transfuse.errors import OutputError, UsageError
 
 LANGUAGES = ("en", "zh")
 
@@ -40,3 +40,23 @@ def model_folder(path: Path) -> Path:
     """The folder of a fitted model, given it or the folder of the run that made it."""
     inside = path / "model"
     return inside if not (path / "manifest.json").exists() and (inside / "manifest.json").exists() else path
+
+
+def ready(*places: Path | None) -> None:
+    """Make the folders of files that a command will write, before it works for them.
+
+    Raises:
+        OutputError: a place that cannot be written; names it.
+    """
+    for place in filter(None, places):
+        refused = "a folder" if place.is_dir() else ""
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            refused = error.strerror or str(error)
+        if not refused and not os.access(place if place.exists() else place.parent, os.W_OK):
+            refused = "permission denied"
+        if refused:
+            raise OutputError(
+                f"{place}: {refused}", expected="a file in a folder that can be written", remedy="Choose another."
+            )

@@ -18,7 +18,8 @@ def labels_for(labels: Sequence[int], figures: Sequence[float], figure: float) -
         figure: what is to be reached.
 
     Returns:
-        The number of labels, the first of ``labels`` where that is enough already; None where all are too few.
+        The number of labels, the first of ``labels`` where that is enough already, which then means so many or fewer;
+        None where all are too few.
 
     Example:
         >>> labels_for([8, 32, 128], [0.6, 0.7, 0.8], 0.75)

@@ -102,10 +102,13 @@ CHINESE: dict[str, str] = {
     "say.source": "源数据“{source}”对它的价值（{split}）为 {difference}：{verdict}。",
     "say.placebo": "与打乱该源标签的自身（安慰剂）相比，它的价值（{split}）为 {difference}：{verdict}。",
     "say.placebo_survives": "因此不能证明它的收益来自源的标签。",
-    "say.curve_worth": "按曲线，有迁移的 {at} 个标签约等于没有迁移的 {equal} 个。",
+    "say.curve_worth": "按曲线，有迁移的 {at} 个标签相当于没有迁移的 {equal} 个。",
     "say.curve_more": "按曲线，有迁移的 {at} 个标签胜过没有迁移的全部 {last} 个。",
-    "say.curve_sooner": "没有迁移时 {last} 个标签所达到的，有迁移时约 {sooner} 个即可达到。",
+    "say.curve_sooner": "没有迁移时 {last} 个标签所达到的，有迁移时 {sooner} 个即可达到。",
     "say.curve_end": "有 {last} 个标签时它仍带来 {difference}：{verdict}。",
+    "say.curve_none": "有 {last} 个标签时它已不再带来什么，相差 {difference}：{verdict}。",
+    "curve_about": "约 {n}",
+    "curve_or_fewer": "不多于 {n}",
     "say.detectable": "只有 {n} 条样本时，小于 {detectable} 的差异无法看出。",
     "say.no_source": "选定的候选没有使用源数据。",
     "say.sources": "在全部 {n} 组“有源数据与无源数据”的对比中："
@@ -213,7 +216,8 @@ CHINESE: dict[str, str] = {
     "weight": "权重",
     "text": "文本",
     "curve": "迁移值多少个标签？",
-    "curve_note": "不同目标标签数下的测试结果，每点为 {draws} 次抽样的均值，95 % 区间。没有任何选择依据这条曲线。",
+    "curve_note": "不同目标标签数下的测试结果，每点为 {draws} 次抽样的均值，95 % 区间。"
+    "它在选择之后再次读取了测试数据：没有任何选择依据它。",
     "curve_labels": "目标标签数",
     "calibration": "它的概率可信吗？",
     "calibration_note": "以某一置信度做出的预测中有多少是对的。"
@@ -243,6 +247,7 @@ CHINESE: dict[str, str] = {
     "“证据不足”不好也不坏：样本太少，看不出来。只有在各划分之间也成立（校正的 t 检验，Nadeau and Bengio 2003），"
     "且有多个来源的对比时一并成立（Holm 1979），才说“有帮助”。",
     "reading_split": "候选由验证数据选出。测试数据在此之前一直封存，之后只为选定的候选和“不做迁移”读取一次。",
+    "reading_again": "在那次选择之后，曲线又读取了测试数据，每次训练一次。",
     # the page of rank
     "rank.title": "哪个最有希望：{name}",
     "rank.note": "没有训练，也没有读测试集。分数来自 {rows} 条有标注的目标行；行数如此时起决定作用的是 {score}。",
@@ -256,7 +261,8 @@ CHINESE: dict[str, str] = {
     "rank.licence": "许可",
     "rank.layer": "层",
     "rank.pooling": "池化",
-    "rank.z": "同上，以高出打乱标签的标准差数表示",
+    "rank.z": "同上，以高出打乱标签时最好读出的标准差数表示",
+    "rank.z_source": "同上，以高出打乱标签的标准差数表示",
     "rank.chart": "希望与时间",
     "rank.chart_note": "越靠上越有希望，越靠左越省。数字是层；层越低，读得越快。"
     "折线连接没有被其他读出同时在两方面超过的读出。",

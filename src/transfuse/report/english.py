@@ -108,10 +108,13 @@ ENGLISH: dict[str, str] = {
     "say.placebo": "Against itself with that source's labels shuffled (a placebo) it was worth {difference} on "
     "{split}: {verdict}.",
     "say.placebo_survives": "So it is not shown that what it gained came from the source's labels.",
-    "say.curve_worth": "By the curve, {at} labels with the transfer equal about {equal} without it.",
+    "say.curve_worth": "By the curve, {at} labels with the transfer equal {equal} without it.",
     "say.curve_more": "By the curve, {at} labels with the transfer reach more than all {last} without it.",
-    "say.curve_sooner": "What {last} labels reach without it is reached with about {sooner}.",
+    "say.curve_sooner": "What {last} labels reach without it is reached with {sooner}.",
     "say.curve_end": "With {last} labels it still adds {difference}: {verdict}.",
+    "say.curve_none": "With {last} labels it adds nothing any more, {difference}: {verdict}.",
+    "curve_about": "about {n}",
+    "curve_or_fewer": "{n} or fewer",
     "say.detectable": "With {n} examples a difference under {detectable} cannot be seen.",
     "say.no_source": "The chosen candidate uses no source.",
     "say.sources": "Over all {n} comparisons of a candidate with a source against the same without it: "
@@ -229,7 +232,7 @@ ENGLISH: dict[str, str] = {
     "text": "Text",
     "curve": "How many labels is the transfer worth?",
     "curve_note": "Test figures by the number of target labels, mean of {draws} draws each, 95 % intervals. "
-    "Nothing was chosen by this curve.",
+    "It read the test again, after the choice: nothing was chosen by it.",
     "curve_labels": "target labels",
     "calibration": "Can its probabilities be trusted?",
     "calibration_note": "Of the predictions made with a given confidence, so many are right. On the diagonal, "
@@ -261,6 +264,7 @@ ENGLISH: dict[str, str] = {
     "for all of them together (Holm 1979).",
     "reading_split": "Validation chose the candidate. Test was sealed until then and read once, for the chosen "
     "candidate and for no transfer.",
+    "reading_again": "After that choice the curve read the test again, once for each of its fits.",
     # the page of rank
     "rank.title": "What promises most: {name}",
     "rank.note": "Nothing was trained and the test was not read. Scores are of {rows} labelled target rows; with so "
@@ -276,7 +280,8 @@ ENGLISH: dict[str, str] = {
     "rank.licence": "Licence",
     "rank.layer": "Layer",
     "rank.pooling": "Pooling",
-    "rank.z": "the same in standard deviations above shuffled labels",
+    "rank.z": "the same in standard deviations above the best readout by shuffled labels",
+    "rank.z_source": "the same in standard deviations above shuffled labels",
     "rank.chart": "Promise against time",
     "rank.chart_note": "Up promises more, left is cheaper. Numbers are layers; "
     "a lower layer is read sooner. The line joins "

@@ -80,10 +80,15 @@ def _readouts(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _sources(entry: Mapping[str, Any]) -> list[list[str]]:
-    name = reading.short(entry["reference"])
+def _sources(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row a source, and beside it how far above shuffled labels it is."""
+    name, keys = reading.short(entry["reference"]), ("transfer", *SOURCE_SCORES)
     return [
-        [name, str(s["name"]), *(_figure(s[key]) for key in ("transfer", *SOURCE_SCORES))] for s in entry["sources"]
+        {
+            "words": [name, str(source["name"]), *(_figure(source[key]) for key in keys)],
+            "z": [_figure(source.get("z", {}).get(key), 1) for key in keys],
+        }
+        for source in entry["sources"]
     ]
 
 

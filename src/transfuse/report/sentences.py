@@ -40,7 +40,7 @@ def verdict(report: Report, lang: str) -> list[str]:
     known = about != str(chosen.get("family") or "")
     name = reading.name_of(chosen)
     first = speak("say.chosen", id=name, about=about) if known else speak("say.chosen_plain", id=name)
-    about_sources = [*_sources(report, chosen, speak), *_curve(report, speak)]
+    about_sources = [*_sources(report, chosen, speak), *about_curve(report, lang)]
     return [first, *_members(chosen, speak), *_figures(report, chosen, speak), *about_sources, *_probe(chosen, speak)]
 
 
@@ -127,23 +127,30 @@ def _sources(report: Report, chosen: Candidate, speak: Speaker) -> list[str]:
     return out
 
 
-def _curve(report: Report, speak: Speaker) -> list[str]:
-    """What the transfer saved in labels, and what it added at the end."""
+def about_curve(report: Report, lang: str) -> list[str]:
+    """What the transfer saved in labels, and what it added at the end; nothing without a curve."""
+    speak = Speaker(lang)
     curve = reading.at(report, "curve") or {}
     points = reading.items(curve, "points")
     at, equal, last, sooner = (reading.number(reading.at(curve, key)) for key in ("at", "equal", "last", "sooner"))
     if at is None or last is None or not points:
         return []
+    fewest = reading.number(reading.at(points[0], "labels"))
+
+    def labels(count: float) -> str:
+        return speak("curve_or_fewer" if count == fewest else "curve_about", n=amounts.count(round(count)))
+
     key = "say.curve_more" if equal is None else "say.curve_worth"
-    out = [speak(key, at=amounts.count(at), equal=amounts.count(round(equal or 0)), last=amounts.count(last))]
+    out = [speak(key, at=amounts.count(at), equal=labels(equal or 0), last=amounts.count(last))]
     if sooner is not None and sooner < last:
-        out.append(speak("say.curve_sooner", sooner=amounts.count(round(sooner)), last=amounts.count(last)))
+        out.append(speak("say.curve_sooner", sooner=labels(sooner), last=amounts.count(last)))
     end = reading.at(points[-1], "comparison")
     difference = reading.interval(reading.at(end, "difference"))
     if difference:
         shown = amounts.with_interval(speak, difference, difference=True)
         judged = speak.name("verdict_long", reading.at(end, "verdict"))
-        out.append(speak("say.curve_end", last=amounts.count(last), difference=shown, verdict=judged))
+        key = "say.curve_end" if difference.value > 0 else "say.curve_none"
+        out.append(speak(key, last=amounts.count(last), difference=shown, verdict=judged))
     return out
 
 

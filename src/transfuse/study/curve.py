@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from transfuse.study.progress import NOTES, Progress, Silent
 from transfuse.study.recipe import Recipe
 from transfuse.study.record import REPORT
 from transfuse.study.splitting import strata
+from transfuse.study.teaching import teach
 from transfuse.study.workshop import Workshop
 
 SHOTS = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -38,7 +40,9 @@ def add_curve(recipe: Recipe, folder: Path, *, lang: str = "en", progress: Progr
     """Fit the chosen candidate and its counterpart on more and fewer labels, and put the curve into report.json.
 
     Nothing is chosen by it: it reads the test of a study that has ended. Where the recipe draws ``shots``, the labels
-    that it set aside are used, so that the curve goes on beyond them. Stopped, it goes on where it stopped.
+    that it set aside are used, so that the curve goes on beyond them. Each point is what a study with so many ``shots``
+    would fit: rows that are not drawn are unlabelled texts, unless the recipe names some; teachers say what they said
+    in the study. Stopped, it goes on where it stopped.
 
     Args:
         recipe: of the study.
@@ -50,7 +54,7 @@ def add_curve(recipe: Recipe, folder: Path, *, lang: str = "en", progress: Progr
         The report, with ``curve``.
 
     Raises:
-        StudyError: no study has ended in the folder, or no transfer was chosen.
+        StudyError: no study has ended in the folder, no transfer was chosen, or one that learns from no label.
 
     Cost: two fits for each number of labels and draw; of an ensemble, those of all its members.
     """
@@ -65,6 +69,10 @@ def add_curve(recipe: Recipe, folder: Path, *, lang: str = "en", progress: Progr
     with contextlib.closing(Ledger(folder)) as ledger:
         workshop = Workshop(recipe, data, say, trainings=ledger.trainings)
         obey(ledger.plan or {}, workshop)
+        if any(source.teaches for source in recipe.sources):  # of the study's own texts, so that all is known
+            note = _noted(progress, say["teacher"])
+            told = teach(recipe, prepare(recipe), workshop, ledger, note)
+            workshop.taught = {name: dataclasses.replace(t, known=t.known and data.train) for name, t in told.items()}
         report["curve"] = _curve(arms, data, workshop, ledger, recipe, progress)
         ledger.write_json(folder / REPORT, report)
         shutil.rmtree(ledger.trainings, ignore_errors=True)
@@ -75,10 +83,16 @@ def arms_of(report: Mapping[str, Any]) -> dict[str, Candidate]:
     """``with``: the chosen candidate; ``without``: the same without its sources, or no transfer where it has none.
 
     Raises:
-        StudyError: no transfer was chosen, so there is nothing to compare.
+        StudyError: no transfer was chosen, so there is nothing to compare; or a teacher was, which no label changes.
     """
     known = {c["id"]: c for c in report["candidates"]}
     chosen = known[report["chosen"]]
+    if _teaches(chosen):
+        raise StudyError(
+            f"the study chose {chosen['id']}: a teacher answers the same with few labels as with many",
+            expected="a transfer that learns from labels",
+            remedy="Leave --curve out, or let a student learn from the teacher (method distill).",
+        )
     kinds = {t["kind"]: t["against"] for t in chosen["transfer"] if t["against"] in known}
     if chosen["method"] == no_transfer(report.get("task", {}).get("kind", LABELS)) or not kinds:
         raise StudyError(
@@ -86,6 +100,15 @@ def arms_of(report: Mapping[str, Any]) -> dict[str, Candidate]:
         )
     without = known[kinds.get("without source") or kinds["no transfer"]]
     return {"with": Candidate.from_dict(chosen), "without": Candidate.from_dict(without)}
+
+
+def _teaches(candidate: Mapping[str, Any]) -> bool:
+    """Whether a candidate is a teacher itself, or an ensemble with one."""
+    return candidate["method"] == "teacher" or any(map(_teaches, candidate.get("members", ())))
+
+
+def _noted(progress: Progress, words: str) -> Callable[[str, float], None]:
+    return lambda name, share: progress.update(words.format(name=name), share)
 
 
 def _curve(
@@ -111,9 +134,13 @@ def _curve(
         for arm, candidate in arms.items():
             progress.update(f"{size * classes} labels, {candidate.id}", number / len(sizes))
             draws = [pool[draw_shots(names, size, draw)] for draw in range(DRAWS)]
-            found[arm] = np.stack(
-                [_predicted(candidate, (size, d), rows, test, workshop, ledger) for d, rows in enumerate(draws)]
-            )
+            each = []
+            for d, rows in enumerate(draws):
+                workshop.data = dataclasses.replace(
+                    data, unlabelled=_unlabelled(recipe, data, np.setdiff1d(pool, rows))
+                )
+                each.append(_predicted(candidate, (size, d), rows, test, workshop, ledger))
+            found[arm] = np.stack(each)
         figures = {
             arm: metric_intervals(truth, said, seed=seed, names=[metric], groups=test.groups)[metric]
             for arm, said in found.items()
@@ -134,12 +161,20 @@ def _curve(
     }
 
 
+def _unlabelled(recipe: Recipe, data: StudyData, left: np.ndarray) -> Examples | None:
+    """The texts without labels, as in a study: those that the recipe names, else the rows that were not drawn."""
+    if recipe.target.unlabelled or not len(left):
+        return data.unlabelled
+    return data.train.take(left).unlabelled()
+
+
 def worth(points: list[dict[str, Any]], at: int, greater: bool) -> dict[str, Any]:
     """What the curve says: labels saved at a number of labels, labels to reach what all labels reach without transfer.
 
     Returns:
         ``at``: the number of labels asked about, ``equal``: as many without the transfer reach the same, None where
-        all are too few; ``last``: all labels, ``sooner``: as many with the transfer reach what they do without.
+        all are too few; ``last``: all labels, ``sooner``: as many with the transfer reach what they do without. The
+        fewest labels of the curve mean so many or fewer: nothing is known of less.
     """
     sign = 1 if greater else -1
     labels = [p["labels"] for p in points]

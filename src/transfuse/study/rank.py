@@ -12,6 +12,7 @@ import numpy as np
 from transfuse.advice import rank as advice
 from transfuse.backbones.huggingface import Backbone
 from transfuse.backbones.remote import is_remote
+from transfuse.engine.jobs import Rows
 from transfuse.engine.threads import one_blas_thread
 from transfuse.engine.trunk import Trunk
 from transfuse.errors import RecipeError
@@ -32,7 +33,8 @@ SHOWN = 5
 def rank(recipe: Recipe | str | Path, *, lang: str = "en", progress: Progress | None = None) -> dict[str, Any]:
     """Score every backbone, layer, pooling and source of a recipe from one cached pass each; nothing is trained.
 
-    The test is not read. Which score decides depends on the rows of the rarest class: see `advice.rank.decisive`.
+    Neither test nor validation is read. Which score decides depends on the rows of the rarest class among those that
+    are read: see `advice.rank.decisive`.
 
     Args:
         recipe: a `Recipe` or the path of one.
@@ -40,8 +42,9 @@ def rank(recipe: Recipe | str | Path, *, lang: str = "en", progress: Progress | 
         progress: told what happens.
 
     Returns:
-        ``decisive``, ``rows`` and ``backbones``, the most promising first: each with what it is (``reference``,
-        ``parameters``, ``memory_mib``, ``texts_per_second``, ``licence``), its best ``readouts`` and its ``sources``.
+        ``decisive``, ``rows`` (how many are read) and ``backbones``, the most promising first: each with what it is
+        (``reference``, ``parameters``, ``memory_mib``, ``texts_per_second``, ``licence``), its best ``readouts`` and
+        its ``sources``.
 
     Raises:
         RecipeError: no backbone to rank.
@@ -68,26 +71,33 @@ def rank(recipe: Recipe | str | Path, *, lang: str = "en", progress: Progress | 
     workshop = Workshop(
         recipe, data, say, lambda name, done, total: progress.update(say["download"].format(name=name), 0)
     )
+    rows = _learnt(data.task, data)
     found = []
     for number, reference in enumerate(references):
         progress.update(reference, number / len(references))
-        found.append(_backbone(reference, data.task, data, workshop))
-    labels = data.task.encode(data.train)
-    key = advice.decisive(labels)
+        found.append(_backbone(reference, rows, data.task, data, workshop))
+    key = advice.decisive(rows.labels)
     found.sort(key=lambda entry: -entry["readouts"][0]["scores"][key])
-    return {"recipe": recipe.name, "decisive": key, "rows": len(data.train), "backbones": found}
+    return {"recipe": recipe.name, "decisive": key, "rows": len(rows), "backbones": found}
 
 
-def _backbone(reference: str, task: Classify, data: StudyData, workshop: Workshop) -> dict[str, Any]:
+def _learnt(task: Classify, data: StudyData) -> Rows:
+    """The target's rows that methods learn from, most of them where they are many; those that validate are not read."""
+    splits = data.splits
+    examples = data.train.take(splits.fits[0][1]) if splits.kind == "split" else data.train
+    return evidence(target_rows(task, examples), MOST_ROWS)
+
+
+def _backbone(reference: str, rows: Rows, task: Classify, data: StudyData, workshop: Workshop) -> dict[str, Any]:
     trunk = workshop.trunk(reference)
     backbone = trunk.backbone
     template = task.shown() if backbone.decoder else None
-    rows = evidence(target_rows(task, data.train), MOST_ROWS)
     features = trunk.features(rows.texts, template)
     with one_blas_thread():
         ranked = advice.readouts(features, rows.labels, backbone.poolings)
-        at = features[:, ranked[0].layer, backbone.poolings.index(ranked[0].pooling)]
-        best = advice.calibrated(ranked[0], at, rows.labels, seed=workshop.recipe.seed)
+        ranked = advice.calibrated(ranked, features, rows.labels, backbone.poolings, seed=workshop.recipe.seed)
+        best = ranked[0]
+        at = features[:, best.layer, backbone.poolings.index(best.pooling)]
         sources = [_source(name, best, (at, rows.labels), template, task, data, trunk) for name in data.sources]
     return {
         "reference": reference,
@@ -96,7 +106,7 @@ def _backbone(reference: str, task: Classify, data: StudyData, workshop: Worksho
         "texts_per_second": round(_speed(backbone, list(rows.texts[:TIMED]), template, trunk), 1),
         "licence": backbone.licence,
         "layers": backbone.layers,
-        "readouts": [dataclasses.asdict(readout) for readout in (best, *ranked[1:SHOWN])],
+        "readouts": [dataclasses.asdict(readout) for readout in ranked[:SHOWN]],
         "sources": sorted(sources, key=lambda s: -(s["transfer"] if s["transfer"] == s["transfer"] else s["leep"])),
     }
 
