@@ -110,6 +110,19 @@ def test_rows_of_weight_0_are_as_if_they_were_not_there(bench, name, kind):
 
 
 @every_candidate
+@pytest.mark.parametrize("unlabelled", [None, TEST])
+def test_a_row_of_weight_0_plans_nothing(bench, name, kind, unlabelled):
+    """With a source, where texts of the target show where it lies, and a row whose text stands nowhere else."""
+    light = Examples((*TARGET.texts, "elsewhere"), (*TARGET.labels, "warm"), weights=np.array([1.0] * 50 + [0.0]))
+    sources = {"source": toy.examples(30, seed=9)}
+    a, b = (
+        method(name).plan(bench.task, bench.backbone(kind), TransferData(rows, sources, unlabelled=unlabelled), 0).key()
+        for rows in (dataclasses.replace(TARGET, weights=np.ones(50)), light)
+    )
+    assert a == b
+
+
+@every_candidate
 def test_all_weights_0_are_refused_or_do_not_matter(bench, name, kind):
     none = dataclasses.replace(TARGET, weights=np.zeros(50), origin="rows.csv")
     found = np.zeros(1)

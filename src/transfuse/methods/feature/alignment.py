@@ -12,7 +12,7 @@ from transfuse.methods.borrowed import borrowing
 from transfuse.methods.closed import NEAR
 from transfuse.methods.parameter import tuning
 from transfuse.methods.parameter.finetune import Finetune
-from transfuse.methods.rows import source_rows
+from transfuse.methods.rows import near_texts, source_rows
 from transfuse.tasks.classify import Classify
 
 
@@ -56,7 +56,7 @@ class Alignment:
         sourced = source_rows(task, data.sources, source_limit) is not None
         given = {**finetune, "source_limit": source_limit, "epochs": epochs if sourced else None}
         job = Finetune().plan(task, backbone, data, seed, sources="together", **given)
-        near = tuple(dict.fromkeys((*data.target.texts, *(data.unlabelled.texts[:NEAR] if data.unlabelled else ()))))
+        near = near_texts(data, NEAR)
         return tuning.with_term(job, Align(near, self._how, weight)) if sourced and weight else job
 
 
