@@ -15,6 +15,7 @@ from transfuse.data.examples import Examples
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.errors import DataError, RecipeError
 from transfuse.fitted import load
+from transfuse.methods.bounds import BOUNDS
 from transfuse.methods.catalogue import METHODS, NO_TRANSFER, method, settings
 from transfuse.methods.rows import source_rows, target_rows
 from transfuse.tasks.classify import Classify
@@ -221,6 +222,22 @@ def test_every_setting_has_a_default_and_a_line(name):
 def test_an_unknown_setting_is_refused(bench, name, kind):
     with pytest.raises(TypeError, match="learning_rat"):
         method(name).plan(bench.task, bench.backbone(kind), TransferData(TARGET), 0, learning_rat=1.0)
+
+
+OUTSIDE = {"target_share": (0, -1, float("nan")), "source_limit": (0, -5), "blend": (3, -1), "weight": (-1,)}
+
+
+@every_candidate
+@pytest.mark.parametrize("sources", [{}, {"other": TEST}])
+def test_a_number_out_of_bounds_is_refused(bench, name, kind, sources):
+    for setting in settings(name).keys() & OUTSIDE.keys():
+        for value in OUTSIDE[setting]:
+            with pytest.raises(RecipeError) as error:
+                method(name).plan(
+                    bench.task, bench.backbone(kind), TransferData(TARGET, sources), 0, **{setting: value}
+                )
+            assert error.value.found.endswith(f"{setting}: {value}")
+            assert error.value.expected in BOUNDS[setting].words
 
 
 def test_an_unknown_method_names_the_nearest():

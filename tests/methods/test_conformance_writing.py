@@ -64,6 +64,15 @@ def test_a_row_of_weight_0_plans_nothing(name):
 
 
 @every_method
+def test_no_rows_of_a_source_are_refused(name):
+    for value in (0, -5) if "source_limit" in settings(name, "generate") else ():
+        with pytest.raises(RecipeError, match=f"source_limit: {value}"):
+            method(name, "generate").plan(
+                TASK, backbone(name), TransferData(TARGET, {"source": TEST}), 0, source_limit=value
+            )
+
+
+@every_method
 def test_it_answers(name):
     """What learns or looks up is right; a prompt of this decoder has the first letter; a copy is a copy.
 

@@ -10,6 +10,7 @@ import numpy as np
 from transfuse.data.examples import Examples
 from transfuse.engine.jobs import Rows, TransferData
 from transfuse.errors import DataError
+from transfuse.methods.bounds import refuse
 from transfuse.tasks.classify import Classify
 
 
@@ -37,7 +38,12 @@ def target_rows(task: Classify, examples: Examples, total: float | None = None) 
 
 
 def source_rows(task: Classify, sources: Mapping[str, Examples], most: int) -> Rows | None:
-    """The first ``most`` rows of each source, in the order in which the study shuffled them; None where none counts."""
+    """The first ``most`` rows of each source, in the order in which the study shuffled them; None where none counts.
+
+    Raises:
+        RecipeError: ``most``, which is a setting of the methods, is no number of rows.
+    """
+    refuse(source_limit=most)
     taken = (examples.take(range(min(most, len(examples)))) for examples in sources.values())
     parts = [rows for rows in (counted_rows(task, examples, target=False) for examples in taken) if len(rows)]
     return Rows.join(*parts) if parts else None

@@ -7,8 +7,8 @@ from typing import Any
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.engine.terms import Align
-from transfuse.errors import RecipeError
 from transfuse.methods.borrowed import borrowing
+from transfuse.methods.bounds import refuse
 from transfuse.methods.closed import NEAR
 from transfuse.methods.parameter import tuning
 from transfuse.methods.parameter.finetune import Finetune
@@ -51,8 +51,7 @@ class Alignment:
             source_limit: most rows of each source.
             finetune: as in `Finetune`.
         """
-        if weight < 0:
-            raise RecipeError(f"weight: {weight}", expected="0 or more", remedy="1 is a good start.")
+        refuse(weight=weight)
         sourced = source_rows(task, data.sources, source_limit) is not None
         given = {**finetune, "source_limit": source_limit, "epochs": epochs if sourced else None}
         job = Finetune().plan(task, backbone, data, seed, sources="together", **given)

@@ -9,6 +9,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Aside, FitHead, Job, Merge, Stage, TransferData
 from transfuse.errors import RecipeError
 from transfuse.methods.borrowed import borrowing
+from transfuse.methods.bounds import refuse
 from transfuse.methods.feature.probe import joined
 from transfuse.methods.parameter.finetune import Finetune
 from transfuse.methods.rows import source_rows, target_rows
@@ -63,6 +64,7 @@ class Merging:
             target_share: what the target's rows together count for the head, as a share of what the source's do.
             finetune: as in `Finetune`.
         """
+        refuse(target_share=target_share)
         kept = self._keep if keep is None else keep
         if not 0 < kept <= 1:
             raise RecipeError(f"keep: {keep}", expected="above 0, at most 1", remedy="Correct the setting.")
