@@ -154,6 +154,15 @@ def greedy_soup(
     return average([models[i] for i in taken]), taken
 
 
+def mixed(origin: Tensors, models: Sequence[Tensors], weights: Sequence[float]) -> dict[str, torch.Tensor]:
+    """θ_0 + Σ_k w_k τ_k: each change by a weight of its own."""
+    vectors = task_vectors(origin, models)
+    return {
+        name: origin[name] + sum((w * v[name] for w, v in zip(weights, vectors, strict=True)), torch.zeros(()))
+        for name in origin
+    }
+
+
 def mixture(
     origin: Tensors,
     models: Sequence[Tensors],
@@ -178,21 +187,13 @@ def mixture(
 
     Reference: Huang et al. 2024 (LoraHub) mixes adapters so, by another search without gradients.
     """
-    vectors = task_vectors(origin, models)
-
-    def made(weights: Sequence[float]) -> dict[str, torch.Tensor]:
-        return {
-            name: origin[name] + sum((w * v[name] for w, v in zip(weights, vectors, strict=True)), torch.zeros(()))
-            for name in origin
-        }
-
     weights = [1 / len(models)] * len(models)
-    best = score(made(weights))
+    best = score(mixed(origin, models, weights))
     for _ in range(sweeps):
         for k in range(len(models)):
             for share in shares:
                 tried = [*weights[:k], share, *weights[k + 1 :]]
-                found = score(made(tried))
+                found = score(mixed(origin, models, tried))
                 if found > best:
                     weights, best = tried, found
-    return made(weights), weights
+    return mixed(origin, models, weights), weights
