@@ -83,6 +83,24 @@ def test_ties_is_that_of_peft(keep):
     torch.testing.assert_close(task_arithmetic(origin, [{"w": v} for v in vectors])["w"], summed)
 
 
+@pytest.mark.parametrize("rule", [ties, dare, task_arithmetic, lambda _, models: average(models)])
+def test_a_rule_runs_where_the_tensors_are(rule):
+    """Tensors without values stand in for a device that is not the CPU: torch refuses to mix them as it does those."""
+    away = [{name: tensor.to("meta") for name, tensor in one.items()} for one in (ORIGIN, FIRST, SECOND)]
+    found = rule(away[0], away[1:])
+    assert {name: (t.device.type, t.shape) for name, t in found.items()} == {
+        name: ("meta", t.shape) for name, t in ORIGIN.items()
+    }
+
+
+def test_nothing_to_merge_and_nothing_left_are_refused():
+    with pytest.raises(ValueError, match="no model to average"):
+        average([])
+    for drop in (1.0, -0.1):
+        with pytest.raises(ValueError, match=f"drop: {drop}; expected 0 or more, and below 1"):
+            dare(ORIGIN, [FIRST], drop=drop)
+
+
 def test_dropping_keeps_the_expectation():
     equal(dare(ORIGIN, [FIRST, SECOND], drop=0.0), task_arithmetic(ORIGIN, [FIRST, SECOND]))
     origin, model = {"w": torch.zeros(200, 200)}, {"w": torch.ones(200, 200)}

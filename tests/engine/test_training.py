@@ -107,6 +107,18 @@ def test_dropout_is_off_unless_asked_for(bench):
     assert min(moved[1:]) > 0.05
 
 
+def test_the_seed_decides_where_rates_are_measured_under_dropout(bench):
+    """The gradients that rates are taken from are drawn under dropout too, whatever was drawn before in the process."""
+    bench.head = dataclasses.replace(bench.head, weight=np.eye(2, bench.head.weight.shape[1], dtype=np.float32))
+    schedule = dataclasses.replace(PLAIN, surgical=True, dropout=True, epochs=1)
+    found = []
+    for before in (1, 2):
+        with torch.random.fork_rng():
+            torch.manual_seed(before)
+            found.append(weights_of(bench.run(schedule, seed=5)[0]))
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
 def test_surgical_rates_follow_the_relative_gradients(bench, monkeypatch):
     """A layer without a gradient does not move; equal norms leave the rates as they are."""
     bench.head = dataclasses.replace(bench.head, weight=np.eye(2, bench.head.weight.shape[1], dtype=np.float32))

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import tiny
 from safetensors.torch import load_file
+from scipy.special import logsumexp
 
 import transfuse.fitted.model
 from transfuse.errors import ModelError, OutputError
 from transfuse.fitted import load
 from transfuse.fitted.artifact import DIFFERENCE, MANIFEST
+from transfuse.fitted.ensemble import EnsemblePath
 
 TEXTS = ["the good, the bad", "x", "wörld 好的 {text}", "", "the good and the bad " * 20]
 KINDS = pytest.mark.parametrize(
@@ -227,6 +229,32 @@ def test_logits_by_the_temperature_are_the_probabilities(model, name):
     expected = np.exp(logits / fitted.path.temperature)
     np.testing.assert_allclose(fitted.predict_proba(TEXTS), expected / expected.sum(1, keepdims=True), atol=1e-9)
     np.testing.assert_array_equal(fitted.confidence(TEXTS), logits.max(1))
+
+
+@pytest.mark.parametrize("name", ["tfidf", "encoder probe", "encoder finetune, cosine"])
+def test_energy_is_that_of_the_logits(model, name):
+    fitted = model(name)
+    np.testing.assert_allclose(fitted.energy(TEXTS), logsumexp(fitted.path.logits(TEXTS), axis=1), atol=1e-9)
+    assert fitted.energy([]).shape == (0,)
+    with pytest.raises(ModelError, match="text 1 is 3, of type int"):
+        fitted.energy([3])
+
+
+def test_energy_of_an_ensemble_is_its_members_and_not_that_of_its_probabilities(model):
+    """The logits of a pool are logarithms of probabilities, which say the same of every text."""
+    members = [model(name) for name in ("encoder probe", "encoder finetune, all")]
+    together = model("encoder probe")
+    together.path = EnsemblePath([member.path for member in members], weights=[0.25, 0.75])
+    np.testing.assert_allclose(logsumexp(together.path.logits(TEXTS), axis=1), 0, atol=1e-6)
+    expected = 0.25 * members[0].energy(TEXTS) + 0.75 * members[1].energy(TEXTS)
+    np.testing.assert_allclose(together.energy(TEXTS), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["majority", "few-shot prompt"])
+def test_energy_of_probabilities_is_refused(model, name):
+    with pytest.raises(ModelError, match="has no logits of its own") as error:
+        model(name).energy(TEXTS)
+    assert "Use confidence" in str(error.value)
 
 
 def test_confidence_in_no_texts_and_in_no_strings(model):

@@ -17,6 +17,7 @@ from transfuse.engine.fit import Engine
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.errors import DataError, RecipeError
 from transfuse.fitted import load
+from transfuse.methods.bounds import BOUNDS
 from transfuse.methods.catalogue import METHODS, NO_TRANSFER, method, settings
 from transfuse.methods.rows import source_rows, target_rows
 from transfuse.tasks.classify import Classify
@@ -153,6 +154,19 @@ def test_what_rows_count_beside_each_other_changes_those_that_weigh_them(bench, 
 
 
 @every_candidate
+@pytest.mark.parametrize("unlabelled", [None, TEST])
+def test_a_row_of_weight_0_plans_nothing(bench, name, kind, unlabelled):
+    """With a source, where texts of the target show where it lies, and a row whose text stands nowhere else."""
+    light = Examples((*TARGET.texts, "elsewhere"), (*TARGET.labels, "warm"), weights=np.array([1.0] * 50 + [0.0]))
+    sources = {"source": toy.examples(30, seed=9)}
+    a, b = (
+        method(name).plan(bench.task, bench.backbone(kind), TransferData(rows, sources, unlabelled=unlabelled), 0).key()
+        for rows in (dataclasses.replace(TARGET, weights=np.ones(50)), light)
+    )
+    assert a == b
+
+
+@every_candidate
 def test_all_weights_0_are_refused_or_do_not_matter(bench, name, kind):
     none = dataclasses.replace(TARGET, weights=np.zeros(50), origin="rows.csv")
     found = np.zeros(1)
@@ -251,6 +265,22 @@ def test_every_setting_has_a_default_and_a_line(name):
 def test_an_unknown_setting_is_refused(bench, name, kind):
     with pytest.raises(TypeError, match="learning_rat"):
         method(name).plan(bench.task, bench.backbone(kind), TransferData(TARGET), 0, learning_rat=1.0)
+
+
+OUTSIDE = {"target_share": (0, -1, float("nan")), "source_limit": (0, -5), "blend": (3, -1), "weight": (-1,)}
+
+
+@every_candidate
+@pytest.mark.parametrize("sources", [{}, {"other": TEST}])
+def test_a_number_out_of_bounds_is_refused(bench, name, kind, sources):
+    for setting in settings(name).keys() & OUTSIDE.keys():
+        for value in OUTSIDE[setting]:
+            with pytest.raises(RecipeError) as error:
+                method(name).plan(
+                    bench.task, bench.backbone(kind), TransferData(TARGET, sources), 0, **{setting: value}
+                )
+            assert error.value.found.endswith(f"{setting}: {value}")
+            assert error.value.expected in BOUNDS[setting].words
 
 
 def test_an_unknown_method_names_the_nearest():

@@ -53,6 +53,26 @@ def model(name, **other):
 
 
 @every_method
+def test_a_row_of_weight_0_plans_nothing(name):
+    """With a source, where texts of the target show where it lies, and a row whose text stands nowhere else."""
+    light = Examples((*TARGET.texts, "elsewhere"), (*TARGET.labels, "warm"), weights=np.array([1.0] * 40 + [0.0]))
+    a, b = (
+        method(name, "generate").plan(TASK, backbone(name), TransferData(rows, {"source": TEST}), 0).key()
+        for rows in (dataclasses.replace(TARGET, weights=np.ones(40)), light)
+    )
+    assert a == b
+
+
+@every_method
+def test_no_rows_of_a_source_are_refused(name):
+    for value in (0, -5) if "source_limit" in settings(name, "generate") else ():
+        with pytest.raises(RecipeError, match=f"source_limit: {value}"):
+            method(name, "generate").plan(
+                TASK, backbone(name), TransferData(TARGET, {"source": TEST}), 0, source_limit=value
+            )
+
+
+@every_method
 def test_it_answers(name):
     """What learns or looks up is right; a prompt of this decoder has the first letter; a copy is a copy.
 

@@ -440,6 +440,20 @@ def test_a_list_where_a_method_takes_a_list_stays_one():
     assert wanted(read(SHORT + "methods: auto")) is None
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("coral: {target_share: 0}", "found 0. Expected: above 0; 1 lets"),
+        ("finetune: {source_limit: 0}", "found 0. Expected: 1 or more"),
+        ("finetune: {blend: [0.5, 3]}", "found 3. Expected: from 0, where a stage began, to 1"),
+        ("cotuning: {weight: -1}", "found -1. Expected: 0 or more"),
+    ],
+)
+def test_a_number_out_of_bounds_is_named_before_data_are_read(asked, expected):
+    with pytest.raises(RecipeError, match=expected):
+        known_methods(read(SHORT + f"methods: [{{{asked}}}]"))
+
+
 def test_a_wrong_value_in_a_choice_is_named():
     with pytest.raises(RecipeError, match=r"target_learning_rate': found 'fast'. Expected: a number or null"):
         known_methods(read(SHORT + "methods: [{finetune: {target_learning_rate: [0.0001, fast]}}]"))

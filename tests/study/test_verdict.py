@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from study.place import rows, write_csv
 
 from transfuse import report as pages
+from transfuse.advice.candidates import Candidate
 from transfuse.data.examples import Examples
+from transfuse.engine.jobs import Rows
+from transfuse.engine.ledger import Ledger
 from transfuse.errors import StudyError
 from transfuse.evaluation.curve import labels_for
-from transfuse.study import curve
+from transfuse.study import curve, finish
 from transfuse.study.curve import add_curve, arms_of, worth
 from transfuse.study.recipe import Recipe
 from transfuse.study.run import run
 from transfuse.study.workshop import Workshop, shuffled
+from transfuse.tasks.classify import Classify
 
 RECIPE = """
 name: few
@@ -201,4 +208,32 @@ def test_what_source_rows_counted_is_kept_and_shown(recipe, tmp_path):
     lines = (study.out / "source_rows.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "weight,label,text"
     assert len(lines) == 801
-    assert "Which source rows helped?" in pages.html.page_of(study.report, "en")
+    effective = np.array([float(line.partition(",")[0]) for line in lines[1:]])
+    assert found["effective"] == pytest.approx(effective.sum() ** 2 / (effective**2).sum(), rel=1e-2)
+    assert 1 <= found["effective"] < 800
+    assert found["member"] is None
+    page = pages.html.page_of(study.report, "en")
+    assert "Which source rows helped?" in page
+    assert f"worth as much as {round(found['effective']):,} rows that count alike" in page
+    assert "In an ensemble" not in page
+
+
+def test_of_an_ensemble_the_heaviest_member_that_weighs_rows_tells_what_they_counted(tmp_path):
+    """The page names it; one that weighs nothing is passed over, however heavy it is."""
+
+    def single(name):
+        return Candidate(name, "instance", name, "enc", ("more",), {})
+
+    rows = Rows(("a", "b", "c"), np.array([0, 1, 0]), np.ones(3), np.zeros(3, dtype=bool))
+    weighed = {"light": (rows, np.array([1.0, 1.0, 1.0])), "heavy": (rows, np.array([2.0, 0.0, 1.0]))}
+    members = tuple((single(name), weight) for name, weight in (("plain", 0.5), ("light", 0.2), ("heavy", 0.3)))
+    together = dataclasses.replace(single("all"), method="ensemble", members=members)
+    data = SimpleNamespace(task=Classify(("good", "bad")))
+    workshop, ledger = SimpleNamespace(weighed=weighed), Ledger(tmp_path)
+    found = finish._source_rows(together, data, workshop, ledger)
+    assert (found["member"], found["rows"], found["unused"], found["effective"]) == ("heavy", 3, 1, 1.8)
+    assert [row["text"] for row in found["first"]] == ["a", "c", "b"]
+    assert finish._source_rows(single("light"), data, workshop, ledger)["member"] is None
+    assert finish._source_rows(single("plain"), data, workshop, ledger) is None
+    for lang, words in (("en", "In an ensemble: by heavy"), ("zh", "集成中取自 heavy")):
+        assert words in pages.html.page_of({"source_rows": found}, lang)

@@ -125,7 +125,10 @@ def put_aside(branch: Branch) -> None:
     branch.segment = branch.head = None
 
 
-def merge(branch: Branch, stage: Merge, backbone: Backbone, seed: int, score: Score) -> None:
+@torch.no_grad()
+def merge(
+    branch: Branch, stage: Merge, backbone: Backbone, seed: int, score: Score, trial: Branch | None = None
+) -> None:
     """Make one of the layers put aside and of those that the branch has, in place.
 
     Args:
@@ -133,34 +136,42 @@ def merge(branch: Branch, stage: Merge, backbone: Backbone, seed: int, score: Sc
         stage: the rule, and what to choose among.
         backbone: gives the layers as they were pretrained.
         seed: of what is dropped.
-        score: of the layers that the branch has when it is called; called once a choice.
+        score: of the layers that the trial, or the branch, has when it is called; called once a choice.
+        trial: a branch with the same layers aside, which the choice is made with in the place of the branch itself.
     """
-    segments = [*branch.aside, *([branch.segment] if branch.segment is not None else [])]
-    branch.aside = ()
     if branch.adapter:
         assert stage.rule == "average"
-        _adapted(branch, segments, backbone)
+        _adapted(branch, backbone)
         return
-    branch.segment = grown(segments[-1])
-    own = dict(branch.segment.layers.named_parameters())
-    origin = dict(backbone.segment(branch.cut, branch.layer).layers.named_parameters())
-    models = [{name: p.detach() for name, p in segment.layers.named_parameters()} for segment in segments]
+    models, own = _layers(branch)
+    judged, tried = (models, own) if trial is None else _layers(trial)
+    whole = dict(backbone.segment(branch.cut, branch.layer).layers.named_parameters())
+    origin = {name: whole[name].detach() for name in own}
 
-    @torch.no_grad()
     def put(tensors: merging.Tensors) -> float:
-        for name, parameter in own.items():
-            parameter.copy_(tensors[name])
+        _put(tried, tensors)
         return score()
 
-    with torch.no_grad():
-        found = _merged({name: origin[name].detach() for name in own}, models, stage, seed, put)
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(found[name])
+    _put(own, _chosen(origin, judged, stage, seed, put)(models))
 
 
-def _adapted(branch: Branch, segments: Sequence[Segment], backbone: Backbone) -> None:
+def _layers(branch: Branch) -> tuple[list[merging.Tensors], dict[str, nn.Parameter]]:
+    """The tensors of all layers that the branch has and had put aside, and the parameters that the merged go into."""
+    segments = [*branch.aside, *([branch.segment] if branch.segment is not None else [])]
+    branch.aside, branch.segment = (), grown(segments[-1])
+    models = [{name: p.detach() for name, p in segment.layers.named_parameters()} for segment in segments]
+    return [*models], dict(branch.segment.layers.named_parameters())
+
+
+def _put(parameters: Mapping[str, nn.Parameter], tensors: merging.Tensors) -> None:
+    for name, parameter in parameters.items():
+        parameter.copy_(tensors[name])
+
+
+def _adapted(branch: Branch, backbone: Backbone) -> None:
     """The mean of what adapters change, as one adapter with the ranks of all."""
+    segments = [*branch.aside, *([branch.segment] if branch.segment is not None else [])]
+    branch.aside = ()
     weights = [adapters.scaling(segment) / len(segments) for segment in segments]
     found = merging.side_by_side([adapters.tensors(segment) for segment in segments], weights)
     rank = next(len(tensor) for name, tensor in found.items() if "lora_A" in name)
@@ -173,24 +184,27 @@ def _adapted(branch: Branch, segments: Sequence[Segment], backbone: Backbone) ->
                 parameter.copy_(found[name])
 
 
-def _merged(
+def _chosen(
     origin: merging.Tensors,
     models: Sequence[merging.Tensors],
     stage: Merge,
     seed: int,
     score: Callable[[dict[str, torch.Tensor]], float],
-) -> merging.Tensors:
+) -> Callable[[Sequence[merging.Tensors]], merging.Tensors]:
+    """The rule with whatever it chooses chosen by these models, to be used on them or on others of the same order."""
     if stage.rule == "greedy":
-        return merging.greedy_soup(models, score)[0]
+        taken = merging.greedy_soup(models, score)[1]
+        return lambda found: merging.average([found[i] for i in taken])
     if stage.rule == "mixture":
-        return merging.mixture(origin, models, score, shares=stage.scales)[0]
-    rules: dict[str, Callable[[float], dict[str, torch.Tensor]]] = {
-        "average": lambda scale: merging.task_arithmetic(origin, models, scale / len(models)),
-        "task_arithmetic": lambda scale: merging.task_arithmetic(origin, models, scale),
-        "ties": lambda scale: merging.ties(origin, models, keep=stage.keep, scale=scale),
-        "dare": lambda scale: merging.dare(origin, models, drop=1 - stage.keep, scale=scale, seed=seed),
+        weights = merging.mixture(origin, models, score, shares=stage.scales)[1]
+        return lambda found: merging.mixed(origin, found, weights)
+    rules: dict[str, Callable[[Sequence[merging.Tensors], float], merging.Tensors]] = {
+        "average": lambda found, scale: merging.task_arithmetic(origin, found, scale / len(found)),
+        "task_arithmetic": lambda found, scale: merging.task_arithmetic(origin, found, scale),
+        "ties": lambda found, scale: merging.ties(origin, found, keep=stage.keep, scale=scale),
+        "dare": lambda found, scale: merging.dare(origin, found, drop=1 - stage.keep, scale=scale, seed=seed),
     }
-    choices = [rules[stage.rule](scale) for scale in stage.scales]
-    if len(choices) == 1:
-        return choices[0]
-    return choices[int(np.argmax([score(choice) for choice in choices]))]
+    rule, best = rules[stage.rule], stage.scales[0]
+    if len(stage.scales) > 1:
+        best = stage.scales[int(np.argmax([score(dict(rule(models, scale))) for scale in stage.scales]))]
+    return lambda found: rule(found, best)

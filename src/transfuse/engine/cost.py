@@ -221,7 +221,7 @@ class _Pricer:
         if isinstance(stage, SolveHead):
             return self._closed(stage)
         if isinstance(stage, Merge):
-            return len(stage.scales) * self._pass(len(stage.rows), self.trained or self.backbone.layers)
+            return self._merge(stage)
         if isinstance(stage, Repeat):
             return self._train(stage.train)
         if isinstance(stage, Select):
@@ -230,6 +230,11 @@ class _Pricer:
 
     def _pass(self, rows: int, layers: int) -> float:
         return rows * self.prices.tokens * layers * self.prices.forward
+
+    def _merge(self, stage: Merge) -> float:
+        """The branch that is on trial, and a pass of the rows a choice."""
+        trial = sum(self.seconds(one) for one in stage.trial)
+        return trial + len(stage.scales) * self._pass(len(stage.rows), self.trained or self.backbone.layers)
 
     def _prompt(self, stage: Prompt) -> float:
         shown = sum(len(text.split()) * 1.6 + 8 for text, _ in stage.demonstrations)

@@ -170,7 +170,7 @@ class Engine:
             elif isinstance(stage, Start):
                 begin(branch, stage.path)
             elif isinstance(stage, Merge):
-                merge(branch, stage, self._trunk.backbone, seed, functools.partial(self._score, stage, branch))
+                self._merge(stage, branch, seed)
             elif isinstance(stage, Train | Write | Mark | Prefer):  # adapters of the same layers share a pass
                 for own, pupil in self._learning(stage, branch, seed):
                     group = (own.cut, own.layer, pupil.segment.takes_states) if own.adapter else number
@@ -328,12 +328,21 @@ class Engine:
         for one in stage.then(weights):
             self._run([(one, branch, seed)])
 
+    def _merge(self, stage: Merge, branch: Branch, seed: int) -> None:
+        """Merge by what a trial chooses, a branch that has not learnt the rows it is judged by, where there is one."""
+        trial = dataclasses.replace(branch, segment=None, head=None) if stage.trial else None
+        for one in stage.trial:
+            self._run([(one, trial or branch, seed)])
+        score = functools.partial(self._score, stage, trial or branch)
+        merge(branch, stage, self._trunk.backbone, seed, score, trial)
+
     def _score(self, stage: Merge, branch: Branch) -> float:
-        """How good the layers are: less the leave-one-out error of the rows."""
+        """How good the layers are: less the leave-one-out error of the rows, or of those that are held back."""
         rows = stage.rows
-        features = self._read(rows.texts, branch)
+        features, judged = self._read(rows.texts, branch), stage.held
+        judged = np.ones(len(rows), dtype=bool) if judged is None else judged
         with one_blas_thread():
-            return -ridge_loo(features, rows.labels, self.classes, rows.weights, np.ones(len(rows), dtype=bool))
+            return -ridge_loo(features, rows.labels, self.classes, rows.weights, judged)
 
     def _path(self, branch: Branch) -> Path | WrittenPath:
         if branch.path is not None:

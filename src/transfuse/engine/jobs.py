@@ -230,12 +230,16 @@ class Merge:
         scales: the scale, or the first shares, to choose among by the leave-one-out error of the rows.
         rows: labelled rows to choose by.
         keep: share of values that ``ties`` keeps and ``dare`` does not drop.
+        trial: stages of another branch in the place of this one, which the choice is made with; none for this one.
+        held: bool [N], the rows that the trial does not learn, whose error alone counts; None for all.
     """
 
     rule: str
     scales: tuple[float, ...]
     rows: Rows
     keep: float
+    trial: tuple[Stage, ...] = ()
+    held: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,13 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 def average(models: Sequence[Tensors], weights: Sequence[float] | None = None) -> dict[str, torch.Tensor]:
-    """Σ_k w_k θ_k, w by default equal (Wortsman et al. 2022, uniform soup). One model: itself."""
+    """Σ_k w_k θ_k, w by default equal (Wortsman et al. 2022, uniform soup). One model: itself.
+
+    Raises:
+        ValueError: there is no model.
+    """
+    if not models:
+        raise ValueError("no model to average; expected one or more")
     shares = [1 / len(models)] * len(models) if weights is None else list(weights)
     return {
         name: sum((share * model[name] for share, model in zip(shares, models, strict=True)), torch.zeros(()))
@@ -82,7 +88,7 @@ def trim(vector: torch.Tensor, keep: float) -> torch.Tensor:
     count = int(keep * vector.numel())
     if count >= vector.numel():
         return vector
-    kept = torch.zeros(vector.numel(), dtype=torch.bool)
+    kept = torch.zeros(vector.numel(), dtype=torch.bool, device=vector.device)
     kept[vector.abs().flatten().topk(max(count, 1)).indices] = True
     return torch.where(kept.view(vector.shape), vector, torch.zeros_like(vector))
 
@@ -101,15 +107,25 @@ def dare(
     """Drop values of each task vector at random and rescale the rest by 1 / (1 - p) (Yu et al. 2024), then add them.
 
     Its expectation is `task_arithmetic`; with ``drop`` 0 it is that.
+
+    Args:
+        origin: θ_0.
+        models: θ_k.
+        drop: p, the share of values that is dropped, at least 0 and below 1.
+        scale: λ.
+        seed: of what is dropped; the draws are a CPU's, so that they are the same on every device.
+
+    Raises:
+        ValueError: another ``drop``; with 1 nothing is left to rescale.
     """
+    if not 0 <= drop < 1:
+        raise ValueError(f"drop: {drop}; expected 0 or more, and below 1")
     generator = torch.Generator().manual_seed(seed)
     vectors = task_vectors(origin, models)
     merged = {}
     for name in origin:
-        kept = [
-            v[name] * (torch.rand(v[name].shape, generator=generator) >= drop).to(v[name].dtype) / (1 - drop)
-            for v in vectors
-        ]
+        stay = [torch.rand(v[name].shape, generator=generator) >= drop for v in vectors]
+        kept = [v[name] * s.to(v[name]) / (1 - drop) for v, s in zip(vectors, stay, strict=True)]
         merged[name] = origin[name] + scale * torch.stack(kept).sum(0)
     return merged
 
@@ -138,6 +154,15 @@ def greedy_soup(
     return average([models[i] for i in taken]), taken
 
 
+def mixed(origin: Tensors, models: Sequence[Tensors], weights: Sequence[float]) -> dict[str, torch.Tensor]:
+    """θ_0 + Σ_k w_k τ_k: each change by a weight of its own."""
+    vectors = task_vectors(origin, models)
+    return {
+        name: origin[name] + sum((w * v[name] for w, v in zip(weights, vectors, strict=True)), torch.zeros(()))
+        for name in origin
+    }
+
+
 def mixture(
     origin: Tensors,
     models: Sequence[Tensors],
@@ -162,21 +187,13 @@ def mixture(
 
     Reference: Huang et al. 2024 (LoraHub) mixes adapters so, by another search without gradients.
     """
-    vectors = task_vectors(origin, models)
-
-    def made(weights: Sequence[float]) -> dict[str, torch.Tensor]:
-        return {
-            name: origin[name] + sum((w * v[name] for w, v in zip(weights, vectors, strict=True)), torch.zeros(()))
-            for name in origin
-        }
-
     weights = [1 / len(models)] * len(models)
-    best = score(made(weights))
+    best = score(mixed(origin, models, weights))
     for _ in range(sweeps):
         for k in range(len(models)):
             for share in shares:
                 tried = [*weights[:k], share, *weights[k + 1 :]]
-                found = score(made(tried))
+                found = score(mixed(origin, models, tried))
                 if found > best:
                     weights, best = tried, found
-    return made(weights), weights
+    return mixed(origin, models, weights), weights

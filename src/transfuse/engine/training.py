@@ -100,14 +100,14 @@ def train(
             return _forward(one.pupil.segment, *given)
 
     learners = [Learner(pupil, backbone, low) for pupil in pupils]
-    for one in learners:
-        if one.pupil.schedule.surgical:
-            one.scale_rates(lambda given, one=one: one.loss(states(one, given), given[1]))  # type: ignore[misc]
     total = sum(learner.total for learner in learners)
     adapted = all(adapters.mixes(pupil.segment) for pupil in pupils)
     together = adapters.SideBySide([pupil.segment for pupil in pupils], low=low) if adapted else None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(pupils[0].seed)
+        for one in learners:
+            if one.pupil.schedule.surgical:
+                one.scale_rates(lambda given, one=one: one.loss(states(one, given), given[1]))  # type: ignore[misc]
         place = None if kept is None else kept.of(learners, f"{backbone.revision} {precision}")
         done = 0 if place is None else place.resume(learners)
         while active := [learner for learner in learners if learner.advance()]:

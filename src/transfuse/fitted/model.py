@@ -17,13 +17,16 @@ from transfuse.errors import ModelError
 from transfuse.fitted import artifact, trial
 from transfuse.fitted.base import Fitted
 from transfuse.fitted.parts import parts, refuse_what_is_no_text
-from transfuse.fitted.paths import Loader, build
+from transfuse.fitted.paths import Loader, build, energy
 from transfuse.fitted.paths import Path as PredictionPath
 from transfuse.fitted.trial import Trial
 from transfuse.fitted.written import FittedWriter
 from transfuse.tasks.classify import Classify
 
 PRECISIONS = ("fp32", "bf16", INT8)
+
+WITH_LOGITS = ("head", "tfidf")
+"""Kinds of path whose logits are more than logarithms of probabilities."""
 
 
 class FittedModel(Fitted[Classify, PredictionPath]):
@@ -85,6 +88,23 @@ class FittedModel(Fitted[Classify, PredictionPath]):
             return np.empty(0)
         return np.concatenate([self.path.logits(part, precision).max(1) for part in parts(texts)])
 
+    def energy(self, texts: Sequence[str], *, precision: str = "fp32") -> np.ndarray:
+        """How well a text fits all classes together: log Σ_c exp(logit_c), float64 [N] (see `paths.energy`).
+
+        Like `confidence` it is low for a text that belongs to no class; a text between two classes keeps its score. Of
+        an ensemble it is the mean of its members', by their weights.
+
+        Raises:
+            ModelError: a model whose scores are probabilities (a majority, a prompt, a remote model), the energy of
+                which is the same for every text; an item that is not a string; or a precision that it does not have.
+
+        Reference: Liu, Wang, Owens and Li 2020.
+        """
+        self._refuse_precision(precision)
+        refuse_what_is_no_text(texts)
+        found = [_energy(self.path, part, precision) for part in parts(texts)] if len(texts) else []
+        return np.concatenate(found) if found else np.empty(0)
+
     def fastest(self, texts: Sequence[str]) -> Trial:
         """The precision in which this machine answers fastest, tried on some hundred real texts: see `Trial`.
 
@@ -108,6 +128,20 @@ class FittedModel(Fitted[Classify, PredictionPath]):
         from transfuse.fitted.bundle import write
 
         return write(self, Path(folder))
+
+
+def _energy(path: Any, texts: Sequence[str], precision: str) -> np.ndarray:
+    """Of a path with a head, or the weighted mean of several."""
+    if path.kind == "ensemble":
+        each = [_energy(member, texts, precision) for member in path.members]
+        return np.average(each, axis=0, weights=path.weights)
+    if path.kind not in WITH_LOGITS:
+        raise ModelError(
+            f"energy: a path of kind '{path.kind}' has no logits of its own",
+            expected="a model with a head, such as of tfidf, probe, finetune or lora",
+            remedy="Use confidence, which every model has.",
+        )
+    return energy(path.logits(texts, precision))
 
 
 def load(folder: str | Path) -> FittedModel | FittedWriter:

@@ -89,3 +89,22 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     shifted = shifted - shifted.max(1, keepdims=True)
     normal: np.ndarray = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     return normal
+
+
+def energy(logits: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
+    """T log Σ_c exp(logit_c / T), the negative energy, float64 [N]: low where no class fits a text.
+
+    Args:
+        logits: float [N, C].
+        temperature: T, above 0.
+
+    Reduces to: the largest logit as T falls to 0.
+    Reference: Liu, Wang, Owens and Li 2020.
+
+    Example:
+        >>> energy(np.array([[4.0, 0.0], [0.1, 0.0]])).round(2).tolist()
+        [4.02, 0.74]
+    """
+    from scipy.special import logsumexp
+
+    return np.asarray(temperature * logsumexp(np.asarray(logits, dtype=np.float64) / temperature, axis=1))

@@ -12,6 +12,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, Evidence, Job, SolveHead, TransferData
 from transfuse.engine.logistic import fit_head
 from transfuse.fitted.head import Head
+from transfuse.methods.bounds import refuse
 from transfuse.methods.feature.probe import EVIDENCE, Probe, check_readout, templates
 from transfuse.methods.rows import evidence, label_names, source_rows, target_rows
 from transfuse.tasks.classify import Classify
@@ -76,6 +77,7 @@ class ClosedForm:
             target_share: what the target's rows together count, as a share of what the source's do.
         """
         assert backbone is not None
+        refuse(target_share=target_share)
         source = source_rows(task, data.sources, source_limit)
         if self.needs_source and source is None:
             return Probe().plan(task, backbone, data, seed, layers=layers, poolings=poolings, template=template)

@@ -15,6 +15,7 @@ from transfuse.data.examples import Examples
 from transfuse.engine.answers import Pairs
 from transfuse.engine.jobs import TransferData
 from transfuse.errors import DataError, RecipeError
+from transfuse.methods.bounds import refuse
 from transfuse.tasks.writing import Writing
 
 CODE_ENDS = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\n#", "\n@", "\nassert ", "\nimport ", "\nfrom ", "\n```")
@@ -48,6 +49,7 @@ def source_parts(
     task: Writing, backbone: Backbone, data: TransferData, most: int, template: str | None
 ) -> tuple[tuple[Pairs, Form], ...]:
     """The first ``most`` rows of each source, in the order in which the study shuffled them, shown as its task says."""
+    refuse(source_limit=most)
     out = []
     for name, examples in data.sources.items():
         taken = examples.take(range(min(most, len(examples))))

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from transfuse.data.examples import Examples
-from transfuse.engine.jobs import Rows
+from transfuse.engine.jobs import Rows, TransferData
 from transfuse.errors import DataError
+from transfuse.methods.bounds import refuse
 from transfuse.tasks.classify import Classify
 
 
@@ -37,7 +38,12 @@ def target_rows(task: Classify, examples: Examples, total: float | None = None) 
 
 
 def source_rows(task: Classify, sources: Mapping[str, Examples], most: int) -> Rows | None:
-    """The first ``most`` rows of each source, in the order in which the study shuffled them; None where none counts."""
+    """The first ``most`` rows of each source, in the order in which the study shuffled them; None where none counts.
+
+    Raises:
+        RecipeError: ``most``, which is a setting of the methods, is no number of rows.
+    """
+    refuse(source_limit=most)
     taken = (examples.take(range(min(most, len(examples)))) for examples in sources.values())
     parts = [rows for rows in (counted_rows(task, examples, target=False) for examples in taken) if len(rows)]
     return Rows.join(*parts) if parts else None
@@ -77,6 +83,17 @@ def counted_rows(task: Classify, examples: Examples, *, target: bool) -> Rows:
 def counting(examples: Examples) -> np.ndarray:
     """Positions of the rows of a weight above 0."""
     return np.flatnonzero(np.ones(len(examples)) if examples.weights is None else np.asarray(examples.weights) > 0)
+
+
+def near_texts(data: TransferData, most: int) -> tuple[str, ...]:
+    """Texts that show where the target lies, each once: its rows of a weight above 0, then unlabelled ones.
+
+    Args:
+        data: what a method may learn from.
+        most: unlabelled texts, the first of them.
+    """
+    labelled = (data.target.texts[i] for i in counting(data.target))
+    return tuple(dict.fromkeys((*labelled, *(data.unlabelled.texts[:most] if data.unlabelled else ()))))
 
 
 def without(sources: Mapping[str, Examples], most: int, weights: np.ndarray) -> dict[str, Examples]:

@@ -213,6 +213,8 @@ CHINESE: dict[str, str] = {
     "source_rows": "哪些源行有帮助？",
     "source_rows_note": "所选方法让源的 {rows} 行各算多少：列出最前和最后的几行；其中 {unused} 行不计。"
     "全部在 source_rows.csv 中。",
+    "source_rows_effective": "它们合起来相当于 {effective} 行权重相同的行。",
+    "source_rows_member": "集成中取自 {member}：会给行加权的成员中权重最大的一个。",
     "weight": "权重",
     "text": "文本",
     "curve": "迁移值多少个标签？",

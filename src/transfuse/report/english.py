@@ -228,6 +228,8 @@ ENGLISH: dict[str, str] = {
     "source_rows": "Which source rows helped?",
     "source_rows_note": "What the chosen method let the source's {rows} rows count: the first and the last of "
     "them; {unused} count nothing. All of them are in source_rows.csv.",
+    "source_rows_effective": "Together they are worth as much as {effective} rows that count alike.",
+    "source_rows_member": "In an ensemble: by {member}, the member with the largest weight that weighs rows.",
     "weight": "Weight",
     "text": "Text",
     "curve": "How many labels is the transfer worth?",

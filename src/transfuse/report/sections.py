@@ -217,7 +217,9 @@ def source_rows(report: Report) -> dict[str, Any] | None:
     if not first or not last:
         return None
     counts = {key: amounts.count(reading.number(reading.at(found, key))) for key in ("rows", "unused")}
-    return {"first": first, "last": last, **counts}
+    effective = reading.number(reading.at(found, "effective"))
+    told = {"effective": None if effective is None else amounts.count(effective), "member": reading.at(found, "member")}
+    return {"first": first, "last": last, **counts, **told}
 
 
 def curve(report: Report) -> dict[str, Any] | None:

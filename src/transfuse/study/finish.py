@@ -27,6 +27,7 @@ from transfuse.fitted import FittedModel, FittedWriter
 from transfuse.fitted.model import load
 from transfuse.fitted.writer import WriterPath
 from transfuse.methods.catalogue import no_transfer
+from transfuse.methods.instance.ratio import effective_size
 from transfuse.study import wrote
 from transfuse.study.assess import Assessed
 from transfuse.study.beside import beside
@@ -217,11 +218,15 @@ def _of_labels(
 
 
 def _source_rows(candidate: Candidate, data: StudyData, workshop: Workshop, ledger: Ledger) -> dict[str, Any] | None:
-    """What each row of the source counted in the last fit, into source_rows.csv; both ends for the report."""
-    weighed = workshop.engine(candidate.backbone).weighed
-    if weighed is None or candidate.members:
+    """What each row of the source counted in the last fit, into source_rows.csv; both ends for the report.
+
+    Of an ensemble, what they counted in the member with the largest weight that weighs rows; ``member`` names it.
+    """
+    members = sorted(candidate.members, key=lambda member: -member[1]) or [(candidate, 1.0)]
+    of = next((member.id for member, _ in members if member.id in workshop.weighed), None)
+    if of is None:
         return None
-    rows, weights = weighed
+    rows, weights = workshop.weighed[of]
     order = np.argsort(-weights, kind="stable")
     told = [
         {"weight": float(f"{weights[i]:.4g}"), "label": data.task.labels[rows.labels[i]], "text": rows.texts[i]}
@@ -231,6 +236,8 @@ def _source_rows(candidate: Candidate, data: StudyData, workshop: Workshop, ledg
     return {
         "rows": len(told),
         "unused": int((weights == 0).sum()),
+        "effective": float(f"{effective_size(weights):.4g}"),
+        "member": of if candidate.members else None,
         "first": told[:SHOWN],
         "last": told[::-1][:SHOWN],
     }

@@ -11,6 +11,7 @@ from typing import Any
 
 from transfuse.data.problems import shown
 from transfuse.errors import RecipeError
+from transfuse.methods import bounds
 from transfuse.methods.catalogue import LABELS, method, of_kind, settings
 from transfuse.study.recipe import Recipe, check_methods
 
@@ -86,6 +87,8 @@ def expected(name: str, key: str, value: object, kind: str = LABELS) -> str:
         TypeAdapter(hint).validate_python(value, strict=True)
     except ValidationError:
         return in_words(hint)
+    if outside := bounds.wanted(key, value):
+        return outside
     negative = isinstance(value, int | float) and value < 0
     return f"{in_words(hint)}, not below 0" if negative else ""
 

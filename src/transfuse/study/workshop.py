@@ -17,7 +17,7 @@ from transfuse.backbones.remote import Request, is_remote
 from transfuse.data.examples import Examples
 from transfuse.engine.checkpoints import Checkpoints
 from transfuse.engine.fit import Engine
-from transfuse.engine.jobs import Job, TransferData
+from transfuse.engine.jobs import Job, Rows, TransferData
 from transfuse.engine.store import activations
 from transfuse.engine.taught import Taught
 from transfuse.engine.trunk import Trunk
@@ -68,6 +68,10 @@ class Workshop:
         pull: told of downloads.
         keep: whether activations and stages without a target label are kept for what needs them again.
         trainings: where long trainings are kept while they run, so that a kill loses minutes; None for nowhere.
+
+    Attributes:
+        weighed: of each candidate, or member of an ensemble, in the last final fit whose method weighs the source's
+            rows, by its id: the rows and what each counted.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Workshop:
         self._backbones: dict[str, Backbone] = {}
         self._engines: dict[str, Engine] = {"": Engine(None, len(data.task.labels))}
         self.taught: dict[str, Taught] = {}
+        self.weighed: dict[str, tuple[Rows, np.ndarray]] = {}
         self.report: Report = lambda text, share: None
 
     def backbone(self, reference: str) -> Backbone | None:
@@ -184,7 +189,11 @@ class Workshop:
         if candidate.members:
             paths = [self.fit(member, positions) for member, _ in candidate.members]
             return EnsemblePath(paths, weights=[weight for _, weight in candidate.members])
-        return self.engine(candidate.backbone).fit(self.job(candidate, positions))
+        engine = self.engine(candidate.backbone)
+        path = engine.fit(self.job(candidate, positions))
+        if engine.weighed is not None:
+            self.weighed[candidate.id] = engine.weighed
+        return path
 
     def said(self, candidate: Candidate, path: Any, texts: Sequence[str]) -> np.ndarray:
         """What a path says of the study's texts, from what is kept of them; a teacher has said it already."""
@@ -249,6 +258,7 @@ class Workshop:
         whole = splits.fits[0][1] if splits.kind == "split" else np.arange(len(self.data.train))
         engine = self.engine(candidate.backbone)
         engine.tick = lambda share: self.report(self._say["final fit"], share)
+        self.weighed = {}
         return self.fit(candidate, whole)
 
 

@@ -49,6 +49,16 @@ def test_members_that_say_the_same_weigh_the_same():
     assert stacking_weights(np.concatenate([found] * 3), labels) == pytest.approx([1 / 3] * 3)
 
 
+def test_a_row_that_no_member_thinks_possible_speaks_for_none():
+    found, labels = said([0.9, 0.6])
+    impossible = np.full((2, 2, 1, 3), np.log(0.5))
+    impossible[..., 0] = -np.inf
+    more = np.concatenate([found, impossible], axis=2)
+    weights = stacking_weights(more, np.append(labels, 0))
+    assert weights.sum() == pytest.approx(1)
+    assert weights == pytest.approx(stacking_weights(found, labels, prior=1.5), abs=0.02)
+
+
 def test_there_is_nothing_to_plan():
     with pytest.raises(RecipeError, match="made of other candidates"):
         Ensemble().plan(None, None, None, 0)  # type: ignore[arg-type]

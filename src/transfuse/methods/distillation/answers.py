@@ -19,6 +19,7 @@ from transfuse.methods.borrowed import borrowing
 from transfuse.methods.distillation.soft import refuse
 from transfuse.methods.pairs import pairs_of
 from transfuse.methods.parameter.answers import AnswerFinetune
+from transfuse.methods.rows import counting
 from transfuse.tasks.writing import Writing
 
 MATCHES = ("auto", "bytes", "sorted")
@@ -127,7 +128,7 @@ def _with_reasons(job: Job, teacher: Taught, target: Examples) -> Job:
     Departures from the paper: one task after the other, where it sums the losses of both; the answers come last, since
     they are what is asked for.
     """
-    known = [text for text in target.texts if text in teacher.reasons]
+    known = [target.texts[i] for i in counting(target) if target.texts[i] in teacher.reasons]
     if not known:
         return job
     *before, last, ask = job.stages
@@ -142,7 +143,8 @@ def _with_reasons(job: Job, teacher: Taught, target: Examples) -> Job:
 
 def _own(last: Write, lessons: Lessons, data: TransferData, decoding: Any, rounds: int, most: int) -> Explore:
     """Rounds on the student's own answers: the teacher alone, the student's mistakes weighing most (reverse KL)."""
-    texts = tuple(dict.fromkeys((*(data.unlabelled.texts if data.unlabelled else ()), *data.target.texts)))[:most]
+    known = (data.target.texts[i] for i in counting(data.target))
+    texts = tuple(dict.fromkeys((*(data.unlabelled.texts if data.unlabelled else ()), *known)))[:most]
     alone = dataclasses.replace(lessons, alpha=1.0, beta=1.0, temperature=1.0)
     once = dataclasses.replace(last.schedule, epochs=1)
     write = dataclasses.replace(last, schedule=once, lessons=alone, held=None, patience=0)

@@ -12,6 +12,7 @@ from transfuse.errors import RecipeError
 from transfuse.methods.borrowed import borrowing
 from transfuse.methods.closed import NEAR
 from transfuse.methods.parameter.finetune import Finetune
+from transfuse.methods.rows import near_texts
 from transfuse.tasks.classify import Classify
 
 
@@ -59,7 +60,7 @@ class MutualDistillation:
         """
         _refuse(peers, temperature, weight, drop)
         job = Finetune().plan(task, backbone, data, seed, **finetune)
-        near = tuple(dict.fromkeys((*data.target.texts, *(data.unlabelled.texts[:NEAR] if data.unlabelled else ()))))
+        near = near_texts(data, NEAR)
         term = Mutual(peers, temperature, weight, drop, near)
         stages = (dataclasses.replace(s, term=term) if isinstance(s, Train) else s for s in job.stages)
         return dataclasses.replace(job, stages=tuple(stages))

@@ -7,12 +7,12 @@ from typing import Any
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import Job, TransferData
 from transfuse.engine.terms import Align
-from transfuse.errors import RecipeError
 from transfuse.methods.borrowed import borrowing
+from transfuse.methods.bounds import refuse
 from transfuse.methods.closed import NEAR
 from transfuse.methods.parameter import tuning
 from transfuse.methods.parameter.finetune import Finetune
-from transfuse.methods.rows import source_rows
+from transfuse.methods.rows import near_texts, source_rows
 from transfuse.tasks.classify import Classify
 
 
@@ -51,12 +51,11 @@ class Alignment:
             source_limit: most rows of each source.
             finetune: as in `Finetune`.
         """
-        if weight < 0:
-            raise RecipeError(f"weight: {weight}", expected="0 or more", remedy="1 is a good start.")
+        refuse(weight=weight)
         sourced = source_rows(task, data.sources, source_limit) is not None
         given = {**finetune, "source_limit": source_limit, "epochs": epochs if sourced else None}
         job = Finetune().plan(task, backbone, data, seed, sources="together", **given)
-        near = tuple(dict.fromkeys((*data.target.texts, *(data.unlabelled.texts[:NEAR] if data.unlabelled else ()))))
+        near = near_texts(data, NEAR)
         return tuning.with_term(job, Align(near, self._how, weight)) if sourced and weight else job
 
 

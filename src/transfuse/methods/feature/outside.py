@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from transfuse.errors import DataError
+from transfuse.fitted.paths import energy
+
+__all__ = ["Mahalanobis", "energy"]
 
 
 class Mahalanobis:
@@ -64,22 +67,3 @@ class _Gaussians:
         white = x @ self._whiten
         squared = (white**2).sum(1)[:, None] + (self._means**2).sum(1) - 2 * white @ self._means.T
         return np.asarray(np.maximum(squared, 0.0))
-
-
-def energy(logits: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
-    """T log Σ_c exp(logit_c / T), the negative energy, float64 [N]: low where no class fits a text.
-
-    Args:
-        logits: float [N, C].
-        temperature: T, above 0.
-
-    Reduces to: the largest logit as T falls to 0.
-    Reference: Liu, Wang, Owens and Li 2020.
-
-    Example:
-        >>> energy(np.array([[4.0, 0.0], [0.1, 0.0]])).round(2).tolist()
-        [4.02, 0.74]
-    """
-    from scipy.special import logsumexp
-
-    return np.asarray(temperature * logsumexp(np.asarray(logits, dtype=np.float64) / temperature, axis=1))

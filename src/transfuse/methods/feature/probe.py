@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Rows, TransferData
 from transfuse.errors import RecipeError
+from transfuse.methods.bounds import refuse
 from transfuse.methods.rows import evidence, label_names, source_rows, target_rows
 from transfuse.tasks.classify import Classify
 
@@ -75,15 +76,10 @@ class Probe:
 
 def joined(task: Classify, data: TransferData, source_limit: int, target_share: float) -> Rows:
     """Target rows, and source rows where there are some, weighted against each other."""
+    refuse(target_share=target_share)
     source = source_rows(task, data.sources, source_limit)
     if source is None:
         return target_rows(task, data.target)
-    if target_share <= 0:
-        raise RecipeError(
-            f"target_share: {target_share}",
-            expected="above 0; 1 lets the target's rows count as much as the source's",
-            remedy="Correct the setting.",
-        )
     return Rows.join(target_rows(task, data.target, total=target_share * float(source.weights.sum())), source)
 
 

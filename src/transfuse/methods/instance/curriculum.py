@@ -14,7 +14,7 @@ from transfuse.methods.borrowed import borrowing
 from transfuse.methods.closed import NEAR
 from transfuse.methods.instance.dsir import closeness
 from transfuse.methods.parameter.finetune import Finetune
-from transfuse.methods.rows import source_rows
+from transfuse.methods.rows import near_texts, source_rows
 from transfuse.tasks.classify import Classify
 
 
@@ -56,7 +56,7 @@ class Curriculum:
         job = Finetune().plan(task, backbone, data, seed, source_limit=source_limit, **finetune)
         if source_rows(task, data.sources, source_limit) is None:
             return job
-        near = data.unlabelled.texts[:NEAR] if data.unlabelled is not None else data.target.texts
+        near = data.unlabelled.texts[:NEAR] if data.unlabelled is not None else near_texts(data, 0)
         stages = list(job.stages)
         at = next(i for i, stage in enumerate(stages) if isinstance(stage, Train))
         stages[at] = _nearest_first(stages[at], near, pace)

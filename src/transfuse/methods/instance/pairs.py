@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from transfuse.errors import RecipeError
 from transfuse.methods.borrowed import borrowing
 from transfuse.methods.instance.dsir import closeness
 from transfuse.methods.parameter.answers import AnswerLora
+from transfuse.methods.rows import counting
 from transfuse.tasks.writing import Writing
 
 
@@ -50,16 +52,16 @@ class AnswerSelection:
         """
         if not 0 < keep <= 1:
             raise RecipeError(f"dsir.keep: {keep}", expected="above 0, at most 1", remedy="0.5 is a good start.")
-        chosen = {name: _nearest(rows, data.target, keep) for name, rows in data.sources.items()}
+        near = [data.target.texts[i] for i in counting(data.target)]
+        chosen = {name: _nearest(rows, near, keep) for name, rows in data.sources.items()}
         return AnswerLora().plan(task, backbone, dataclasses.replace(data, sources=chosen), seed, **lora)
 
 
-def _nearest(source: Examples, target: Examples, keep: float) -> Examples:
-    """The share of a source's rows of a weight above 0 that is most like the target's, in their order."""
-    weights = np.ones(len(source)) if source.weights is None else np.asarray(source.weights, dtype=float)
-    counted = np.flatnonzero(weights > 0)
+def _nearest(source: Examples, target: Sequence[str], keep: float) -> Examples:
+    """The share of a source's rows of a weight above 0 that is most like the target's texts, in their order."""
+    counted = counting(source)
     if not len(counted):
         return source
-    near = closeness([source.texts[i] for i in counted], target.texts)
+    near = closeness([source.texts[i] for i in counted], target)
     first = np.argsort(-near, kind="stable")[: max(round(keep * len(counted)), 1)]
     return source.take(np.sort(counted[first]))

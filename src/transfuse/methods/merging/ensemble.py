@@ -31,13 +31,14 @@ def stacking_weights(said: np.ndarray, labels: np.ndarray, prior: float = PRIOR)
         float64 [K], above 0, with the sum 1.
 
     Cost: O(rounds · K · R · N).
-    Reduces to: equal weights for members that say the same.
+    Reduces to: equal weights for members that say the same; a row that no member thinks possible speaks for none.
     Reference: Yao, Vehtari, Simpson and Gelman 2018, Using stacking to average Bayesian predictive distributions,
         equation 4 (logarithmic score). Departure: the pull towards equal weights, since few rows say little of weights.
     """
     members, repeats, rows = said.shape[:3]
     own = said[:, :, np.arange(rows), labels].reshape(members, -1)  # [K, R N]
-    share = np.exp(own - own.max(axis=0))
+    best = own.max(axis=0)
+    share = np.where(np.isfinite(best), np.exp(own - np.where(np.isfinite(best), best, 0.0)), 1.0)
     weights = np.full(members, 1 / members)
     for _ in range(ROUNDS):
         part = weights[:, None] * share

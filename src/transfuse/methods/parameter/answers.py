@@ -107,11 +107,11 @@ class AnswerLora:
                 f"sources: '{sources}'", expected="first or together", remedy="Correct the setting of the method."
             )
         adapter = {"kind": self._kind, "rank": rank, "alpha": 2 * rank if alpha is None else alpha, "dropout": dropout}
-        passes = enough(2, STEPS, len(data.target), batch_size) if epochs is None else epochs
+        target = pairs_of(data.target, target=True)
+        passes = enough(2, STEPS, len(target), batch_size) if epochs is None else epochs
         schedule = Schedule(learning_rate, 0.0, 1.0, passes, batch_size, warmup, 0.0, 0.0, 0.0, average_from)
         layers, limit = count(train_layers, backbone, SHARE), task.max_new_tokens
         form = form_of(task, backbone, template)
-        target = pairs_of(data.target, target=True)
         learnt, held = _held_back(target, patience, seed)
         own = ((learnt, form),)
         plain = Write(own, limit, layers, adapter, schedule, pack=pack)

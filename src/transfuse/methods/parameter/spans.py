@@ -13,6 +13,7 @@ from transfuse.engine.jobs import Job, Schedule, TransferData
 from transfuse.engine.spans import Answer, Mark, held_in
 from transfuse.errors import DataError, RecipeError
 from transfuse.fitted.spans import Marking
+from transfuse.methods.bounds import refuse
 from transfuse.methods.pairs import pairs_of
 from transfuse.methods.parameter.tuning import count, enough
 from transfuse.tasks.writing import Writing
@@ -75,6 +76,7 @@ class AnswerSpans:
         if overlap < 0 or (longest is not None and longest < 1):
             raise RecipeError(f"span.overlap: {overlap}, longest: {longest}", expected="overlap from 0, longest from 1")
         target = pairs_of(data.target, target=True)
+        refuse(source_limit=source_limit)
         parts = [pairs_of(e.take(range(min(source_limit, len(e)))), target=False) for e in data.sources.values()]
         sources = [part for part in parts if len(part)]
         held = _stand_in_passages(target, data.target.origin)

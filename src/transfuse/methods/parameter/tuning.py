@@ -10,6 +10,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Rows, Schedule, Stage, Train, TransferData
 from transfuse.engine.terms import Term
 from transfuse.errors import RecipeError
+from transfuse.methods.bounds import refuse
 from transfuse.methods.feature.probe import EVIDENCE, check_readout, joined, templates
 from transfuse.methods.rows import evidence, label_names, source_rows, target_rows
 from transfuse.tasks.classify import Classify
@@ -73,6 +74,7 @@ def plan(task: Classify, backbone: Backbone, data: TransferData, seed: int, tuni
 
     With ``sources: first`` everything up to the end of the source stage needs no target label and is shared.
     """
+    refuse(target_share=tuning.target_share, blend=tuning.blend)
     _refuse_contradictions(tuning)
     names = label_names(task) if tuning.label_words and not backbone.decoder else None
     source = source_rows(task, data.sources, tuning.source_limit)

@@ -9,6 +9,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, FitHead, Job, Train, TransferData
 from transfuse.engine.terms import CoTune
 from transfuse.methods.borrowed import borrowing
+from transfuse.methods.bounds import refuse
 from transfuse.methods.parameter.finetune import Finetune
 from transfuse.methods.relation.named import named_rows
 from transfuse.methods.rows import target_rows
@@ -52,6 +53,7 @@ class CoTuning:
             finetune: as in `Finetune`; the last layer is read by default.
         """
         assert backbone is not None
+        refuse(weight=weight)
         layer = finetune.pop("layer", None)
         read = backbone.layers if layer is None else layer
         target = TransferData(data.target)

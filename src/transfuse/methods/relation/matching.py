@@ -5,6 +5,7 @@ from __future__ import annotations
 from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, Job, Schedule, SolveHead, Stage, Train, TransferData
 from transfuse.engine.terms import Names
+from transfuse.methods.bounds import refuse
 from transfuse.methods.feature.probe import check_readout, templates
 from transfuse.methods.parameter import tuning
 from transfuse.methods.relation.analogy import analogy
@@ -60,6 +61,7 @@ class Matching:
             source_limit: most rows of each source.
         """
         assert backbone is not None
+        refuse(blend=blend)
         read = backbone.layers if layer is None else layer
         pooled = pooling or backbone.poolings[0]
         check_readout(backbone, (read,), (pooled,))

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from transfuse.engine.jobs import Rows, TransferData
+from transfuse.methods.bounds import refuse
 from transfuse.tasks.classify import Classify
 
 
@@ -16,6 +17,7 @@ def named_rows(task: Classify, data: TransferData, most: int) -> tuple[Rows, tup
     Labels with the same words are one class.
     """
     texts: list[str] = []
+    refuse(source_limit=most)
     labels: list[str] = []
     weights: list[float] = []
     for examples in (*data.sources.values(), *data.related.values()):

@@ -12,6 +12,7 @@ from transfuse.errors import RecipeError
 from transfuse.methods.borrowed import borrowing
 from transfuse.methods.closed import NEAR
 from transfuse.methods.parameter.finetune import Finetune
+from transfuse.methods.rows import near_texts
 from transfuse.tasks.classify import Classify
 
 HEAD_C = 0.003
@@ -59,7 +60,7 @@ class RelationalDistillation:
         teacher, student = job.stages[-2:]
         if not (isinstance(teacher, Train) and isinstance(student, Train)):
             return job
-        near = tuple(dict.fromkeys((*data.target.texts, *(data.unlabelled.texts[:NEAR] if data.unlabelled else ()))))
+        near = near_texts(data, NEAR)
         rates = {name: getattr(teacher.schedule, name) for name in ("learning_rate", "head_learning_rate")}
         anew = dataclasses.replace(
             student,
