@@ -215,8 +215,12 @@ def may_be_member(candidate: Candidate, backbone: str, sources: tuple[str, ...])
 
 
 def spoken_for(candidate: Candidate, ensembles: Sequence[Candidate]) -> str:
-    """The id of the first ensemble that was made of candidates like this one; empty for none."""
-    return next((e.id for e in ensembles if may_be_member(candidate, e.backbone, e.sources)), "")
+    """The id of the ensemble that was made of candidates like this one and has its sources; empty for none.
+
+    One with more sources does not speak for it: what a source does is not the luck of a mean.
+    """
+    own = (e for e in ensembles if e.sources == candidate.sources)
+    return next((e.id for e in own if may_be_member(candidate, e.backbone, e.sources)), "")
 
 
 def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[tuple[str, str]]:

@@ -28,6 +28,12 @@ ENGLISH: dict[str, str] = {
     "verdict_long.helps": "it helps",
     "verdict_long.no evidence": "no evidence either way",
     "verdict_long.hurts": "it hurts",
+    "compared.helps": "better",
+    "compared.no evidence": "no evidence",
+    "compared.hurts": "worse",
+    "compared_long.helps": "it is better",
+    "compared_long.no evidence": "no evidence either way",
+    "compared_long.hurts": "it is worse",
     # metrics
     "metric.accuracy": "accuracy",
     "metric.macro_f1": "macro F1",
@@ -108,14 +114,20 @@ ENGLISH: dict[str, str] = {
     "say.placebo": "Against itself with that source's labels shuffled (a placebo) it was worth {difference} on "
     "{split}: {verdict}.",
     "say.placebo_survives": "So it is not shown that what it gained came from the source's labels.",
+    "say.no_placebo_time": "For a placebo (itself with its source's labels shuffled) the budget had no time left: whether "
+    "what it gained came from these labels was not tested.",
+    "say.no_placebo_failed": "Its placebo (itself with its source's labels shuffled) could not be fitted: whether what it "
+    "gained came from these labels was not tested.",
     "say.curve_worth": "By the curve, {at} labels with the transfer equal about {equal} without it.",
     "say.curve_more": "By the curve, {at} labels with the transfer reach more than all {last} without it.",
     "say.curve_sooner": "What {last} labels reach without it is reached with about {sooner}.",
     "say.curve_end": "With {last} labels it still adds {difference}: {verdict}.",
     "say.detectable": "With {n} examples a difference under {detectable} cannot be seen.",
     "say.no_source": "The chosen candidate uses no source.",
-    "say.sources": "Over all {n} comparisons of a candidate with a source against the same without it: "
-    "helps in {helps}, no evidence either way in {unclear}, hurts in {hurts}.",
+    "say.source_used": "Of {n} candidates with the source “{source}” against the same without: helps {helps}, "
+    "no evidence either way {unclear}, hurts {hurts}; the chosen one uses it.",
+    "say.source_unused": "Of {n} candidates with the source “{source}” against the same without: helps {helps}, "
+    "no evidence either way {unclear}, hurts {hurts}; the chosen one does not use it.",
     "say.probe": "Against a frozen probe of the same backbone it was worth {difference} on {split}: {verdict}.",
     "say.teacher": "Against its teacher {against} it was worth {difference} on {split}: {verdict}.",
     "say.simpler": "Against {against}, a simpler method, it was worth {difference} on {split}: {verdict}.",
@@ -123,6 +135,9 @@ ENGLISH: dict[str, str] = {
     "{verdict}.",
     "say.members": "It is the weighted mean of {members}.",
     "say.spoken_for": "For {n} more an ensemble speaks that was made of them: none is shown to be better than it.",
+    "say.yields": "Ensembles with sources that yield to the same without, since what they gain may as well be luck: "
+    "{ids}.",
+    "say.added": "Run although the recipe does not name it, as what others must beat: {ids}.",
     "say.zero_shot": "Against the same backbone asked without an example it was worth {difference} on {split}: "
     "{verdict}.",
     "say.why": "Chosen because its mean {metric} on validation, {figure}, is the best of the {n} candidates "
@@ -138,6 +153,8 @@ ENGLISH: dict[str, str] = {
     "{room} of the budget were left to plan with",
     "say.barred": "Barred from the choice: {id}. {reason}",
     "say.barred_hurts": "It hurts: {difference} against {against} on {split}.",
+    "say.barred_worse": "It is worse than {against}: {difference} on {split}.",
+    "say.barred_source": "Its source “{source}” is shown to hurt: {hurts} of {n} candidates with it, and it helps none.",
     "say.barred_unsaid": "The report does not say why.",
     "say.more": "… and {n} more.",
     "say.skipped": "Not run ({n}): {ids}.",
@@ -258,7 +275,8 @@ ENGLISH: dict[str, str] = {
     "reading_verdict": "“Helps” means that the whole interval of the paired difference lies above zero, “hurts” "
     "that it lies below. “No evidence” is neither good nor bad: the examples are too few to tell. “Helps” is "
     "said only where it holds over the splits, too (corrected t test, Nadeau and Bengio 2003); of several sources "
-    "for all of them together (Holm 1979).",
+    "for all of them together (Holm 1979). Beside another model, where nothing is transferred, the same is called "
+    "“better” and “worse”.",
     "reading_split": "Validation chose the candidate. Test was sealed until then and read once, for the chosen "
     "candidate and for no transfer.",
     # the page of rank

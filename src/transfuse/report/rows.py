@@ -181,7 +181,7 @@ def _worth(
         difference=amounts.with_interval(speak, figure, difference=True),
         bar=scale.bar(figure),
         verdict=str(entry.get("verdict") or ""),
-        verdict_words=speak.name("verdict", entry.get("verdict")),
+        verdict_words=speak.name(reading.judged_as(entry), entry.get("verdict")),
         mcnemar=amounts.plain(reading.number(entry.get("mcnemar"))),
         detectable=amounts.plain(reading.number(entry.get("detectable"))),
     )
