@@ -145,9 +145,7 @@ def test_a_difference_above_what_is_detectable_is_nearly_always_said_to_help():
     generator, above, missed = np.random.default_rng(2), 0, 0
     labels = np.arange(60) % 2
     for trial in range(60):
-        tables = [
-            np.stack([outcome(labels, generator.random(60) < share) for _ in range(2)]) for share in (0.85, 0.65)
-        ]
+        tables = [np.stack([outcome(labels, generator.random(60) < share) for _ in range(2)]) for share in (0.85, 0.65)]
         parts = [(r, part) for r in range(2) for part in np.array_split(generator.permutation(60), 5)]
         right = [table.argmax(axis=2) == labels for table in tables]
         differences = [float(right[0][r, p].mean() - right[1][r, p].mean()) for r, p in parts]

@@ -116,10 +116,8 @@ CHINESE: dict[str, str] = {
     "say.curve_end": "有 {last} 个标签时它仍带来 {difference}：{verdict}。",
     "say.detectable": "只有 {n} 条样本时，小于 {detectable} 的差异无法看出。",
     "say.no_source": "选定的候选没有使用源数据。",
-    "say.source_used": "使用源数据“{source}”的 {n} 个候选与不用它的自身对比："
-    "{helps} 个有帮助，{unclear} 个证据不足，{hurts} 个有害；选定的候选使用它。",
-    "say.source_unused": "使用源数据“{source}”的 {n} 个候选与不用它的自身对比："
-    "{helps} 个有帮助，{unclear} 个证据不足，{hurts} 个有害；选定的候选不使用它。",
+    "say.source_used": "源数据“{source}”在 {n} 个候选中：对 {helps} 个有帮助，对 {hurts} 个有害，{unclear} 个证据不足；选定的候选使用它。",
+    "say.source_unused": "源数据“{source}”在 {n} 个候选中：对 {helps} 个有帮助，对 {hurts} 个有害，{unclear} 个证据不足；选定的候选不使用它。",
     "say.probe": "与同一主干的冻结探针相比，它的价值（{split}）为 {difference}：{verdict}。",
     "say.teacher": "与它的教师 {against} 相比，它的价值（{split}）为 {difference}：{verdict}。",
     "say.simpler": "与更简单的方法 {against} 相比，它的价值（{split}）为 {difference}：{verdict}。",

@@ -124,10 +124,10 @@ ENGLISH: dict[str, str] = {
     "say.curve_end": "With {last} labels it still adds {difference}: {verdict}.",
     "say.detectable": "With {n} examples a difference under {detectable} cannot be seen.",
     "say.no_source": "The chosen candidate uses no source.",
-    "say.source_used": "Of {n} candidates with the source “{source}” against the same without: helps {helps}, "
-    "no evidence either way {unclear}, hurts {hurts}; the chosen one uses it.",
-    "say.source_unused": "Of {n} candidates with the source “{source}” against the same without: helps {helps}, "
-    "no evidence either way {unclear}, hurts {hurts}; the chosen one does not use it.",
+    "say.source_used": "The source “{source}” helps {helps} of {n} candidates, hurts {hurts}, and gives no evidence in "
+    "{unclear}; the chosen one uses it.",
+    "say.source_unused": "The source “{source}” helps {helps} of {n} candidates, hurts {hurts}, and gives no evidence in "
+    "{unclear}; the chosen one does not use it.",
     "say.probe": "Against a frozen probe of the same backbone it was worth {difference} on {split}: {verdict}.",
     "say.teacher": "Against its teacher {against} it was worth {difference} on {split}: {verdict}.",
     "say.simpler": "Against {against}, a simpler method, it was worth {difference} on {split}: {verdict}.",
@@ -284,9 +284,8 @@ ENGLISH: dict[str, str] = {
     "rank.note": "Nothing was trained and the test was not read. Scores are of {rows} labelled target rows; with so "
     "many the decisive one is {score}.",
     "rank.readouts": "Backbones and their best readouts",
-    "rank.readouts_note": "The best first, by the decisive score; layer of all "
-    "layers. All scores are higher where they promise "
-    "more. How far each can be trusted stands in docs/benchmarks.md.",
+    "rank.readouts_note": "The best first, by the decisive score; layer of all layers. All scores are higher where they "
+    "promise more. How far each can be trusted stands in docs/benchmarks.md.",
     "rank.backbone": "Backbone",
     "rank.parameters": "Parameters",
     "rank.memory": "Memory",
@@ -296,14 +295,12 @@ ENGLISH: dict[str, str] = {
     "rank.pooling": "Pooling",
     "rank.z": "the same in standard deviations above shuffled labels",
     "rank.chart": "Promise against time",
-    "rank.chart_note": "Up promises more, left is cheaper. Numbers are layers; "
-    "a lower layer is read sooner. The line joins "
-    "what no other beats in both.",
+    "rank.chart_note": "Up promises more, left is cheaper. Numbers are layers; a lower layer is read sooner. The line "
+    "joins what no other beats in both.",
     "rank.cost": "time to read 1,000 texts",
     "rank.sources": "Sources",
-    "rank.sources_note": "A head of the source alone on the target's rows: its "
-    "accuracy and LEEP, the higher the better. The "
-    "two distances only warn: near is not the same as useful.",
+    "rank.sources_note": "A head of the source alone on the target's rows: its accuracy and LEEP, the higher the better. "
+    "The two distances only warn: near is not the same as useful.",
     "rank.transfer": "Source's head on target",
     # the page of cascade
     "cascade.title": "A cascade: the student where it is confident, else {teacher}",
@@ -316,14 +313,12 @@ ENGLISH: dict[str, str] = {
     "cascade.cost_seconds": "10,000 answers",
     "cascade.cost_price": "10,000 answers cost",
     "cascade.figures": "What it gives",
-    "cascade.figures_note": "With 95 % intervals. Those of the cascade are honest: of rows that did not choose the "
-    "threshold, fold by fold, so they may lie below the chosen point of the curve. “Asked” is the share of the texts "
-    "that the teacher answers.",
+    "cascade.figures_note": "With 95 % intervals. Those of the cascade are honest: of rows that did not choose its "
+    "threshold, fold by fold, so they may lie below the curve's chosen point. “Asked”: what the teacher answers.",
     "cascade.curve": "Quality against cost",
     "cascade.curve_note": "Each point is a threshold, from the student alone on the left to the teacher alone; the "
-    "band is the 95 % interval, the ring the threshold that was chosen. The dashed line is what a confidence would "
-    "give that tells nothing; the further the curve stands above it, the better the student knows what it does not "
-    "know.",
+    "band is the 95 % interval, the ring the chosen threshold. The dashed line is what a confidence would give that "
+    "tells nothing; the further the curve stands above it, the better the student knows what it does not know.",
     "cascade.axis_seconds": "seconds of one answer, in the mean",
     "cascade.axis_price": "cost of one answer, in the mean",
     "cascade.goal.teacher": "Goal: as cheap as can be without being shown to be worse than the teacher.",

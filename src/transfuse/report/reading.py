@@ -104,9 +104,9 @@ def transfers(candidate: Candidate, kind: str) -> list[Mapping[str, Any]]:
     return sorted(found, key=lambda entry: entry.get("split") == "test")
 
 
-def judged_as(entry: Mapping[str, Any]) -> str:
-    """The family of words for a comparison's verdict: *helps* and *hurts* of a transfer, of another model *better*."""
-    return "verdict" if entry.get("kind") in TRANSFERS else "compared"
+def of_transfer(entry: Mapping[str, Any]) -> bool:
+    """Whether a comparison says what a transfer is worth, and does not hold one model beside another."""
+    return entry.get("kind") in TRANSFERS
 
 
 def no_transfer_id(report: Report) -> str | None:

@@ -101,10 +101,11 @@ def _worth(key: str, entry: Mapping[str, Any], speak: Speaker, **values: str) ->
     difference = reading.interval(entry.get("difference"))
     shown = amounts.with_interval(speak, difference, difference=True)
     split = speak.name("split", entry.get("split"))
-    judged = speak.name(reading.judged_as(entry) + "_long", entry.get("verdict"))
+    found = entry.get("verdict")
+    judged = speak.name("verdict_long", found) if reading.of_transfer(entry) else speak.name("compared_long", found)
     out = [speak(key, difference=shown, split=split, verdict=judged, **values)]
     detectable, n = reading.number(entry.get("detectable")), reading.number(entry.get("n"))
-    if entry.get("verdict") == "no evidence" and detectable and n:
+    if found == "no evidence" and detectable and n:
         out.append(speak("say.detectable", n=amounts.count(n), detectable=amounts.plain(detectable)))
     return out
 
@@ -119,8 +120,8 @@ def _sources(report: Report, chosen: Candidate, speak: Speaker) -> list[str]:
         out += _worth("say.placebo", entry, speak)
         if entry.get("verdict") != "helps":
             out.append(speak("say.placebo_survives"))
-    if (left_out := chosen.get("no_placebo")) in ("time", "failed"):
-        out.append(speak(f"say.no_placebo_{left_out}"))
+    for why, key in (("time", "say.no_placebo_time"), ("failed", "say.no_placebo_failed")):
+        out += [speak(key)] if chosen.get("no_placebo") == why else []
     if entries and not reading.items(chosen, "sources"):
         out.append(speak("say.no_source"))
     return out + _each_source(report, chosen, entries, speak)
@@ -236,7 +237,7 @@ def _harm(report: Report, entry: Mapping[str, Any], speak: Speaker) -> str:
         if difference and reading.at(comparison, "verdict") == "hurts":
             shown = amounts.with_interval(speak, difference, difference=True)
             split = speak.name("split", comparison.get("split"))
-            key = "say.barred_hurts" if reading.judged_as(comparison) == "verdict" else "say.barred_worse"
+            key = "say.barred_hurts" if reading.of_transfer(comparison) else "say.barred_worse"
             return speak(key, difference=shown, against=comparison.get("against"), split=split)
     return ""
 
