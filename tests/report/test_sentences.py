@@ -18,10 +18,7 @@ def test_says_what_was_chosen_how_good_it_is_and_what_the_source_was_worth(full)
     assert "Without transfer (TF-IDF on the target's labels alone) the figure is 0.631 (0.607 to 0.655)" in said
     assert "a difference of +0.252 (+0.226 to +0.278): it helps." in said
     assert "The source “movies” was worth +0.042 (+0.008 to +0.076) to it on validation: it helps." in said
-    assert (
-        "The source “movies” helps 1 of 5 candidates, hurts 0, and gives no evidence in 4; the chosen one uses it."
-        in said
-    )
+    assert "The source “movies” helps 1 of 5 candidates, hurts 0, no evidence in 4; the chosen one uses it." in said
     assert "frozen probe of the same backbone it was worth +0.035 (−0.010 to +0.080)" in said
     assert "no evidence either way. With 64 examples a difference under 0.045 cannot be seen." in said
 
@@ -78,10 +75,7 @@ def test_a_choice_without_source_says_so_and_still_counts(full):
     full["chosen"] = "finetune.smollm2-135m-instruct"
     said = text(full)
     assert "The chosen candidate uses no source." in said
-    assert (
-        "The source “movies” helps 1 of 5 candidates, hurts 0, and gives no evidence in 4; the chosen one does not"
-        in said
-    )
+    assert "The source “movies” helps 1 of 5 candidates, hurts 0, no evidence in 4; the chosen one does not" in said
     assert "was worth +0.042" not in said
     assert "Chosen among the candidates that may be chosen" in said, "it is not the best, so that must not be claimed"
 
@@ -136,14 +130,8 @@ def test_each_source_has_a_sentence_of_its_own(full):
         candidate |= {"id": f"{name}-{verdict}", "sources": sources, "transfer": [entry | {"verdict": verdict}]}
         full["candidates"].append(candidate)
     said = text(full)
-    assert (
-        "The source “flip” helps 0 of 2 candidates, hurts 1, and gives no evidence in 1; the chosen one does not"
-        in said
-    )
-    assert (
-        "The source “movies” helps 1 of 5 candidates, hurts 0, and gives no evidence in 4; the chosen one uses it."
-        in said
-    )
+    assert "The source “flip” helps 0 of 2 candidates, hurts 1, no evidence in 1; the chosen one does not" in said
+    assert "The source “movies” helps 1 of 5 candidates, hurts 0, no evidence in 4; the chosen one uses it." in said
     assert "The source “flip and movies” helps 0 of 1" in said
     assert "源数据“flip”在 2 个候选中：对 0 个有帮助，对 1 个有害，1 个证据不足；选定的候选不使用它" in text(full, "zh")
 
@@ -152,7 +140,7 @@ def test_a_source_that_is_shown_to_hurt_bars_in_words(full):
     harm = {"sources": ["flip"], "hurts": 5, "count": 6}
     full["barred"].append({"id": "finetune.minilm-l6+movies", "reason": "hurts: source flip", "harm": harm})
     said = text(full)
-    assert "Its source “flip” is shown to hurt: 5 of 6 candidates with it, and it helps none." in said
+    assert "Its source “flip” is shown to hurt: 5 of 6 candidates, and it helps none." in said
     assert "使用它的 6 个候选中 5 个有害" in text(full, "zh")
 
 
@@ -168,7 +156,9 @@ def test_beside_a_model_that_is_no_transfer_a_candidate_is_worse_and_does_not_hu
     assert "被排除：lora.minilm-l6。比 probe.minilm-l6 差：−0.066" in text(full, "zh")
 
 
-@pytest.mark.parametrize(("why", "words"), [("time", "the budget had no time left"), ("failed", "could not be fitted")])
+@pytest.mark.parametrize(
+    ("why", "words"), [("time", "No time was left for its placebo"), ("failed", "(labels shuffled) failed")]
+)
 def test_a_placebo_that_is_missing_is_told(full, why, words):
     assert "placebo" not in text(full)
     full["candidates"][10]["no_placebo"] = why

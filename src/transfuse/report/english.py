@@ -114,19 +114,17 @@ ENGLISH: dict[str, str] = {
     "say.placebo": "Against itself with that source's labels shuffled (a placebo) it was worth {difference} on "
     "{split}: {verdict}.",
     "say.placebo_survives": "So it is not shown that what it gained came from the source's labels.",
-    "say.no_placebo_time": "For a placebo (itself with its source's labels shuffled) the budget had no time left: whether "
-    "what it gained came from these labels was not tested.",
-    "say.no_placebo_failed": "Its placebo (itself with its source's labels shuffled) could not be fitted: whether what it "
-    "gained came from these labels was not tested.",
+    "say.no_placebo_time": "No time was left for its placebo (labels shuffled): what it gained by them is not tested.",
+    "say.no_placebo_failed": "Its placebo (labels shuffled) failed: what it gained by them is not tested.",
     "say.curve_worth": "By the curve, {at} labels with the transfer equal about {equal} without it.",
     "say.curve_more": "By the curve, {at} labels with the transfer reach more than all {last} without it.",
     "say.curve_sooner": "What {last} labels reach without it is reached with about {sooner}.",
     "say.curve_end": "With {last} labels it still adds {difference}: {verdict}.",
     "say.detectable": "With {n} examples a difference under {detectable} cannot be seen.",
     "say.no_source": "The chosen candidate uses no source.",
-    "say.source_used": "The source “{source}” helps {helps} of {n} candidates, hurts {hurts}, and gives no evidence in "
+    "say.source_used": "The source “{source}” helps {helps} of {n} candidates, hurts {hurts}, no evidence in "
     "{unclear}; the chosen one uses it.",
-    "say.source_unused": "The source “{source}” helps {helps} of {n} candidates, hurts {hurts}, and gives no evidence in "
+    "say.source_unused": "The source “{source}” helps {helps} of {n} candidates, hurts {hurts}, no evidence in "
     "{unclear}; the chosen one does not use it.",
     "say.probe": "Against a frozen probe of the same backbone it was worth {difference} on {split}: {verdict}.",
     "say.teacher": "Against its teacher {against} it was worth {difference} on {split}: {verdict}.",
@@ -135,8 +133,7 @@ ENGLISH: dict[str, str] = {
     "{verdict}.",
     "say.members": "It is the weighted mean of {members}.",
     "say.spoken_for": "For {n} more an ensemble speaks that was made of them: none is shown to be better than it.",
-    "say.yields": "Ensembles with sources that yield to the same without, since what they gain may as well be luck: "
-    "{ids}.",
+    "say.yields": "With sources, but yielding to the same without, since their gain may be luck: {ids}.",
     "say.added": "Run although the recipe does not name it, as what others must beat: {ids}.",
     "say.zero_shot": "Against the same backbone asked without an example it was worth {difference} on {split}: "
     "{verdict}.",
@@ -154,7 +151,7 @@ ENGLISH: dict[str, str] = {
     "say.barred": "Barred from the choice: {id}. {reason}",
     "say.barred_hurts": "It hurts: {difference} against {against} on {split}.",
     "say.barred_worse": "It is worse than {against}: {difference} on {split}.",
-    "say.barred_source": "Its source “{source}” is shown to hurt: {hurts} of {n} candidates with it, and it helps none.",
+    "say.barred_source": "Its source “{source}” is shown to hurt: {hurts} of {n} candidates, and it helps none.",
     "say.barred_unsaid": "The report does not say why.",
     "say.more": "… and {n} more.",
     "say.skipped": "Not run ({n}): {ids}.",
@@ -173,8 +170,8 @@ ENGLISH: dict[str, str] = {
     "budget": "of a budget of {budget}",
     "why": "Why this one",
     "leaderboard": "Leaderboard",
-    "leaderboard_note": "Best first, by {metric} on validation; the bar is its {level} interval, the dashed "
-    "line is no transfer. Test data played no part in this order.",
+    "leaderboard_note": "Best first, by {metric} on validation; the bar is its {level} interval, the dashed line is no "
+    "transfer. Test data played no part in this order.",
     "candidate": "Candidate",
     "with_sources": "with {sources}",
     "without_sources": "no source",
@@ -187,8 +184,7 @@ ENGLISH: dict[str, str] = {
     "memory": "Peak memory",
     "no_candidates": "This study has no candidates.",
     "sources": "What each source was worth",
-    "sources_note": "Each candidate with a source against the same candidate without it, on the same examples. "
-    "Right of the line: the source helps.",
+    "sources_note": "Each candidate with a source against the same without it. Right of the line: the source helps.",
     "sources_none": "No candidate was compared with the same candidate without its source.",
     "probe": "Training the model against a frozen probe",
     "probe_note": "Is it worth training the model's own parameters, when a classifier on its frozen output would do?",
@@ -281,11 +277,10 @@ ENGLISH: dict[str, str] = {
     "candidate and for no transfer.",
     # the page of rank
     "rank.title": "What promises most: {name}",
-    "rank.note": "Nothing was trained and the test was not read. Scores are of {rows} labelled target rows; with so "
-    "many the decisive one is {score}.",
+    "rank.note": "Nothing was trained, no test read. Of {rows} labelled target rows; with so many {score} decides.",
     "rank.readouts": "Backbones and their best readouts",
-    "rank.readouts_note": "The best first, by the decisive score; layer of all layers. All scores are higher where they "
-    "promise more. How far each can be trusted stands in docs/benchmarks.md.",
+    "rank.readouts_note": "The best first, by the decisive score; layer of all layers. All scores are higher where "
+    "they promise more. How far each can be trusted stands in docs/benchmarks.md.",
     "rank.backbone": "Backbone",
     "rank.parameters": "Parameters",
     "rank.memory": "Memory",
@@ -299,8 +294,8 @@ ENGLISH: dict[str, str] = {
     "joins what no other beats in both.",
     "rank.cost": "time to read 1,000 texts",
     "rank.sources": "Sources",
-    "rank.sources_note": "A head of the source alone on the target's rows: its accuracy and LEEP, the higher the better. "
-    "The two distances only warn: near is not the same as useful.",
+    "rank.sources_note": "A head of the source alone on the target's rows: its accuracy and LEEP, the higher the "
+    "better. The two distances only warn: near is not the same as useful.",
     "rank.transfer": "Source's head on target",
     # the page of cascade
     "cascade.title": "A cascade: the student where it is confident, else {teacher}",

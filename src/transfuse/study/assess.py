@@ -11,7 +11,7 @@ import numpy as np
 from transfuse.advice.candidates import Candidate, counterparts, may_be_member, spoken_for
 from transfuse.errors import StudyError
 from transfuse.evaluation import Comparison, compare, holm, metric_intervals, metric_of
-from transfuse.study.harm import WITHOUT, Harm, harm_in, shown_to_hurt
+from transfuse.study.harm import WITHOUT, Harm, gain, harm_in, shown_to_hurt
 from transfuse.tasks import Task
 
 KINDS = ("no transfer", WITHOUT)
@@ -21,7 +21,7 @@ ALONE = "best alone"
 """The comparison of an ensemble with the best of what it was made of."""
 
 EVEN = 0.5
-"""So likely may it be, for all of a backbone's ensembles with sources together, that one of them gains by luck alone."""
+"""So likely may it be that one of all of a backbone's ensembles with sources gains as much by luck alone."""
 
 COUNTED = (
     *("accuracy", "macro_f1", "macro_precision", "macro_recall", "micro_f1", "micro_precision", "micro_recall", "mcc"),
@@ -184,7 +184,7 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     speaking = [one.candidate for one in allowed if one.candidate.members]
     for one in allowed:
         one.record["spoken_for"] = spoken_for(one.candidate, speaking)
-        one.record["yields_to"] = _yields(one, allowed)
+        one.record["yields_to"] = _yields(one, allowed, gain((a.record for a in done), one.candidate.sources))
     allowed = [one for one in allowed if not one.record["spoken_for"] and not one.record["yields_to"]]
     sign = 1.0 if metric_of(metric)[1] else -1.0
 
@@ -194,12 +194,14 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     return max(allowed, key=rank), barred
 
 
-def _yields(one: Assessed, allowed: Sequence[Assessed]) -> str:
+def _yields(one: Assessed, allowed: Sequence[Assessed], alone: float) -> str:
     """The id of the ensemble without sources to which one with sources yields; empty where it does not.
 
-    It stands where it is shown to help, or where its gain is better than even odds would have it: with k ensembles with
-    sources on a backbone, where k p is at most `EVEN`. With one source that asks for a better mean and no more; of many
-    useless ones it lets as few pass as of one.
+    It stands where it is shown to help. Else three things are asked of it. Its mean is better than that of the one
+    without. Its gain is more than the luck of many tries: with k ensembles with sources on a backbone, k p is at most
+    `EVEN`, so that of many useless sources as few pass as of one, and of a single one no more is asked than a better
+    mean. And its sources do not make candidates worse ``alone``, in the mean: where most members of an ensemble use no
+    source, its gain may come from other things than from the source.
     """
     own = [t for t in one.record["transfer"] if t["kind"] == WITHOUT and one.candidate.members]
     without = next((t for t in own if any(t["against"] == other.candidate.id for other in allowed)), None)
@@ -207,7 +209,7 @@ def _yields(one: Assessed, allowed: Sequence[Assessed]) -> str:
         return ""
     beside = [a for a in allowed if a.candidate.members and a.candidate.sources]
     tried = sum(a.candidate.backbone == one.candidate.backbone for a in beside)
-    stands = without["difference"]["value"] > 0 and tried * without["p_alone"] <= EVEN
+    stands = without["difference"]["value"] > 0 and tried * without["p_alone"] <= EVEN and alone >= 0
     return "" if stands else str(without["against"])
 
 

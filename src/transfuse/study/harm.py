@@ -51,6 +51,18 @@ def shown_to_hurt(records: Iterable[Mapping[str, Any]]) -> list[Harm]:
     return out
 
 
+def gain(records: Iterable[Mapping[str, Any]], sources: Sequence[str]) -> float:
+    """The mean of what just these sources add to candidates that are no ensembles; 0 where none has them."""
+    found = [
+        t["difference"]["value"]
+        for record in records
+        if tuple(record["sources"]) == tuple(sources) and not record.get("members")
+        for t in record["transfer"]
+        if t["kind"] == WITHOUT
+    ]
+    return float(np.mean(found)) if found else 0.0
+
+
 def harm_in(sources: Sequence[str], harmful: Sequence[Harm]) -> Harm | None:
     """The first of the harmful sets that lies within some sources."""
     return next((one for one in harmful if set(one.sources) <= set(sources)), None)
