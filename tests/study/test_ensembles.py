@@ -202,12 +202,13 @@ def test_an_ensemble_does_not_speak_for_what_has_other_sources():
 
 def test_of_many_sources_that_gain_by_luck_none_is_used():
     """A gain of one row in a hundred: of one source it may stand, of three it is what luck gives."""
-    plain, gained = _done(BOTH, 0.8), [_done(_with(source), 0.81, seed=i) for i, source in enumerate("stu", start=1)]
-    _, chosen, _ = _chosen(plain, gained[0])
+    plain = [_done(PROBE, 0.78, seed=9), _done(BOTH, 0.8)]
+    gained = [_done(_with(source), 0.81, seed=i) for i, source in enumerate("stu", start=1)]
+    _, chosen, _ = _chosen(*plain, gained[0])
     assert chosen.candidate.id == "ensemble@b+s"
-    assessed, chosen, barred = _chosen(plain, *gained)
+    assessed, chosen, barred = _chosen(*plain, *gained)
     assert (chosen.candidate.id, barred) == ("ensemble@b", [])
-    assert [one.record["yields_to"] for one in assessed] == ["", *["ensemble@b"] * 3]
+    assert [one.record["yields_to"] for one in assessed] == ["", "", *["ensemble@b"] * 3]
 
 
 def test_an_ensemble_does_not_gain_by_a_source_that_makes_its_candidates_worse():
@@ -220,7 +221,7 @@ def test_an_ensemble_does_not_gain_by_a_source_that_makes_its_candidates_worse()
 
 def test_a_source_that_is_shown_to_help_is_used_among_many():
     gained = [_done(_with(source), 0.81, seed=i) for i, source in enumerate("tu", start=1)]
-    _, chosen, _ = _chosen(_done(BOTH, 0.75), *gained, _done(_with("s"), 0.95, seed=3))
+    _, chosen, _ = _chosen(_done(PROBE, 0.74, seed=9), _done(BOTH, 0.75), *gained, _done(_with("s"), 0.95, seed=3))
     assert chosen.candidate.id == "ensemble@b+s"
 
 
@@ -260,9 +261,8 @@ def test_no_ensemble_pools_what_uses_a_source_that_is_shown_to_hurt(monkeypatch)
     done = [_done(PROBE, 0.8), _done(WITH, 0.5, seed=1), _done(TUNED, 0.8, seed=2)]
     for _, record, _ in done + (more := [_done(tuned, 0.8, seed=3), _done(useful, 0.8, seed=4)]):
         record |= {"seconds": {"fit": 1.0, "predict_per_1000": 1.0}, "peak_memory_mib": 1, "trainable_parameters": 1}
-    said = [(c, record, np.exp(answers)) for c, record, answers in [*done, *more]]
     ledger = SimpleNamespace(plan={}, keep_plan=lambda plan: None)
     data = SimpleNamespace(task=TASK, splits=SimpleNamespace(fits=[0]), test=[])
     monkeypatch.setattr("transfuse.study.ensembles.keep", lambda *_: None)
-    found = ensembles(assess(said, JUDGE, TASK), LABELS, data, ledger, 1e9, 0)
+    found = ensembles(assess([*done, *more], JUDGE, TASK), LABELS, data, ledger, 1e9, 0)
     assert {c.id for c, _, _ in found} == {"ensemble@b", "ensemble@b+t"}
