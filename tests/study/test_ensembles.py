@@ -219,6 +219,14 @@ def test_an_ensemble_does_not_gain_by_a_source_that_makes_its_candidates_worse()
     assert _chosen(*done, _done(WITH, 0.77, seed=3))[1].candidate.id == "ensemble@b+s"
 
 
+def test_what_makes_candidates_worse_is_no_try_that_a_good_source_pays_for():
+    done = [_done(PROBE, 0.75, seed=2), _done(BOTH, 0.8), _done(_with("s"), 0.82, seed=1)]
+    worse = [_done(_with(source), 0.79, seed=i) for i, source in enumerate("tuvw", start=5)]
+    singles = [_done(dataclasses.replace(WITH, id=f"probe@b+{t}", sources=(t,)), 0.72, seed=ord(t)) for t in "tuvw"]
+    assert _chosen(*done, *worse)[1].candidate.id == "ensemble@b"
+    assert _chosen(*done, *worse, *singles)[1].candidate.id == "ensemble@b+s"
+
+
 def test_a_source_that_is_shown_to_help_is_used_among_many():
     gained = [_done(_with(source), 0.81, seed=i) for i, source in enumerate("tu", start=1)]
     _, chosen, _ = _chosen(_done(PROBE, 0.74, seed=9), _done(BOTH, 0.75), *gained, _done(_with("s"), 0.95, seed=3))

@@ -182,9 +182,10 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
         else:
             allowed.append(one)
     speaking = [one.candidate for one in allowed if one.candidate.members]
+    promising = [c for c in speaking if c.sources and gain((one.record for one in done), c.sources) >= 0]
     for one in allowed:
         one.record["spoken_for"] = spoken_for(one.candidate, speaking)
-        one.record["yields_to"] = _yields(one, allowed, gain((a.record for a in done), one.candidate.sources))
+        one.record["yields_to"] = _yields(one, speaking, promising)
     allowed = [one for one in allowed if not one.record["spoken_for"] and not one.record["yields_to"]]
     sign = 1.0 if metric_of(metric)[1] else -1.0
 
@@ -194,23 +195,26 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     return max(allowed, key=rank), barred
 
 
-def _yields(one: Assessed, allowed: Sequence[Assessed], alone: float) -> str:
+def _yields(one: Assessed, speaking: Sequence[Candidate], promising: Sequence[Candidate]) -> str:
     """The id of the ensemble without sources to which one with sources yields; empty where it does not.
 
     It stands where it is shown to help. Else three things are asked of it. Its mean is better than that of the one
-    without. Its gain is more than the luck of many tries: with k ensembles with sources on a backbone, k p is at most
-    `EVEN`, so that of many useless sources as few pass as of one, and of a single one no more is asked than a better
-    mean. And its sources do not make candidates worse ``alone``, in the mean: where most members of an ensemble use no
-    source, its gain may come from other things than from the source.
+    without. Its sources do not make candidates worse by themselves, in the mean: where most members of an ensemble use
+    no source, its gain may come from other things. And the gain is more than the luck of many tries: with k such
+    ensembles on a backbone, k p is at most `EVEN`, so that of many useless sources as few pass as of one.
+
+    Args:
+        one: a candidate with its record.
+        speaking: the ensembles that are not barred.
+        promising: those of them with sources that do not make candidates worse by themselves.
     """
     own = [t for t in one.record["transfer"] if t["kind"] == WITHOUT and one.candidate.members]
-    without = next((t for t in own if any(t["against"] == other.candidate.id for other in allowed)), None)
+    without = next((t for t in own if any(t["against"] == other.id for other in speaking)), None)
     if without is None or without["verdict"] == "helps":
         return ""
-    beside = [a for a in allowed if a.candidate.members and a.candidate.sources]
-    tried = sum(a.candidate.backbone == one.candidate.backbone for a in beside)
-    stands = without["difference"]["value"] > 0 and tried * without["p_alone"] <= EVEN and alone >= 0
-    return "" if stands else str(without["against"])
+    tried = sum(c.backbone == one.candidate.backbone for c in promising)
+    lucky = without["difference"]["value"] <= 0 or tried * without["p_alone"] > EVEN
+    return str(without["against"]) if lucky or one.candidate not in promising else ""
 
 
 def _bar(one: Assessed, gate: str, harmful: Sequence[Harm]) -> dict[str, Any]:
