@@ -25,36 +25,53 @@ backbones: ["catalog:minilm-l6"]
 methods: [probe, feda, ulsif, tradaboost]
 budget: {{minutes: 20}}
 """
+ENSEMBLE_DRAWS = 5
+ENSEMBLES = RECIPE.replace("[probe, feda, ulsif, tradaboost]", "[probe, centroid, feda, domain_ratio]\nensembles: true")
+"""The methods of `methods: auto` that take seconds: what they fit answers together, as there."""
 MOVIES = '{name: movies, data: "catalog:vader-movie-reviews"}'
 HARMFUL = ("flipped", "random", "unrelated")
 
 
 def run() -> None:
-    """A study with the movies alone and one with the harmful sources beside them, on each draw."""
+    """A study with the movies alone and one with the harmful sources beside them, on each draw; some with ensembles."""
     started = time.perf_counter()
-    studies = []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for name, rows in _sources():
             with (place / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
                 csv.writer(stream).writerows([("text", "rating"), *rows])
-        for draw in range(DRAWS):
-            found = {}
-            for arm, extra in (("movies", ()), ("all", HARMFUL)):
-                named = ", ".join([MOVIES, *(f"{{name: {n}, data: {n}.csv}}" for n in extra)])
-                recipe = transfuse.Recipe.from_text(RECIPE.format(draw=draw, sources=named), place, "harm")
-                found[arm] = _told(transfuse.run(recipe, out=place / f"{arm}-{draw}").report)
-            studies.append({"draw": draw, **found})
-            print(studies[-1], flush=True)
+        studies = _studies(RECIPE, DRAWS, place, "single")
+        together = _studies(ENSEMBLES, ENSEMBLE_DRAWS, place, "together")
     keep(
         "harm",
         "python -m benchmarks harm",
         started,
-        studies=studies,
-        used=sum(s["movies"]["sources"] == ["movies"] for s in studies),
-        harmed=sum(bool(set(s["all"]["sources"]) & set(HARMFUL)) for s in studies),
-        difference=spread([s["all"]["test"]["value"] - s["movies"]["test"]["value"] for s in studies]),
+        **_summary(studies),
+        ensembles=_summary(together),
     )
+
+
+def _studies(text: str, draws: int, place: Path, mark: str) -> list[dict[str, Any]]:
+    studies = []
+    for draw in range(draws):
+        found = {}
+        for arm, extra in (("movies", ()), ("all", HARMFUL)):
+            named = ", ".join([MOVIES, *(f"{{name: {n}, data: {n}.csv}}" for n in extra)])
+            recipe = transfuse.Recipe.from_text(text.format(draw=draw, sources=named), place, "harm")
+            found[arm] = _told(transfuse.run(recipe, out=place / f"{mark}-{arm}-{draw}").report)
+        studies.append({"draw": draw, **found})
+        print(studies[-1], flush=True)
+    return studies
+
+
+def _summary(studies: list[dict[str, Any]]) -> dict[str, Any]:
+    """How often the movies were used where they are alone, how often a harmful source was, and what that cost."""
+    return {
+        "studies": studies,
+        "used": sum(s["movies"]["sources"] == ["movies"] for s in studies),
+        "harmed": sum(bool(set(s["all"]["sources"]) & set(HARMFUL)) for s in studies),
+        "difference": spread([s["all"]["test"]["value"] - s["movies"]["test"]["value"] for s in studies]),
+    }
 
 
 def _told(report: dict[str, Any]) -> dict[str, Any]:

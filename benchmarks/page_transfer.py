@@ -129,4 +129,26 @@ without them: {spread_of(record["difference"])}.
 | draw | chosen, movies alone | test | chosen, all four | test | verdicts on the sources of `tradaboost` |
 | --- | --- | --- | --- | --- | --- |""",
         *rows,
+        *(_harm_together(record["ensembles"]) if "ensembles" in record else []),
+    ]
+
+
+def _harm_together(record: Mapping[str, Any]) -> list[str]:
+    """The same where what was fitted answers together; records from before have no such part."""
+    count = len(record["studies"])
+    rows = [
+        f"| {s['draw']} | {s['movies']['chosen']} | {figure(s['movies']['test'])} | {s['all']['chosen']} "
+        f"| {figure(s['all']['test'])} |"
+        for s in record["studies"]
+    ]
+    return [
+        f"""
+The same with `ensembles: true`, of `probe`, `centroid`, `feda` and `domain_ratio`, as `methods: auto` puts them
+together. Movies used where they are alone: **{record["used"]} of {count}**; a harmful source in the chosen model:
+**{record["harmed"]} of {count}**; test accuracy with the harmful sources less that without them:
+{spread_of(record["difference"])}.
+
+| draw | chosen, movies alone | test | chosen, all four | test |
+| --- | --- | --- | --- | --- |""",
+        *rows,
     ]

@@ -26,6 +26,17 @@ def test_documents_show_the_kept_results():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `python -m benchmarks page`"
 
 
+def test_the_part_about_harm_shows_the_ensembles_where_they_were_measured():
+    """Records from before the arm have none, and still make their page."""
+    page, results = (importlib.import_module(f"benchmarks.{name}") for name in ("page_transfer", "common"))
+    record = json.loads((results.RESULTS / "harm.json").read_text("utf-8"))
+    old = {key: value for key, value in record.items() if key != "ensembles"}
+    assert "ensembles: true" not in "\n".join(page.harm(old))
+    told = "\n".join(page.harm({**old, "ensembles": old}))
+    assert told.startswith("\n".join(page.harm(old)))
+    assert "The same with `ensembles: true`" in told
+
+
 def test_the_gallery_is_put_together_from_what_was_kept(tmp_path, monkeypatch):
     """Its page comes after hours of fits: that it can be written is known before."""
     gallery, page = (importlib.import_module(f"benchmarks.{name}") for name in ("gallery", "page_gallery"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from transfuse.advice.candidates import LONGEST_ID, counterparts, expand, short
+from transfuse.advice.candidates import LONGEST_ID, Candidate, counterparts, expand, short
 
 SIZES = {"enc": 20, "dec": 100, "x/bert": 1, "y/bert": 1}
 
@@ -140,3 +140,17 @@ def test_what_is_another_method_without_a_source_stands_with_its_sources_alone()
     alone = made([("soup", {})], ("enc",), ("movies",))
     (soup,) = (c for c in alone if c.id == "soup@enc+movies")
     assert dict(counterparts(soup, alone))["without source"] == "soup@enc"
+
+
+def test_what_is_trained_stands_beside_the_frozen_probe_though_nobody_named_it():
+    """With the same sources; a probe of any settings that is named is one, and what trains nothing needs none."""
+    found = made([("finetune", {"epochs": 1})], ["enc"], ["a"])
+    assert ids(found) == ["tfidf", "probe@enc", "probe@enc+a", "finetune@enc+a", "finetune@enc"]
+    assert [c.added for c in found] == [True, True, True, False, False]
+    assert dict(counterparts(found[3], found))["frozen probe"] == "probe@enc+a"
+    assert Candidate.from_dict(found[1].to_dict()) == found[1]
+    named = made([("tfidf", {}), ("probe", {"layers": 1}), ("lora", {})], ["enc"])
+    assert not any(c.added for c in named)
+    assert ids(made([("centroid", {})], ["enc"])) == ["tfidf", "centroid@enc"]
+    written = expand([("lora", {})], ["dec"], [], lambda b: True, SIZES.__getitem__, kind="generate")
+    assert "probe@dec" not in ids(written)

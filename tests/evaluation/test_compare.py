@@ -128,6 +128,50 @@ def test_false_alarms_are_rare():
     assert alarms / 200 <= 0.1
 
 
+def test_the_p_of_one_split_is_half_of_mcnemar_or_the_share_of_resamples(pair):
+    labels, a, b = pair
+    right_a, right_b = np.arange(400) < 340, np.arange(400) < 290
+    right_b[340:350] = True
+    exact = mcnemar(right_a, right_b)
+    better, worse = compare(labels, a, b, seed=0), compare(labels, b, a, seed=0)
+    assert (better.p, worse.p) == (pytest.approx(exact / 2), pytest.approx(1 - exact / 2))
+    grouped = compare(labels, a, b, seed=0, groups=np.arange(400) // 50)
+    assert 0.02 < grouped.p < 0.5
+    assert compare(labels, a, a, seed=0, metric="log_loss").p == 1.0
+
+
+def test_a_difference_above_what_is_detectable_is_nearly_always_said_to_help():
+    """Twelve rows in each of five splits, twice: the splits ask for more than the examples alone."""
+    generator, above, missed = np.random.default_rng(2), 0, 0
+    labels = np.arange(60) % 2
+    for trial in range(60):
+        tables = [np.stack([outcome(labels, generator.random(60) < share) for _ in range(2)]) for share in (0.85, 0.65)]
+        parts = [(r, part) for r in range(2) for part in np.array_split(generator.permutation(60), 5)]
+        right = [table.argmax(axis=2) == labels for table in tables]
+        differences = [float(right[0][r, p].mean() - right[1][r, p].mean()) for r, p in parts]
+        found = compare(labels, *tables, seed=trial, rounds=300).over_splits(differences, 0.25, 0.5 / 12)
+        above += found.difference.value > found.detectable
+        missed += found.difference.value > found.detectable and found.verdict != "helps"
+    assert above > 10
+    assert missed <= 0.05 * above
+
+
+def test_the_strictest_of_several_comparisons_sees_less(pair):
+    labels, a, b = pair
+    alone = compare(labels, a, b, seed=0).over_splits([0.1, 0.12, 0.05, 0.13], 0.25)
+    error = np.std([0.1, 0.12, 0.05, 0.13], ddof=1) * np.sqrt(1 / 4 + 0.25)
+    assert alone.among(6).detectable == pytest.approx(scipy.stats.t.isf(0.05 / 6, 3) * error)
+    assert alone.among(6).detectable > alone.detectable
+    assert compare(labels, a, b, seed=0).among(1) == compare(labels, a, b, seed=0)
+
+
+def test_what_is_worse_in_the_splits_has_a_large_p(pair):
+    labels, a, b = pair
+    worse = compare(labels, b, a, seed=0).over_splits([-0.1, -0.12, -0.05, -0.13], 0.25)
+    assert worse.p > 0.95
+    assert worse.verdict == "hurts"
+
+
 def test_to_dict_is_json(pair):
     labels, a, b = pair
     entry = json.loads(json.dumps(compare(labels, a, b, seed=0).to_dict()))

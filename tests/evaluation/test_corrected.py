@@ -21,8 +21,12 @@ def test_without_overlap_it_is_the_t_test():
 
 
 def test_equal_differences():
-    assert corrected([0.1, 0.1, 0.1], 0.25) == pytest.approx(0.0, abs=1e-12)
-    assert corrected([0.0, 0.0], 0.25) == 1.0
+    """Nothing tells their spread; splits of 20 rows know each to half a row, which is a spread."""
+    assert corrected([0.1, 0.1, 0.1], 0.25) == corrected([0.0, 0.0], 0.25) == 1.0
+    t = 0.1 / (0.025 * np.sqrt(1 / 3 + 0.25))
+    assert corrected([0.1, 0.1, 0.1], 0.25, floor=0.5 / 20) == pytest.approx(2 * stats.t.sf(t, 2))
+    wide = [0.0, 0.3, 0.1]
+    assert corrected(wide, 0.25, floor=0.025) == corrected(wide, 0.25)
 
 
 def test_one_split_tells_nothing():

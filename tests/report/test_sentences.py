@@ -18,8 +18,7 @@ def test_says_what_was_chosen_how_good_it_is_and_what_the_source_was_worth(full)
     assert "Without transfer (TF-IDF on the target's labels alone) the figure is 0.631 (0.607 to 0.655)" in said
     assert "a difference of +0.252 (+0.226 to +0.278): it helps." in said
     assert "The source “movies” was worth +0.042 (+0.008 to +0.076) to it on validation: it helps." in said
-    assert "Over all 5 comparisons" in said
-    assert "helps in 1, no evidence either way in 4, hurts in 0" in said
+    assert "The source “movies” helps 1 of 5 candidates, hurts 0, no evidence in 4; the chosen one uses it." in said
     assert "frozen probe of the same backbone it was worth +0.035 (−0.010 to +0.080)" in said
     assert "no evidence either way. With 64 examples a difference under 0.045 cannot be seen." in said
 
@@ -76,7 +75,7 @@ def test_a_choice_without_source_says_so_and_still_counts(full):
     full["chosen"] = "finetune.smollm2-135m-instruct"
     said = text(full)
     assert "The chosen candidate uses no source." in said
-    assert "Over all 5 comparisons" in said
+    assert "The source “movies” helps 1 of 5 candidates, hurts 0, no evidence in 4; the chosen one does not" in said
     assert "was worth +0.042" not in said
     assert "Chosen among the candidates that may be chosen" in said, "it is not the best, so that must not be claimed"
 
@@ -120,6 +119,60 @@ def test_two_sources_name_the_one_that_the_counterpart_lacks(full):
     said = text(full)
     assert "The source “tweets” was worth" in said
     assert "The source “movies” was worth" not in said
+
+
+def test_each_source_has_a_sentence_of_its_own(full):
+    """One harms, one helps, and both together do neither."""
+    entry = json.loads(json.dumps(full["candidates"][10]["transfer"][1]))
+    for name, verdict in (("flip", "hurts"), ("flip", "no evidence"), ("both", "no evidence")):
+        candidate = json.loads(json.dumps(full["candidates"][10]))
+        sources = ["flip"] if name == "flip" else ["flip", "movies"]
+        candidate |= {"id": f"{name}-{verdict}", "sources": sources, "transfer": [entry | {"verdict": verdict}]}
+        full["candidates"].append(candidate)
+    said = text(full)
+    assert "The source “flip” helps 0 of 2 candidates, hurts 1, no evidence in 1; the chosen one does not" in said
+    assert "The source “movies” helps 1 of 5 candidates, hurts 0, no evidence in 4; the chosen one uses it." in said
+    assert "The source “flip and movies” helps 0 of 1" in said
+    assert "源数据“flip”在 2 个候选中：对 0 个有帮助，对 1 个有害，1 个证据不足；选定的候选不使用它" in text(full, "zh")
+
+
+def test_a_source_that_is_shown_to_hurt_bars_in_words(full):
+    harm = {"sources": ["flip"], "hurts": 5, "count": 6}
+    full["barred"].append({"id": "finetune.minilm-l6+movies", "reason": "hurts: source flip", "harm": harm})
+    said = text(full)
+    assert "Its source “flip” is shown to hurt: 5 of 6 candidates, and it helps none." in said
+    assert "使用它的 6 个候选中 5 个有害" in text(full, "zh")
+
+
+def test_beside_a_model_that_is_no_transfer_a_candidate_is_worse_and_does_not_hurt(full):
+    chosen, barred = full["candidates"][10], full["candidates"][11]
+    chosen["transfer"][2]["verdict"] = "hurts"
+    barred["transfer"][0] |= {"kind": "frozen probe", "against": "probe.minilm-l6"}
+    said = text(full)
+    assert (
+        "frozen probe of the same backbone it was worth +0.035 (−0.010 to +0.080) on validation: it is worse." in said
+    )
+    assert "Barred from the choice: lora.minilm-l6. It is worse than probe.minilm-l6: −0.066" in said
+    assert "被排除：lora.minilm-l6。比 probe.minilm-l6 差：−0.066" in text(full, "zh")
+
+
+@pytest.mark.parametrize(
+    ("why", "words"), [("time", "No time was left for its placebo"), ("failed", "(labels shuffled) failed")]
+)
+def test_a_placebo_that_is_missing_is_told(full, why, words):
+    assert "placebo" not in text(full)
+    full["candidates"][10]["no_placebo"] = why
+    assert words in text(full)
+    assert "安慰剂" in text(full, "zh")
+
+
+def test_what_yields_and_what_was_added_is_told_and_not_counted(full):
+    full["candidates"][8]["yields_to"] = "probe.smollm2-135m-instruct"
+    full["candidates"][3]["added"] = True
+    said = text(full)
+    assert "is the best of the 9 candidates that may be chosen" in said
+    assert "yielding to the same without, since their gain may be luck: probe.smollm2-135m-instruct+movies." in said
+    assert "Run although the recipe does not name it, as what others must beat: probe.minilm-l6." in said
 
 
 def test_nothing_to_say(minimal):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from transfuse.fitted.model import load
 from transfuse.methods.merging.ensemble import stacking_weights
 from transfuse.study import run as running
 from transfuse.study.assess import Judge, assess, choose
-from transfuse.study.ensembles import KEY, crossfit
+from transfuse.study.ensembles import KEY, crossfit, ensembles
+from transfuse.study.harm import harm_in, shown_to_hurt
 from transfuse.study.recipe import Recipe
 from transfuse.study.run import run
 from transfuse.tasks.classify import Classify
@@ -145,6 +148,7 @@ def test_an_ensemble_speaks_for_what_it_is_made_of(study):
 
 LABELS = np.arange(200) % 2
 TASK = Classify(("a", "b"))
+JUDGE = Judge(LABELS, "accuracy", 0)
 
 
 def _done(candidate, share, seed=0):
@@ -157,6 +161,7 @@ def _done(candidate, share, seed=0):
 PROBE = Candidate("probe@b", "feature", "probe", "b", (), {})
 TUNED = Candidate("lora@b", "parameter", "lora", "b", (), {})
 OTHER = Candidate("probe@c", "feature", "probe", "c", (), {})
+WITH = Candidate("probe@b+s", "feature", "probe", "b", ("s",), {})
 BOTH = Candidate("ensemble@b", "merging", "ensemble", "b", (), {}, members=((PROBE, 0.5), (TUNED, 0.5)))
 
 
@@ -175,3 +180,97 @@ def test_a_member_that_is_shown_to_be_better_bars_its_ensemble():
     chosen, barred = choose(assess(done, Judge(LABELS, "accuracy", 0), TASK), "accuracy", "default")
     assert chosen.candidate.id == "lora@b"
     assert barred == [{"id": "ensemble@b", "reason": "hurts: best alone (lora@b)"}]
+
+
+def _with(source):
+    """The ensemble with a source."""
+    own = dataclasses.replace(WITH, id=f"probe@b+{source}", sources=(source,))
+    return dataclasses.replace(BOTH, id=f"ensemble@b+{source}", sources=(source,), members=((PROBE, 0.5), (own, 0.5)))
+
+
+def _chosen(*done):
+    assessed = assess(done, Judge(LABELS, "accuracy", 0), TASK)
+    return assessed, *choose(assessed, "accuracy", "default")
+
+
+def test_an_ensemble_does_not_speak_for_what_has_other_sources():
+    """A better candidate without a source is not shut out by an ensemble that uses one."""
+    assessed, chosen, _ = _chosen(_done(PROBE, 0.7), _done(TUNED, 0.8, seed=1), _done(_with("s"), 0.78, seed=2))
+    assert chosen.candidate.id == "lora@b"
+    assert [one.record["spoken_for"] for one in assessed] == ["", "", ""]
+
+
+def test_of_many_sources_that_gain_by_luck_none_is_used():
+    """A gain of one row in a hundred: of one source it may stand, of three it is what luck gives."""
+    plain = [_done(PROBE, 0.78, seed=9), _done(BOTH, 0.8)]
+    gained = [_done(_with(source), 0.81, seed=i) for i, source in enumerate("stu", start=1)]
+    _, chosen, _ = _chosen(*plain, gained[0])
+    assert chosen.candidate.id == "ensemble@b+s"
+    assessed, chosen, barred = _chosen(*plain, *gained)
+    assert (chosen.candidate.id, barred) == ("ensemble@b", [])
+    assert [one.record["yields_to"] for one in assessed] == ["", "", *["ensemble@b"] * 3]
+
+
+def test_an_ensemble_does_not_gain_by_a_source_that_makes_its_candidates_worse():
+    """Its other members are without the source, and may be what it gains by."""
+    done = [_done(BOTH, 0.8), _done(_with("s"), 0.81, seed=1), _done(PROBE, 0.75, seed=2)]
+    assert _chosen(*done)[1].candidate.id == "ensemble@b+s"
+    assert _chosen(*done, _done(WITH, 0.72, seed=3))[1].candidate.id == "ensemble@b"
+    assert _chosen(*done, _done(WITH, 0.77, seed=3))[1].candidate.id == "ensemble@b+s"
+
+
+def test_what_makes_candidates_worse_is_no_try_that_a_good_source_pays_for():
+    done = [_done(PROBE, 0.75, seed=2), _done(BOTH, 0.8), _done(_with("s"), 0.82, seed=1)]
+    worse = [_done(_with(source), 0.79, seed=i) for i, source in enumerate("tuvw", start=5)]
+    singles = [_done(dataclasses.replace(WITH, id=f"probe@b+{t}", sources=(t,)), 0.72, seed=ord(t)) for t in "tuvw"]
+    assert _chosen(*done, *worse)[1].candidate.id == "ensemble@b"
+    assert _chosen(*done, *worse, *singles)[1].candidate.id == "ensemble@b+s"
+
+
+def test_a_source_that_is_shown_to_help_is_used_among_many():
+    gained = [_done(_with(source), 0.81, seed=i) for i, source in enumerate("tu", start=1)]
+    _, chosen, _ = _chosen(_done(PROBE, 0.74, seed=9), _done(BOTH, 0.75), *gained, _done(_with("s"), 0.95, seed=3))
+    assert chosen.candidate.id == "ensemble@b+s"
+
+
+def test_a_source_that_is_shown_to_hurt_bars_what_hides_its_harm():
+    """It hurts the probe, and `lora` with it has the best mean of all."""
+    tuned = dataclasses.replace(TUNED, id="lora@b+s", sources=("s",))
+    assessed, chosen, barred = _chosen(
+        _done(PROBE, 0.8), _done(WITH, 0.5, seed=1), _done(TUNED, 0.8, seed=2), _done(tuned, 0.82, seed=3)
+    )
+    assert chosen.candidate.id in ("probe@b", "lora@b")
+    assert [(b["id"], b.get("harm")) for b in barred] == [
+        ("probe@b+s", None),
+        ("lora@b+s", {"sources": ("s",), "hurts": 1, "count": 2}),
+    ]
+    two = dataclasses.replace(tuned, id="lora@b+s+t", sources=("s", "t"))
+    assessed = assess([_done(PROBE, 0.8), _done(WITH, 0.5), _done(TUNED, 0.8), _done(two, 0.81)], JUDGE, TASK)
+    harmful = shown_to_hurt(one.record for one in assessed)
+    assert harm_in(("s", "t"), harmful) == harmful[0]
+    assert harm_in(("t",), harmful) is None
+
+
+def test_one_verdict_against_a_source_that_gains_in_the_mean_bars_nothing():
+    tuned = dataclasses.replace(TUNED, id="lora@b+s", sources=("s",))
+    done = [_done(PROBE, 0.8), _done(WITH, 0.7, seed=1), _done(TUNED, 0.7, seed=2)]
+    assessed = assess([*done, _done(tuned, 0.9, seed=3)], JUDGE, TASK)
+    assert [t["verdict"] for one in assessed for t in one.record["transfer"] if t["kind"] == "without source"] == [
+        "hurts",
+        "helps",
+    ]
+    assert shown_to_hurt(one.record for one in assessed) == []
+
+
+def test_no_ensemble_pools_what_uses_a_source_that_is_shown_to_hurt(monkeypatch):
+    """The probe with `s` is shown to be worse; `lora` with it is not, and would be in the pool."""
+    tuned = dataclasses.replace(TUNED, id="lora@b+s", sources=("s",))
+    useful = dataclasses.replace(TUNED, id="lora@b+t", sources=("t",))
+    done = [_done(PROBE, 0.8), _done(WITH, 0.5, seed=1), _done(TUNED, 0.8, seed=2)]
+    for _, record, _ in done + (more := [_done(tuned, 0.8, seed=3), _done(useful, 0.8, seed=4)]):
+        record |= {"seconds": {"fit": 1.0, "predict_per_1000": 1.0}, "peak_memory_mib": 1, "trainable_parameters": 1}
+    ledger = SimpleNamespace(plan={}, keep_plan=lambda plan: None)
+    data = SimpleNamespace(task=TASK, splits=SimpleNamespace(fits=[0]), test=[])
+    monkeypatch.setattr("transfuse.study.ensembles.keep", lambda *_: None)
+    found = ensembles(assess([*done, *more], JUDGE, TASK), LABELS, data, ledger, 1e9, 0)
+    assert {c.id for c, _, _ in found} == {"ensemble@b", "ensemble@b+t"}

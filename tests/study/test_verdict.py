@@ -18,7 +18,9 @@ from transfuse.engine.ledger import Ledger
 from transfuse.errors import StudyError
 from transfuse.evaluation.curve import labels_for
 from transfuse.study import curve, finish
+from transfuse.study.assess import Assessed
 from transfuse.study.curve import add_curve, arms_of, worth
+from transfuse.study.placebo import try_placebo
 from transfuse.study.recipe import Recipe
 from transfuse.study.run import run
 from transfuse.study.workshop import Workshop, shuffled
@@ -61,6 +63,20 @@ def test_the_placebo_of_the_choice_stands_beside_it(study):
     plan = json.loads((study.out / "plan.json").read_text(encoding="utf-8"))
     assert plan["placebo"] == placebo["against"]
     assert any("placebo" in sentence for sentence in pages.explain(report, "en"))
+
+
+def test_a_placebo_for_which_there_is_no_time_is_told(study):
+    """Without a word a reader takes the gain for one that was tested."""
+    chosen = next(c for c in study.report["candidates"] if c["id"] == study.report["chosen"])
+    fields = {key: value for key, value in chosen.items() if key != "transfer"} | {"transfer": []}
+    one = Assessed(Candidate.from_dict(chosen), np.zeros((1, 1, 2)), fields)
+    ledger = SimpleNamespace(plan={}, keep_plan=lambda plan: None, seconds=10.0)
+    try_placebo(one, None, None, [], ledger, budget=5.0)
+    assert fields["no_placebo"] == "time"
+    failed = SimpleNamespace(run=lambda wanted, planned: [(None, None, None)])
+    ledger = SimpleNamespace(plan={}, keep_plan=lambda plan: None, seconds=0.0)
+    try_placebo(one, None, failed, [], ledger, budget=1e9)
+    assert fields["no_placebo"] == "failed"
 
 
 def test_shuffled_labels_are_the_same_labels_at_other_texts():

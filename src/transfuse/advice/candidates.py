@@ -68,6 +68,7 @@ class Candidate:
         shuffled: whether the sources' labels are shuffled: a placebo, by which a gain is tested.
         kind: of the task.
         members: of an ensemble, the candidates that it is made of, each with its weight; else none.
+        added: whether it runs only as what others are measured against, since no method of the recipe names it.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Candidate:
     shuffled: bool = False
     kind: str = LABELS
     members: tuple[tuple[Candidate, float], ...] = ()
+    added: bool = False
 
     def placebo(self) -> Candidate:
         """The same with its sources' labels shuffled."""
@@ -90,7 +92,7 @@ class Candidate:
         members = [{"weight": weight, **member.to_dict()} for member, weight in self.members]
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         fields |= {"sources": list(self.sources), "settings": dict(self.settings), "members": members}
-        usual = {"shuffled": False, "kind": LABELS, "members": []}
+        usual = {"shuffled": False, "kind": LABELS, "members": [], "added": False}
         return {k: v for k, v in fields.items() if k not in usual or v != usual[k]}
 
     @staticmethod
@@ -113,7 +115,8 @@ def expand(
 ) -> list[Candidate]:
     """All candidates: each method with each backbone that suits it, without sources, with each, and with all.
 
-    The no-transfer baseline with its default settings is always among them, since everything is measured against it.
+    The no-transfer baseline with its default settings is always among them, since everything is measured against it; so
+    is the frozen probe of what is trained, where the recipe names no probe.
 
     Args:
         methods: (name, settings) pairs, or None for `AUTO`.
@@ -129,11 +132,11 @@ def expand(
     have = {"", *("related" if source in related else "source" for source in data), *(["teacher"] if teachers else [])}
     automatic = [(name, settings) for name, settings, needs in automatic_of(kind) if needs in have]
     wanted = list(automatic if methods is None else methods)
-    if not any(name == no_transfer(kind) and not settings for name, settings in wanted):
-        wanted.insert(0, (no_transfer(kind), {}))
+    added = _unnamed(wanted, kind)
     found: list[Candidate] = []
-    for name, settings in wanted:
+    for name, settings in [*((name, {}) for name in added), *wanted]:
         about = method(name, kind)
+        more = name in added and not settings
         fitting: Sequence[str] = [""]
         if about.reads != "nothing":
             fitting = [b for b in backbones if (asks(about) if is_remote(b) else suits(about.reads, is_decoder(b)))]
@@ -149,13 +152,21 @@ def expand(
         for backbone in fitting:
             for mix in _order(mixes, about.family):
                 label = name + (f"@{short(backbone, backbones)}" if backbone else "") + "".join(f"+{s}" for s in mix)
-                found.append(Candidate(label, about.family, name, backbone, mix, dict(settings), kind=kind))
+                found.append(Candidate(label, about.family, name, backbone, mix, dict(settings), kind=kind, added=more))
     first = 1 + max((i for i, c in enumerate(found) if c.family == "baseline"), default=-1)
     found[first:first] = [
         Candidate(f"teacher+{name}", "distillation", "teacher", backbone, (name,), {}, kind=kind)
         for name, backbone in teachers.items()
     ]
     return _with_unique_ids(found)
+
+
+def _unnamed(wanted: Sequence[tuple[str, Mapping[str, Any]]], kind: str) -> list[str]:
+    """The methods that run beside the wanted ones, as what these must beat."""
+    out = [] if any(name == no_transfer(kind) and not settings for name, settings in wanted) else [no_transfer(kind)]
+    about = [method(name, kind) for name, _ in wanted]
+    trains = any(one.counterpart == PROBE and one.family in TRAINED for one in about)
+    return [*out, PROBE] if trains and PROBE not in [name for name, _ in wanted] else out
 
 
 def automatic_of(kind: str) -> tuple[tuple[str, Mapping[str, Any], str], ...]:
@@ -215,8 +226,12 @@ def may_be_member(candidate: Candidate, backbone: str, sources: tuple[str, ...])
 
 
 def spoken_for(candidate: Candidate, ensembles: Sequence[Candidate]) -> str:
-    """The id of the first ensemble that was made of candidates like this one; empty for none."""
-    return next((e.id for e in ensembles if may_be_member(candidate, e.backbone, e.sources)), "")
+    """The id of the ensemble that was made of candidates like this one and has its sources; empty for none.
+
+    One with more sources does not speak for it: what a source does is not the luck of a mean.
+    """
+    own = (e for e in ensembles if e.sources == candidate.sources)
+    return next((e.id for e in own if may_be_member(candidate, e.backbone, e.sources)), "")
 
 
 def counterparts(candidate: Candidate, candidates: Sequence[Candidate]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from statistics import NormalDist
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike
 from transfuse.errors import DataError
 from transfuse.evaluation.bootstrap import draws, percentile, resample
 from transfuse.evaluation.checks import as_repeats
-from transfuse.evaluation.corrected import corrected
+from transfuse.evaluation.corrected import corrected, error_over
 from transfuse.evaluation.interval import Interval
 from transfuse.evaluation.metrics import metric_of
 
@@ -31,13 +32,16 @@ class Comparison:
         n: number of examples.
         mcnemar: mid-p value of McNemar's test on right and wrong, 0..1; None where there are several repeats or
             groups, for which it does not hold.
-        detectable: half-width of the interval that a difference must exceed to be seen with so many examples, in
-            the metric's unit.
-        p: one-sided, that the differences between splits favour the worse of the two (see `corrected`), adjusted for
-            other comparisons where there are some; None where there is one split.
+        detectable: what a difference must exceed for *helps* to be said of it, in the metric's unit: the half-width of
+            the interval, or what the test of `p` needs where that is more.
+        p: one-sided, that a is no better than b: of one split by the draw of the examples (half of McNemar's p where it
+            holds, else the share of resamples in which a is no better), of several by the differences between them
+            (see `corrected`); adjusted for other comparisons where there are some.
         paired_p: two-sided, of written answers: that the draw of the examples alone makes a difference as large as
             this one (see `paired_p`); None where answers are labels, or where there are groups: of few it may be
             wrong. The verdict does not rest on it.
+        error: the standard error of the difference by which `p` is judged, in the metric's unit.
+        freedom: its degrees of freedom; infinite of one split.
     """
 
     difference: Interval
@@ -47,15 +51,28 @@ class Comparison:
     detectable: float
     p: float | None = None
     paired_p: float | None = None
+    error: float = 0.0
+    freedom: float = math.inf
 
-    def over_splits(self, differences: Sequence[float], ratio: float) -> Comparison:
+    def over_splits(self, differences: Sequence[float], ratio: float, floor: float = 0.0) -> Comparison:
         """The same with the spread between splits allowed for: *helps* is said where both tests say so.
 
         Args:
             differences: of each split, in the metric's unit, positive where a is better.
             ratio: rows that a split leaves out, for each one that it trains on.
+            floor: the least deviation of the differences that is believed, see `corrected`.
         """
-        return self.beside(corrected(differences, ratio) / 2)
+        half = corrected(differences, ratio, floor) / 2
+        error, freedom = error_over(differences, ratio, floor), float(len(differences) - 1)
+        judged = self.beside(half if np.mean(differences) >= 0 else 1 - half)
+        return dataclasses.replace(judged, error=error, freedom=freedom).among(1)
+
+    def among(self, count: int, level: float = 0.05) -> Comparison:
+        """The same, detectable where it is the strictest of ``count`` comparisons, as Holm's first is."""
+        from scipy import stats
+
+        needed = float(stats.t.isf(level / count, self.freedom)) * self.error
+        return dataclasses.replace(self, detectable=max(self.detectable, needed))
 
     def beside(self, p: float, level: float = 0.05) -> Comparison:
         """The same with another p value: *helps* is said only where it allows it.
@@ -67,7 +84,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, object]:
         """The entry of report.json."""
-        return dataclasses.asdict(self)
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in ("error", "freedom")}
 
 
 def compare(
@@ -128,15 +145,23 @@ def compare(
     value = sign * float(measure(first, whole)[0] - measure(second, whole)[0])
     resampled = sign * (measure(first) - measure(second))
     interval = percentile(value, resampled, confidence)
-    spread = z_of(confidence) * float(resampled.std())
+    error, p = float(resampled.std()), _no_better(resampled)
+    found = Comparison(interval, verdict_of(interval), n, None, z_of(confidence) * error, p, error=error)
     if groups is not None:
-        return Comparison(interval, verdict_of(interval), n, None, spread)
+        return found
     if first.dtype == np.dtype(object):  # written answers are not right or wrong
-        return Comparison(interval, verdict_of(interval), n, None, spread, paired_p=paired_p(value, resampled))
+        return dataclasses.replace(found, paired_p=paired_p(value, resampled))
     right_a, right_b = first.argmax(axis=2) == known, second.argmax(axis=2) == known
-    error = _paired_error(right_a, right_b) if metric == "accuracy" else float(resampled.std())
-    p = mcnemar(right_a[0], right_b[0]) if len(first) == 1 else None
-    return Comparison(interval, verdict_of(interval), n, p, z_of(confidence) * error)
+    exact = mcnemar(right_a[0], right_b[0]) if len(first) == 1 else None
+    if metric == "accuracy":
+        error = _paired_error(right_a, right_b)
+        p = p if exact is None else exact / 2 if value >= 0 else 1 - exact / 2
+    return dataclasses.replace(found, mcnemar=exact, detectable=z_of(confidence) * error, p=p, error=error)
+
+
+def _no_better(resampled: np.ndarray) -> float:
+    """The share of resampled differences [B] in which a is no better than b, one more counted, so that none is 0."""
+    return float((np.sum(resampled <= 0) + 1) / (len(resampled) + 1))
 
 
 def paired_p(difference: float, resampled: np.ndarray) -> float:

@@ -26,6 +26,12 @@ CHINESE: dict[str, str] = {
     "verdict_long.helps": "有帮助",
     "verdict_long.no evidence": "尚无证据说明有利或有害",
     "verdict_long.hurts": "有害",
+    "compared.helps": "更好",
+    "compared.no evidence": "证据不足",
+    "compared.hurts": "更差",
+    "compared_long.helps": "它更好",
+    "compared_long.no evidence": "尚无证据说明孰优孰劣",
+    "compared_long.hurts": "它更差",
     "metric.accuracy": "准确率",
     "metric.macro_f1": "宏平均 F1",
     "metric.macro_precision": "宏平均精确率",
@@ -102,6 +108,8 @@ CHINESE: dict[str, str] = {
     "say.source": "源数据“{source}”对它的价值（{split}）为 {difference}：{verdict}。",
     "say.placebo": "与打乱该源标签的自身（安慰剂）相比，它的价值（{split}）为 {difference}：{verdict}。",
     "say.placebo_survives": "因此不能证明它的收益来自源的标签。",
+    "say.no_placebo_time": "预算没有剩下时间做安慰剂（打乱源标签的自身）：它的收益是否来自这些标签，没有检验。",
+    "say.no_placebo_failed": "它的安慰剂（打乱源标签的自身）未能训练：它的收益是否来自这些标签，没有检验。",
     "say.curve_worth": "按曲线，有迁移的 {at} 个标签相当于没有迁移的 {equal} 个。",
     "say.curve_more": "按曲线，有迁移的 {at} 个标签胜过没有迁移的全部 {last} 个。",
     "say.curve_sooner": "没有迁移时 {last} 个标签所达到的，有迁移时 {sooner} 个即可达到。",
@@ -111,14 +119,18 @@ CHINESE: dict[str, str] = {
     "curve_or_fewer": "不多于 {n}",
     "say.detectable": "只有 {n} 条样本时，小于 {detectable} 的差异无法看出。",
     "say.no_source": "选定的候选没有使用源数据。",
-    "say.sources": "在全部 {n} 组“有源数据与无源数据”的对比中："
-    "{helps} 组有帮助，{unclear} 组证据不足，{hurts} 组有害。",
+    "say.source_used": "源数据“{source}”在 {n} 个候选中：对 {helps} 个有帮助，对 {hurts} 个有害，"
+    "{unclear} 个证据不足；选定的候选使用它。",
+    "say.source_unused": "源数据“{source}”在 {n} 个候选中：对 {helps} 个有帮助，对 {hurts} 个有害，"
+    "{unclear} 个证据不足；选定的候选不使用它。",
     "say.probe": "与同一主干的冻结探针相比，它的价值（{split}）为 {difference}：{verdict}。",
     "say.teacher": "与它的教师 {against} 相比，它的价值（{split}）为 {difference}：{verdict}。",
     "say.simpler": "与更简单的方法 {against} 相比，它的价值（{split}）为 {difference}：{verdict}。",
     "say.best_alone": "与它的组成部分中最好的 {against} 相比，它的价值（{split}）为 {difference}：{verdict}。",
     "say.members": "它是 {members} 的加权平均。",
     "say.spoken_for": "另有 {n} 个候选没有单独参选：由集成模型代表它们，因为没有一个被证明比它更好。",
+    "say.yields": "以下使用源数据的候选让位于不用它的自身，因为收益可能只是运气：{ids}。",
+    "say.added": "配方没有写但仍然运行的对照，供其他候选超越：{ids}。",
     "say.zero_shot": "与不给例子、直接询问同一主干相比，它的价值（{split}）为 {difference}：{verdict}。",
     "say.why": "选它是因为：在可选的 {n} 个候选中，它的验证{metric}均值最好，为 {figure}。",
     "say.why_only": "选它是因为：没有别的候选可选；它的验证{metric}均值为 {figure}。",
@@ -130,6 +142,8 @@ CHINESE: dict[str, str] = {
     "say.no_room_for_both": "有源与无源两者约需 {seconds}，而预算只剩 {room} 可安排",
     "say.barred": "被排除：{id}。{reason}",
     "say.barred_hurts": "有害：与 {against} 相比为 {difference}（{split}）。",
+    "say.barred_worse": "比 {against} 差：{difference}（{split}）。",
+    "say.barred_source": "它的源数据“{source}”被证明有害：使用它的 {n} 个候选中 {hurts} 个有害，没有一个有帮助。",
     "say.barred_unsaid": "报告没有说明原因。",
     "say.more": "……另有 {n} 个。",
     "say.skipped": "未运行（{n} 个）：{ids}。",
@@ -247,7 +261,8 @@ CHINESE: dict[str, str] = {
     "它不包含“恰好标注了哪些样本”带来的运气成分。",
     "reading_verdict": "“有帮助”表示配对差异的整个区间大于零，“有害”表示整个区间小于零。"
     "“证据不足”不好也不坏：样本太少，看不出来。只有在各划分之间也成立（校正的 t 检验，Nadeau and Bengio 2003），"
-    "且有多个来源的对比时一并成立（Holm 1979），才说“有帮助”。",
+    "且有多个来源的对比时一并成立（Holm 1979），才说“有帮助”。与另一个模型对比而没有迁移什么时，"
+    "同样的结论称为“更好”与“更差”。",
     "reading_split": "候选由验证数据选出。测试数据在此之前一直封存，之后只为选定的候选和“不做迁移”读取一次。",
     "reading_again": "在那次选择之后，曲线又读取了测试数据，每次训练一次。",
     # the page of rank

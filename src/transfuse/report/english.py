@@ -28,6 +28,12 @@ ENGLISH: dict[str, str] = {
     "verdict_long.helps": "it helps",
     "verdict_long.no evidence": "no evidence either way",
     "verdict_long.hurts": "it hurts",
+    "compared.helps": "better",
+    "compared.no evidence": "no evidence",
+    "compared.hurts": "worse",
+    "compared_long.helps": "it is better",
+    "compared_long.no evidence": "no evidence either way",
+    "compared_long.hurts": "it is worse",
     # metrics
     "metric.accuracy": "accuracy",
     "metric.macro_f1": "macro F1",
@@ -108,6 +114,8 @@ ENGLISH: dict[str, str] = {
     "say.placebo": "Against itself with that source's labels shuffled (a placebo) it was worth {difference} on "
     "{split}: {verdict}.",
     "say.placebo_survives": "So it is not shown that what it gained came from the source's labels.",
+    "say.no_placebo_time": "No time was left for its placebo (labels shuffled): what it gained by them is not tested.",
+    "say.no_placebo_failed": "Its placebo (labels shuffled) failed: what it gained by them is not tested.",
     "say.curve_worth": "By the curve, {at} labels with the transfer equal {equal} without it.",
     "say.curve_more": "By the curve, {at} labels with the transfer reach more than all {last} without it.",
     "say.curve_sooner": "What {last} labels reach without it is reached with {sooner}.",
@@ -117,8 +125,10 @@ ENGLISH: dict[str, str] = {
     "curve_or_fewer": "{n} or fewer",
     "say.detectable": "With {n} examples a difference under {detectable} cannot be seen.",
     "say.no_source": "The chosen candidate uses no source.",
-    "say.sources": "Over all {n} comparisons of a candidate with a source against the same without it: "
-    "helps in {helps}, no evidence either way in {unclear}, hurts in {hurts}.",
+    "say.source_used": "The source “{source}” helps {helps} of {n} candidates, hurts {hurts}, no evidence in "
+    "{unclear}; the chosen one uses it.",
+    "say.source_unused": "The source “{source}” helps {helps} of {n} candidates, hurts {hurts}, no evidence in "
+    "{unclear}; the chosen one does not use it.",
     "say.probe": "Against a frozen probe of the same backbone it was worth {difference} on {split}: {verdict}.",
     "say.teacher": "Against its teacher {against} it was worth {difference} on {split}: {verdict}.",
     "say.simpler": "Against {against}, a simpler method, it was worth {difference} on {split}: {verdict}.",
@@ -126,6 +136,8 @@ ENGLISH: dict[str, str] = {
     "{verdict}.",
     "say.members": "It is the weighted mean of {members}.",
     "say.spoken_for": "For {n} more an ensemble speaks that was made of them: none is shown to be better than it.",
+    "say.yields": "With sources, but yielding to the same without, since their gain may be luck: {ids}.",
+    "say.added": "Run although the recipe does not name it, as what others must beat: {ids}.",
     "say.zero_shot": "Against the same backbone asked without an example it was worth {difference} on {split}: "
     "{verdict}.",
     "say.why": "Chosen because its mean {metric} on validation, {figure}, is the best of the {n} candidates "
@@ -141,6 +153,8 @@ ENGLISH: dict[str, str] = {
     "{room} of the budget were left to plan with",
     "say.barred": "Barred from the choice: {id}. {reason}",
     "say.barred_hurts": "It hurts: {difference} against {against} on {split}.",
+    "say.barred_worse": "It is worse than {against}: {difference} on {split}.",
+    "say.barred_source": "Its source “{source}” is shown to hurt: {hurts} of {n} candidates, and it helps none.",
     "say.barred_unsaid": "The report does not say why.",
     "say.more": "… and {n} more.",
     "say.skipped": "Not run ({n}): {ids}.",
@@ -159,8 +173,8 @@ ENGLISH: dict[str, str] = {
     "budget": "of a budget of {budget}",
     "why": "Why this one",
     "leaderboard": "Leaderboard",
-    "leaderboard_note": "Best first, by {metric} on validation; the bar is its {level} interval, the dashed "
-    "line is no transfer. Test data played no part in this order.",
+    "leaderboard_note": "Best first, by {metric} on validation; the bar is its {level} interval, the dashed line is no "
+    "transfer. Test data played no part in this order.",
     "candidate": "Candidate",
     "with_sources": "with {sources}",
     "without_sources": "no source",
@@ -173,8 +187,7 @@ ENGLISH: dict[str, str] = {
     "memory": "Peak memory",
     "no_candidates": "This study has no candidates.",
     "sources": "What each source was worth",
-    "sources_note": "Each candidate with a source against the same candidate without it, on the same examples. "
-    "Right of the line: the source helps.",
+    "sources_note": "Each candidate with a source against the same without it. Right of the line: the source helps.",
     "sources_none": "No candidate was compared with the same candidate without its source.",
     "probe": "Training the model against a frozen probe",
     "probe_note": "Is it worth training the model's own parameters, when a classifier on its frozen output would do?",
@@ -263,18 +276,17 @@ ENGLISH: dict[str, str] = {
     "reading_verdict": "“Helps” means that the whole interval of the paired difference lies above zero, “hurts” "
     "that it lies below. “No evidence” is neither good nor bad: the examples are too few to tell. “Helps” is "
     "said only where it holds over the splits, too (corrected t test, Nadeau and Bengio 2003); of several sources "
-    "for all of them together (Holm 1979).",
+    "for all of them together (Holm 1979). Beside another model, where nothing is transferred, the same is called "
+    "“better” and “worse”.",
     "reading_split": "Validation chose the candidate. Test was sealed until then and read once, for the chosen "
     "candidate and for no transfer.",
     "reading_again": "After that choice the curve read the test again, once for each of its fits.",
     # the page of rank
     "rank.title": "What promises most: {name}",
-    "rank.note": "Nothing was trained and the test was not read. Scores are of {rows} labelled target rows; with so "
-    "many the decisive one is {score}.",
+    "rank.note": "Nothing was trained, no test read. Of {rows} labelled target rows; with so many {score} decides.",
     "rank.readouts": "Backbones and their best readouts",
-    "rank.readouts_note": "The best first, by the decisive score; layer of all "
-    "layers. All scores are higher where they promise "
-    "more. How far each can be trusted stands in docs/benchmarks.md.",
+    "rank.readouts_note": "The best first, by the decisive score; layer of all layers. All scores are higher where "
+    "they promise more. How far each can be trusted stands in docs/benchmarks.md.",
     "rank.backbone": "Backbone",
     "rank.parameters": "Parameters",
     "rank.memory": "Memory",
@@ -285,14 +297,12 @@ ENGLISH: dict[str, str] = {
     "rank.z": "the same in standard deviations above the best readout by shuffled labels",
     "rank.z_source": "the same in standard deviations above shuffled labels",
     "rank.chart": "Promise against time",
-    "rank.chart_note": "Up promises more, left is cheaper. Numbers are layers; "
-    "a lower layer is read sooner. The line joins "
-    "what no other beats in both.",
+    "rank.chart_note": "Up promises more, left is cheaper. Numbers are layers; a lower layer is read sooner. The line "
+    "joins what no other beats in both.",
     "rank.cost": "time to read 1,000 texts",
     "rank.sources": "Sources",
-    "rank.sources_note": "A head of the source alone on the target's rows: its "
-    "accuracy and LEEP, the higher the better. The "
-    "two distances only warn: near is not the same as useful.",
+    "rank.sources_note": "A head of the source alone on the target's rows: its accuracy and LEEP, the higher the "
+    "better. The two distances only warn: near is not the same as useful.",
     "rank.transfer": "Source's head on target",
     # the page of cascade
     "cascade.title": "A cascade: the student where it is confident, else {teacher}",
@@ -305,14 +315,12 @@ ENGLISH: dict[str, str] = {
     "cascade.cost_seconds": "10,000 answers",
     "cascade.cost_price": "10,000 answers cost",
     "cascade.figures": "What it gives",
-    "cascade.figures_note": "With 95 % intervals. Those of the cascade are honest: of rows that did not choose the "
-    "threshold, fold by fold, so they may lie below the chosen point of the curve. “Asked” is the share of the texts "
-    "that the teacher answers.",
+    "cascade.figures_note": "With 95 % intervals. Those of the cascade are honest: of rows that did not choose its "
+    "threshold, fold by fold, so they may lie below the curve's chosen point. “Asked”: what the teacher answers.",
     "cascade.curve": "Quality against cost",
     "cascade.curve_note": "Each point is a threshold, from the student alone on the left to the teacher alone; the "
-    "band is the 95 % interval, the ring the threshold that was chosen. The dashed line is what a confidence would "
-    "give that tells nothing; the further the curve stands above it, the better the student knows what it does not "
-    "know.",
+    "band is the 95 % interval, the ring the chosen threshold. The dashed line is what a confidence would give that "
+    "tells nothing; the further the curve stands above it, the better the student knows what it does not know.",
     "cascade.axis_seconds": "seconds of one answer, in the mean",
     "cascade.axis_price": "cost of one answer, in the mean",
     "cascade.goal.teacher": "Goal: as cheap as can be without being shown to be worse than the teacher.",

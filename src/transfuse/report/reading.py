@@ -12,6 +12,8 @@ Report = Mapping[str, Any]
 Candidate = Mapping[str, Any]
 
 STATUSES = ("done", "skipped", "failed")
+TRANSFERS = ("no transfer", "without source", "placebo")
+"""Comparisons that say what a transfer is worth; in all others a model stands beside another one."""
 NO_TRANSFER = "tfidf"
 """The method that is no transfer, with its default settings (the catalogue of methods would load torch)."""
 
@@ -100,6 +102,11 @@ def transfers(candidate: Candidate, kind: str) -> list[Mapping[str, Any]]:
     """The candidate's comparisons of one kind that have a figure, validation before test."""
     found = [t for t in items(candidate, "transfer") if at(t, "kind") == kind and interval(at(t, "difference"))]
     return sorted(found, key=lambda entry: entry.get("split") == "test")
+
+
+def of_transfer(entry: Mapping[str, Any]) -> bool:
+    """Whether a comparison says what a transfer is worth, and does not hold one model beside another."""
+    return entry.get("kind") in TRANSFERS
 
 
 def no_transfer_id(report: Report) -> str | None:

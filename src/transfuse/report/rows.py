@@ -171,6 +171,7 @@ def comparisons(report: Report, kind: str, speak: Speaker) -> list[Worth]:
 def _worth(
     report: Report, candidate: Candidate, entry: Mapping[str, Any], figure: Interval, scale: Scale, speak: Speaker
 ) -> Worth:
+    found = entry.get("verdict")
     return Worth(
         id=reading.name_of(candidate),
         chosen=report.get("chosen") is not None and candidate.get("id") == report.get("chosen"),
@@ -180,8 +181,8 @@ def _worth(
         n=amounts.count(reading.number(entry.get("n"))),
         difference=amounts.with_interval(speak, figure, difference=True),
         bar=scale.bar(figure),
-        verdict=str(entry.get("verdict") or ""),
-        verdict_words=speak.name("verdict", entry.get("verdict")),
+        verdict=str(found or ""),
+        verdict_words=speak.name("verdict", found) if reading.of_transfer(entry) else speak.name("compared", found),
         mcnemar=amounts.plain(reading.number(entry.get("mcnemar"))),
         detectable=amounts.plain(reading.number(entry.get("detectable"))),
     )

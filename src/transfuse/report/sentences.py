@@ -55,7 +55,8 @@ def _members(chosen: Candidate, speak: Speaker) -> list[str]:
 def reasons(report: Report, lang: str) -> list[str]:
     """Why the choice fell as it did: the rule, the next best, what was barred, what did not run."""
     speak = Speaker(lang)
-    return [*_why(report, speak), *_barred(report, speak), *_not_run(report, speak), *_validation(report, speak)]
+    asked = [*_why(report, speak), *_barred(report, speak), *_not_run(report, speak)]
+    return [*asked, *_added(report, speak), *_validation(report, speak)]
 
 
 def _figures(report: Report, chosen: Candidate, speak: Speaker) -> list[str]:
@@ -100,16 +101,17 @@ def _worth(key: str, entry: Mapping[str, Any], speak: Speaker, **values: str) ->
     difference = reading.interval(entry.get("difference"))
     shown = amounts.with_interval(speak, difference, difference=True)
     split = speak.name("split", entry.get("split"))
-    judged = speak.name("verdict_long", entry.get("verdict"))
+    found = entry.get("verdict")
+    judged = speak.name("verdict_long", found) if reading.of_transfer(entry) else speak.name("compared_long", found)
     out = [speak(key, difference=shown, split=split, verdict=judged, **values)]
     detectable, n = reading.number(entry.get("detectable")), reading.number(entry.get("n"))
-    if entry.get("verdict") == "no evidence" and detectable and n:
+    if found == "no evidence" and detectable and n:
         out.append(speak("say.detectable", n=amounts.count(n), detectable=amounts.plain(detectable)))
     return out
 
 
 def _sources(report: Report, chosen: Candidate, speak: Speaker) -> list[str]:
-    entries = [t for c in reading.ranked(report) for t in reading.transfers(c, "without source")]
+    entries = [(c, t) for c in reading.ranked(report) for t in reading.transfers(c, "without source")]
     out: list[str] = []
     for entry in reading.transfers(chosen, "without source"):
         source = speak.listed(reading.removed_sources(report, chosen, entry))
@@ -118,12 +120,28 @@ def _sources(report: Report, chosen: Candidate, speak: Speaker) -> list[str]:
         out += _worth("say.placebo", entry, speak)
         if entry.get("verdict") != "helps":
             out.append(speak("say.placebo_survives"))
+    for why, key in (("time", "say.no_placebo_time"), ("failed", "say.no_placebo_failed")):
+        out += [speak(key)] if chosen.get("no_placebo") == why else []
     if entries and not reading.items(chosen, "sources"):
         out.append(speak("say.no_source"))
-    if len(entries) > 1 or (entries and not out):
-        tally = Counter(str(entry.get("verdict")) for entry in entries)
+    return out + _each_source(report, chosen, entries, speak)
+
+
+def _each_source(
+    report: Report, chosen: Candidate, entries: list[tuple[Candidate, Mapping[str, Any]]], speak: Speaker
+) -> list[str]:
+    """Of each source, or sources together, in how many candidates it helps or hurts, and whether the choice uses it."""
+    found: dict[tuple[str, ...], Counter[str]] = {}
+    for candidate, entry in entries:
+        removed = tuple(reading.removed_sources(report, candidate, entry))
+        found.setdefault(removed, Counter())[str(entry.get("verdict"))] += 1
+    own = {str(name) for name in reading.items(chosen, "sources")}
+    out = []
+    for removed, tally in sorted(found.items(), key=lambda item: (len(item[0]), item[0])):
         helps, unclear, hurts = (tally[v] for v in ("helps", "no evidence", "hurts"))
-        out.append(speak("say.sources", n=len(entries), helps=helps, unclear=unclear, hurts=hurts))
+        key = "say.source_used" if set(removed) <= own else "say.source_unused"
+        named = speak.listed(list(removed))
+        out.append(speak(key, source=named, n=tally.total(), helps=helps, unclear=unclear, hurts=hurts))
     return out
 
 
@@ -186,7 +204,8 @@ def _why(report: Report, speak: Speaker) -> list[str]:
         return []
     barred = {reading.at(entry, "id") for entry in reading.items(report, "barred")}
     done = [c for c in reading.with_status(report, "done") if c.get("id") not in barred]
-    free = [c for c in done if not c.get("spoken_for")]
+    heard = [c for c in done if not c.get("spoken_for")]
+    free = [c for c in heard if not c.get("yields_to")]
     values = {reading.name_of(c): v.value for c in free if (v := reading.validation_of(report, c))}
     better = max if reading.greater_is_better(reading.metric_of(report)) else min
     equal = sum(value == figure.value for value in values.values())
@@ -199,7 +218,9 @@ def _why(report: Report, speak: Speaker) -> list[str]:
     runner_up = next((c for c in free if c.get("id") != chosen.get("id")), None)
     if runner_up and key != "say.why_gate" and (beside := reading.validation_of(report, runner_up)):
         out.append(speak("say.next", id=reading.name_of(runner_up), figure=amounts.with_interval(speak, beside)))
-    return [*out, speak("say.spoken_for", n=len(done) - len(free))] if len(done) > len(free) else out
+    out += [speak("say.spoken_for", n=len(done) - len(heard))] if len(done) > len(heard) else []
+    yielding = [reading.name_of(c) for c in heard if c.get("yields_to")]
+    return out + ([speak("say.yields", ids=speak.listed(yielding))] if yielding else [])
 
 
 def _barred(report: Report, speak: Speaker) -> list[str]:
@@ -212,14 +233,19 @@ def _barred(report: Report, speak: Speaker) -> list[str]:
 
 
 def _harm(report: Report, entry: Mapping[str, Any], speak: Speaker) -> str:
-    """The first comparison by which a barred candidate hurts, in words; empty where there is none."""
+    """The source, or the first comparison, by which a barred candidate hurts, in words; empty where there is none."""
+    harm = reading.at(entry, "harm")
+    if isinstance(harm, Mapping):
+        source = speak.listed([str(name) for name in reading.items(harm, "sources")])
+        return speak("say.barred_source", source=source, hurts=harm.get("hurts"), n=harm.get("count"))
     candidate = reading.find(report, entry.get("id")) or {}
     for comparison in reading.items(candidate, "transfer"):
         difference = reading.interval(reading.at(comparison, "difference"))
         if difference and reading.at(comparison, "verdict") == "hurts":
             shown = amounts.with_interval(speak, difference, difference=True)
             split = speak.name("split", comparison.get("split"))
-            return speak("say.barred_hurts", difference=shown, against=comparison.get("against"), split=split)
+            key = "say.barred_hurts" if reading.of_transfer(comparison) else "say.barred_worse"
+            return speak(key, difference=shown, against=comparison.get("against"), split=split)
     return ""
 
 
@@ -232,6 +258,12 @@ def _not_run(report: Report, speak: Speaker) -> list[str]:
         if found:
             out.append(speak(key, n=len(found), ids=speak("semicolon").join(map(_open_end, named))))
     return out
+
+
+def _added(report: Report, speak: Speaker) -> list[str]:
+    """The candidates that the recipe does not name: what others are measured against."""
+    named = [reading.name_of(c) for c in reading.ranked(report) if c.get("added")]
+    return [speak("say.added", ids=speak.listed(named))] if named else []
 
 
 def _open_end(text: str) -> str:

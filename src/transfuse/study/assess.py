@@ -11,13 +11,23 @@ import numpy as np
 from transfuse.advice.candidates import Candidate, counterparts, may_be_member, spoken_for
 from transfuse.errors import StudyError
 from transfuse.evaluation import Comparison, compare, holm, metric_intervals, metric_of
+from transfuse.study.harm import WITHOUT, Harm, gain, harm_in, shown_to_hurt
 from transfuse.tasks import Task
 
-KINDS = ("no transfer", "without source")
+KINDS = ("no transfer", WITHOUT)
 """Comparisons in which *helps* is asked for by the strict gate."""
 
 ALONE = "best alone"
 """The comparison of an ensemble with the best of what it was made of."""
+
+EVEN = 0.5
+"""So likely may it be that one of all of a backbone's ensembles with sources gains as much by luck alone."""
+
+COUNTED = (
+    *("accuracy", "macro_f1", "macro_precision", "macro_recall", "micro_f1", "micro_precision", "micro_recall", "mcc"),
+    *("exact_match", "pass_1"),
+)
+"""Metrics that count what is right, so that a split of m rows tells them in steps of about 1/m."""
 
 
 @dataclasses.dataclass
@@ -44,7 +54,7 @@ class Judge:
         metric: what candidates are chosen by.
         seed: of the bootstrap.
         parts: of each split its repeat, and the positions of the rows that it leaves out; of one split, or of none,
-            the spread between splits is not known.
+            the spread between splits is not known, and p is that of the examples.
         ratio: rows that a split leaves out, for each one that it trains on.
         groups: keys of validation rows that belong together, which are resampled together, or None.
     """
@@ -61,7 +71,12 @@ class Judge:
         found = compare(self.labels, a, b, metric=self.metric, seed=self.seed, groups=self.groups)
         if len(self.parts) < 2:
             return found
-        return found.over_splits([self._figure(a, p) - self._figure(b, p) for p in self.parts], self.ratio)
+        differences = [self._figure(a, p) - self._figure(b, p) for p in self.parts]
+        return found.over_splits(differences, self.ratio, self._half_a_row())
+
+    def _half_a_row(self) -> float:
+        """What half a row changes in a split's figure, where the metric counts rows: finer it is not known."""
+        return 0.5 / float(np.mean([len(rows) for _, rows in self.parts])) if self.metric in COUNTED else 0.0
 
     def figure(self, probabilities: np.ndarray) -> float:
         """The metric of probabilities [R, N, C] or answers [R, N], turned so that more is better."""
@@ -122,26 +137,29 @@ def _best_alone(
 
 
 def _adjust(transfers: Sequence[dict[str, Any]]) -> None:
-    """Write the comparisons out, those of sources adjusted for each other (Holm)."""
-    sources = [t for t in transfers if t["kind"] == "without source" and t["of"].p is not None]
+    """Write the comparisons out, those of sources adjusted for each other (Holm); ``p_alone`` is not."""
+    sources = [t for t in transfers if t["kind"] == WITHOUT and t["of"].p is not None]
     for entry, p in zip(sources, holm([t["of"].p for t in sources]), strict=True):
-        entry["of"] = entry["of"].beside(p)
+        entry["p_alone"] = entry["of"].p
+        entry["of"] = entry["of"].beside(p).among(len(sources))
     for entry in transfers:
         entry.update(entry.pop("of").to_dict())
 
 
-def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assessed, list[dict[str, str]]]:
+def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assessed, list[dict[str, Any]]]:
     """The candidate with the best validation mean whose verdicts bar it from nothing.
 
-    A verdict *hurts* bars always; ``gate: strict`` also bars what is not shown to help against no transfer and, with a
-    source, against the same without it. Equal means go to the cheaper one, by the plan's estimate:
+    A verdict *hurts* bars always, and so does a source that is shown to hurt (`shown_to_hurt`), unless the candidate is
+    itself shown to gain by its sources; ``gate: strict`` also bars what is not shown to help against no transfer and,
+    with a source, against the same without it. Equal means go to the cheaper one, by the plan's estimate:
     measured times differ from run to run, and the choice must not. The best of many means on a few rows is the luckiest
-    one, so an ensemble speaks for what it was made of: unless it is barred, as it is where one of them is shown to be
-    better, these are not chosen themselves.
+    one, so an ensemble speaks for what it was made of that has the same sources: unless it is barred, as it is where
+    one of them is shown to be better, these are not chosen themselves. For the same reason an ensemble with sources
+    yields to the one without (`_yields`).
 
     Returns:
-        The choice, and the barred candidates as ``{id, reason}``; what an ensemble speaks for has its id as
-        ``spoken_for`` in its record.
+        The choice, and the barred candidates as ``{id, reason}``, with ``harm`` where a source is the reason; what an
+        ensemble speaks for has its id as ``spoken_for`` in its record, and what yields as ``yields_to``.
 
     Raises:
         StudyError: no candidate was fitted.
@@ -154,24 +172,61 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
             expected="at least the no-transfer baseline",
             remedy="Mend the first reason, then run the same command again.",
         )
-    barred: list[dict[str, str]] = []
+    barred: list[dict[str, Any]] = []
     allowed = []
+    harmful = shown_to_hurt(one.record for one in done)
     for one in done:
-        reason = barred_by(one.record["transfer"], gate, one.candidate.family)
-        if reason:
-            barred.append({"id": one.candidate.id, "reason": reason})
+        entry = _bar(one, gate, harmful)
+        if entry:
+            barred.append({"id": one.candidate.id, **entry})
         else:
             allowed.append(one)
     speaking = [one.candidate for one in allowed if one.candidate.members]
+    promising = [c for c in speaking if c.sources and gain((one.record for one in done), c.sources) >= 0]
     for one in allowed:
         one.record["spoken_for"] = spoken_for(one.candidate, speaking)
-    allowed = [one for one in allowed if not one.record["spoken_for"]]
+        one.record["yields_to"] = _yields(one, speaking, promising)
+    allowed = [one for one in allowed if not one.record["spoken_for"] and not one.record["yields_to"]]
     sign = 1.0 if metric_of(metric)[1] else -1.0
 
     def rank(one: Assessed) -> tuple[float, float]:
         return round(sign * one.record["validation"][metric]["value"], 9), -one.record["estimate"]
 
     return max(allowed, key=rank), barred
+
+
+def _yields(one: Assessed, speaking: Sequence[Candidate], promising: Sequence[Candidate]) -> str:
+    """The id of the ensemble without sources to which one with sources yields; empty where it does not.
+
+    It stands where it is shown to help. Else three things are asked of it. Its mean is better than that of the one
+    without. Its sources do not make candidates worse by themselves, in the mean: where most members of an ensemble use
+    no source, its gain may come from other things. And the gain is more than the luck of many tries: with k such
+    ensembles on a backbone, k p is at most `EVEN`, so that of many useless sources as few pass as of one.
+
+    Args:
+        one: a candidate with its record.
+        speaking: the ensembles that are not barred.
+        promising: those of them with sources that do not make candidates worse by themselves.
+    """
+    own = [t for t in one.record["transfer"] if t["kind"] == WITHOUT and one.candidate.members]
+    without = next((t for t in own if any(t["against"] == other.id for other in speaking)), None)
+    if without is None or without["verdict"] == "helps":
+        return ""
+    tried = sum(c.backbone == one.candidate.backbone for c in promising)
+    lucky = without["difference"]["value"] <= 0 or tried * without["p_alone"] > EVEN
+    return str(without["against"]) if lucky or one.candidate not in promising else ""
+
+
+def _bar(one: Assessed, gate: str, harmful: Sequence[Harm]) -> dict[str, Any]:
+    """Why a candidate may not be chosen, as ``reason``, and ``harm`` where that is a source; empty where it may."""
+    transfer = one.record["transfer"]
+    reason = barred_by(transfer, gate, one.candidate.family)
+    found = harm_in(one.candidate.sources, harmful)
+    helped = any(t["kind"] == WITHOUT and t["verdict"] == "helps" for t in transfer)
+    if found is None or helped or reason.startswith("hurts"):
+        return {"reason": reason} if reason else {}
+    told = f"hurts: source {'+'.join(found.sources)}, in {found.hurts} of {found.count} candidates"
+    return {"reason": told, "harm": dataclasses.asdict(found)}
 
 
 def barred_by(transfer: Sequence[Mapping[str, Any]], gate: str = "default", family: str = "") -> str:

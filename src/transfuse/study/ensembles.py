@@ -14,6 +14,7 @@ from transfuse.fitted.ensemble import pooled
 from transfuse.methods.merging.ensemble import stacking_weights
 from transfuse.study.assess import Assessed, barred_by
 from transfuse.study.fits import keep
+from transfuse.study.harm import harm_in, shown_to_hurt
 from transfuse.study.prepare import StudyData
 from transfuse.tasks.classify import Classify
 
@@ -33,6 +34,8 @@ def ensembles(
     assessed: Sequence[Assessed], labels: np.ndarray, data: StudyData, ledger: Ledger, room: float, seed: int
 ) -> list[Fitted]:
     """Ensembles of each backbone's candidates: of those without sources, and with each choice of sources.
+
+    None with a source that is shown to hurt (`shown_to_hurt`): beside members without it, its harm would not show.
 
     Nothing is fitted for them: their answers to the validation rows are those of their members. The weights that judge
     a row were found without it. Which members there is time to fit once more, should the ensemble be chosen, is decided
@@ -56,8 +59,11 @@ def ensembles(
         if one.probabilities is not None and not barred_by(one.record["transfer"])
     }
     if KEY not in decided:
+        harmful = shown_to_hurt(one.record for one in assessed)
         pools = {
-            name: _affordable(pool, mix, labels, room, fits, tests) for name, mix, pool in _pools(list(done.values()))
+            name: _affordable(pool, mix, labels, room, fits, tests)
+            for name, mix, pool in _pools(list(done.values()))
+            if harm_in(mix, harmful) is None
         }
         decided = {**decided, KEY: {name: ids for name, ids in pools.items() if len(ids) > 1}}
         ledger.keep_plan(decided)

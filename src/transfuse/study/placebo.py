@@ -18,7 +18,8 @@ def try_placebo(
 ) -> None:
     """Fit the chosen candidate once more with its sources' labels shuffled, and add the comparison to its record.
 
-    Whether there is time for it is decided once, and obeyed by every resume.
+    Whether there is time for it is decided once, and obeyed by every resume. Where there is none, or where it cannot be
+    fitted, ``no_placebo`` in the record says which: ``time`` or ``failed``.
 
     Args:
         chosen: with the probabilities of its validation rows.
@@ -40,9 +41,12 @@ def try_placebo(
         decided = {**decided, KEY: placebo.id if ledger.seconds + took < budget else ""}
         ledger.keep_plan(decided)
     if decided[KEY] != placebo.id:
+        chosen.record["no_placebo"] = "time"
         return
     one = Planned(placebo, chosen.record["estimate"])
     ((_, _, found),) = fits.run([one], [*planned, one])
-    if found is not None:
+    if found is None:
+        chosen.record["no_placebo"] = "failed"
+    else:
         result = judge.compare(chosen.probabilities, fits.data.task.judged(found)).to_dict()
         chosen.record["transfer"].append({"kind": KEY, "against": placebo.id, "split": "validation", **result})
