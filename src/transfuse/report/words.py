@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from transfuse.errors import UsageError, nearest
 from transfuse.report.chinese import CHINESE
+from transfuse.report.chinese_pages import CHINESE_PAGES
 from transfuse.report.english import ENGLISH
+from transfuse.report.english_pages import ENGLISH_PAGES
 
-WORDS: dict[str, dict[str, str]] = {"en": ENGLISH, "zh": CHINESE}
+WORDS: dict[str, dict[str, str]] = {"en": ENGLISH | ENGLISH_PAGES, "zh": CHINESE | CHINESE_PAGES}
 
 
 class Speaker:
