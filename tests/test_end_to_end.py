@@ -97,7 +97,7 @@ def test_the_classic_from_the_hub_and_then_offline(hub, tmp_path):
     assert first.returncode == 0, first.stderr
     report = json.loads((tmp_path / "first" / "report.json").read_text())
     by_id = {c["id"]: c for c in report["candidates"]}
-    assert set(by_id) == {"tfidf", "finetune@bert-base-uncased"}
+    assert set(by_id) == {"tfidf", "probe@bert-base-uncased", "finetune@bert-base-uncased"}, "and what both must beat"
     tuned = by_id["finetune@bert-base-uncased"]
     assert tuned["settings"] == {"train_layers": "all", "epochs": 3, "batch_size": 16, "learning_rate": 2e-05}
     assert tuned["status"] == "done"
