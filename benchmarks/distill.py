@@ -111,6 +111,7 @@ def _reviews() -> dict[str, Any]:
         }),
         "texts_a_second": speeds,
         "taught": texts,
+        "passes": STUDENT["taught_epochs"],
         "draws": DRAWS,
     }  # fmt: skip
 

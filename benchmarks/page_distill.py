@@ -37,11 +37,12 @@ def _arms(told: Mapping[str, Any]) -> list[str]:
 
 def _reviews(told: Mapping[str, Any]) -> list[str]:
     speeds = told["texts_a_second"]
+    passes = f" in {told['passes']} passes" if "passes" in told else ""
     return [
         f"""### A prompted decoder teaches a sentence encoder
 
 smollm2-135m-instruct is asked about {told["taught"]} Amazon sentences by four prompts, each with four movie reviews as
-examples and calibrated by unlabelled Amazon sentences; minilm-l6 learns the mean of what they say.
+examples and calibrated by unlabelled Amazon sentences; minilm-l6 learns the mean of what they say{passes}.
 {told["rows"]} test sentences, {told["draws"]} draws of 32 labels a class. Texts a second on this machine: teacher
 {speeds["teacher"]:.1f}, one of its prompts {speeds["one prompt"]:.1f}, student {speeds["student"]:.0f}: as many as
 {speeds["student"] / speeds["teacher"]:.0f} teachers, or {speeds["student"] / speeds["one prompt"]:.0f} prompts.
