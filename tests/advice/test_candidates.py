@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from transfuse.advice.candidates import LONGEST_ID, Candidate, counterparts, expand, short
+from transfuse.advice.candidates import LONGEST_ID, Candidate, automatic_of, counterparts, expand, short
+from transfuse.methods.catalogue import of_kind
 
 SIZES = {"enc": 20, "dec": 100, "x/bert": 1, "y/bert": 1}
 
@@ -28,6 +29,25 @@ def test_auto_prompts_decoders_only_and_tries_the_cheap_first():
     )
     assert not any(name.startswith("prompt@enc") for name in found)
     assert found.index("probe@dec") < found.index("finetune@enc") < found.index("lora@enc")
+
+
+@pytest.mark.parametrize("kind", ["classify", "generate", "translate", "answer", "code"])
+def test_auto_knows_every_method_in_the_end(kind):
+    assert {name for name, _, _ in automatic_of(kind, more=True)} == set(of_kind(kind))
+
+
+def test_more_follows_what_is_tried_first_and_needs_what_it_learns_from():
+    def tried(sources, related=(), more=True):
+        return expand(None, ["enc"], sources, lambda _: False, SIZES.__getitem__, related=related, more=more)
+
+    first, all_of_it = ids(tried(["a"], more=False)), ids(tried(["a"]))
+    assert all_of_it[: len(first)] == first
+    assert {"coral@enc+a", "mmd@enc+a", "anil@enc+a", "matching@enc+a", "knn@enc", "knn@enc+a"} <= set(all_of_it)
+    assert len(all_of_it) == len(set(all_of_it))
+    assert not {"coral@enc", "anil@enc", "curriculum@enc"} & set(ids(tried([])))
+    others = ids(tried(["a", "b"], related=["b"]))
+    assert {"anil@enc+b", "matching@enc+b", "coral@enc+a"} <= set(others)
+    assert not {"coral@enc+b", "matching@enc+b~2"} & set(others)
 
 
 def test_each_source_alone_all_together_and_none():

@@ -30,6 +30,7 @@ def study(place, tmp_path_factory):
     """A study of `methods: auto` whose choice falls on the ensemble with the source."""
     with pytest.MonkeyPatch.context() as patch:
         _choose_the_ensemble(patch)
+        patch.setattr("transfuse.advice.candidates.MORE", ())
         return run(Recipe.from_text(TEXT, base=place), out=tmp_path_factory.mktemp("ensembles") / "out")
 
 

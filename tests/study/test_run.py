@@ -319,3 +319,19 @@ def test_a_study_without_caches_has_the_same_figures(study, report, place, tmp_p
     (tmp_path / "slow" / "plan.json").write_text((study.out / "plan.json").read_text())
     anew = run(Recipe.from_text(TEXT, base=place), out=tmp_path / "slow", keep=False).report
     assert same(anew) == same(report)
+
+
+def test_auto_tries_more_where_there_is_time(recipe, tmp_path, place, monkeypatch):
+    """What waits for time is planned once all else has run; where time is short it is not told."""
+    monkeypatch.setattr("transfuse.advice.candidates.AUTO", (("probe", {}, ""),))
+    monkeypatch.setattr("transfuse.advice.candidates.MORE", (("knn", {}, ""), ("coral", {}, "source")))
+    ran = run(recipe("auto", backbones="[enc]"), out=tmp_path / "long")
+    names = ["tfidf", "probe@enc", "probe@enc+more", "knn@enc", "knn@enc+more", "coral@enc+more"]
+    single = [c for c in ran.report["candidates"] if not c.get("members")]
+    assert [c["id"] for c in single] == names
+    assert {c["status"] for c in single} == {"done"}
+    plan = json.loads((tmp_path / "long" / "plan.json").read_text(encoding="utf-8"))
+    assert plan["widened"]
+    assert plan["settled"]
+    short = run(recipe("auto", backbones="[enc]", budget="{minutes: 0.01}"), out=tmp_path / "short").report
+    assert [c["id"] for c in short["candidates"]] == names[:3]

@@ -10,7 +10,10 @@ from typing import Any
 from transfuse.backbones.remote import is_remote
 from transfuse.methods.catalogue import LABELS, TAUGHT, asks, method, no_transfer, of_kind, suits
 
-AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
+Entry = tuple[str, Mapping[str, Any], str]
+"""Of an automatic choice: method, settings, and what there must be (see `AUTO`)."""
+
+AUTO: tuple[Entry, ...] = (
     ("majority", {}, ""),
     ("tfidf", {}, ""),
     ("probe", {}, ""),
@@ -28,11 +31,26 @@ AUTO: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("domain_ratio", {}, "source"),
     ("prototypical", {}, "related"),
 )
-"""What ``methods: auto`` means, the most promising for their cost first: method, settings, and what there must be:
-``source``, a source with the target's labels, ``related``, one with labels of its own, or ``teacher``, one that
-teaches."""
+"""What ``methods: auto`` tries first, the most promising for their cost first: method, settings, and what there must
+be: ``source``, a source with the target's labels, ``related``, one with labels of its own, ``either`` of these, or
+``teacher``, one that teaches."""
 
-AUTO_WRITING: tuple[tuple[str, Mapping[str, Any], str], ...] = (
+MORE: tuple[Entry, ...] = (
+    *((name, {}, "") for name in ("knn", "ia3", "dora")),
+    *((name, {}, "source") for name in ("coral", "linear_transport", "subspace", "transport")),
+    *((name, {}, "source") for name in ("ulsif", "kliep", "kmm", "nearest", "tradaboost", "dsir", "less")),
+    ("matching", {}, "source"),
+    ("analogy", {}, "either"),
+    *((name, {}, "source") for name in ("curriculum", "greedy_soup", "task_arithmetic", "ties", "dare", "mixture")),
+    *((name, {}, "either") for name in ("anil", "reptile", "retrieve")),
+    *((name, {}, "source") for name in ("cotuning", "prototypical", "rkd", "mmd", "dann")),
+    ("mutual", {}, ""),
+)
+"""What it tries once all of `AUTO` has run and there is time left, the cheap first. Beside a source's own question each
+one more is a chance more that luck is chosen, and a sharper test for all (Holm): so they wait for a budget that has
+room for them."""
+
+AUTO_WRITING: tuple[Entry, ...] = (
     ("copy", {}, ""),
     ("lookup", {}, ""),
     ("prompt", {"shots": 0}, ""),
@@ -43,7 +61,14 @@ AUTO_WRITING: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("lora", {}, ""),
     ("finetune", {}, ""),
 )
-"""The same for tasks that write."""
+"""`AUTO` for tasks that write."""
+
+MORE_WRITING: tuple[Entry, ...] = (
+    ("dora", {}, ""),
+    *((name, {}, "source") for name in ("dsir", "soup", "ties")),
+    ("soft_prompt", {}, ""),
+)
+"""`MORE` for tasks that write."""
 
 TRAINED = ("parameter", "distillation")
 """Families whose methods train layers: dear, and planned again when what is cheap has run."""
@@ -112,6 +137,7 @@ def expand(
     related: Collection[str] = (),
     kind: str = LABELS,
     teachers: Mapping[str, str] = types.MappingProxyType({}),
+    more: bool = False,
 ) -> list[Candidate]:
     """All candidates: each method with each backbone that suits it, without sources, with each, and with all.
 
@@ -127,16 +153,16 @@ def expand(
         parameters: the size of a backbone: of those that are trained, the larger one promises more and comes first.
         kind: of the task.
         teachers: the backbones of those sources that teach, by name; each stands among the candidates itself.
+        more: whether `AUTO` is followed by `MORE`.
     """
     data = [source for source in sources if source not in teachers]
     have = {"", *("related" if source in related else "source" for source in data), *(["teacher"] if teachers else [])}
-    automatic = [(name, settings) for name, settings, needs in automatic_of(kind) if needs in have]
-    wanted = list(automatic if methods is None else methods)
+    wanted = _automatic(kind, have | ({"either"} if data else set()), more=more) if methods is None else methods
     added = _unnamed(wanted, kind)
     found: list[Candidate] = []
     for name, settings in [*((name, {}) for name in added), *wanted]:
         about = method(name, kind)
-        more = name in added and not settings
+        own = name in added and not settings
         fitting: Sequence[str] = [""]
         if about.reads != "nothing":
             fitting = [b for b in backbones if (asks(about) if is_remote(b) else suits(about.reads, is_decoder(b)))]
@@ -152,7 +178,7 @@ def expand(
         for backbone in fitting:
             for mix in _order(mixes, about.family):
                 label = name + (f"@{short(backbone, backbones)}" if backbone else "") + "".join(f"+{s}" for s in mix)
-                found.append(Candidate(label, about.family, name, backbone, mix, dict(settings), kind=kind, added=more))
+                found.append(Candidate(label, about.family, name, backbone, mix, dict(settings), kind=kind, added=own))
     first = 1 + max((i for i, c in enumerate(found) if c.family == "baseline"), default=-1)
     found[first:first] = [
         Candidate(f"teacher+{name}", "distillation", "teacher", backbone, (name,), {}, kind=kind)
@@ -169,9 +195,16 @@ def _unnamed(wanted: Sequence[tuple[str, Mapping[str, Any]]], kind: str) -> list
     return [*out, PROBE] if trains and PROBE not in [name for name, _ in wanted] else out
 
 
-def automatic_of(kind: str) -> tuple[tuple[str, Mapping[str, Any], str], ...]:
-    """What ``methods: auto`` means for a kind of task."""
-    return AUTO if kind == LABELS else tuple(entry for entry in AUTO_WRITING if entry[0] in of_kind(kind))
+def automatic_of(kind: str, *, more: bool = False) -> tuple[Entry, ...]:
+    """What ``methods: auto`` means for a kind of task, at once or with what follows where there is time."""
+    first, then = (AUTO, MORE) if kind == LABELS else (AUTO_WRITING, MORE_WRITING)
+    return tuple(entry for entry in (*first, *(then if more else ())) if entry[0] in of_kind(kind))
+
+
+def _automatic(kind: str, have: Collection[str], *, more: bool) -> list[tuple[str, Mapping[str, Any]]]:
+    """What of it the data allow, each once."""
+    found = [(name, settings) for name, settings, needs in automatic_of(kind, more=more) if needs in have]
+    return [entry for i, entry in enumerate(found) if entry not in found[:i]]
 
 
 def _order(mixes: list[tuple[str, ...]], family: str) -> list[tuple[str, ...]]:

@@ -22,6 +22,7 @@ from transfuse.engine.ledger import Ledger
 from transfuse.engine.writing_cost import price_writing
 from transfuse.errors import OutputError, RecipeError
 from transfuse.methods.catalogue import method
+from transfuse.study.ensembles import MOST
 from transfuse.study.prepare import StudyData
 from transfuse.study.ranked import by_evidence
 from transfuse.study.recipe import Recipe
@@ -43,21 +44,10 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
     """
     import torch
 
-    loaded = {reference: workshop.backbone(reference) for reference in recipe.backbones}
+    candidates = _candidates(recipe, data, workshop, ledger)
     judge = workshop.backbone(recipe.task.similarity or "")  # what cannot be loaded is told now, and not after the fits
     if judge is not None:
         judge.segment(0, 1)
-    writes = isinstance(data.task, Writing)
-    candidates = expand(
-        wanted(recipe),
-        recipe.backbones,
-        [s.name for s in recipe.sources],
-        is_decoder=lambda reference: bool((b := loaded[reference]) and b.decoder and (writes or not b.crosses)),
-        parameters=lambda reference: b.parameters if (b := loaded[reference]) else 0,
-        related=data.related,
-        kind=data.task.kind,
-        teachers={name: told["backbone"] for name, told in (ledger.read(RECORD) or {}).items()},
-    )
     for reference in workshop.remotes.named:  # a missing key is told now
         workshop.remotes.of(reference)
     _refuse_unused(recipe, candidates)
@@ -78,6 +68,25 @@ def decide(recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger) 
     return decided
 
 
+def _candidates(
+    recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger, *, more: bool = False
+) -> list[Candidate]:
+    """What the recipe means; with ``more``, also what ``methods: auto`` tries when all else has run."""
+    loaded = {reference: workshop.backbone(reference) for reference in recipe.backbones}
+    writes = isinstance(data.task, Writing)
+    return expand(
+        wanted(recipe),
+        recipe.backbones,
+        [s.name for s in recipe.sources],
+        is_decoder=lambda reference: bool((b := loaded[reference]) and b.decoder and (writes or not b.crosses)),
+        parameters=lambda reference: b.parameters if (b := loaded[reference]) else 0,
+        related=data.related,
+        kind=data.task.kind,
+        teachers={name: told["backbone"] for name, told in (ledger.read(RECORD) or {}).items()},
+        more=more,
+    )
+
+
 def decide_again(
     decided: Mapping[str, Any], recipe: Recipe, data: StudyData, workshop: Workshop, ledger: Ledger
 ) -> tuple[dict[str, Any], list[str]]:
@@ -86,6 +95,7 @@ def decide_again(
     Other work on the machine, or on its neighbours, makes a timing too long and never too short: batches are timed
     again, some minutes later, and the shorter time counts. They are not where even half of every estimate would be too
     long. What trains a backbone whose frozen probe another's has beaten waits for that other's (see `by_evidence`).
+    Where everything has run and `methods: auto` knows more (`MORE`), what of it there is time for is planned, once.
 
     Returns:
         The plan, and the ids of the candidates that are to run now. It is marked as made ``again``: what it takes runs
@@ -104,6 +114,13 @@ def decide_again(
     renewed = {p.candidate.id: p for p in _plan(candidates, prices, recipe, data, workshop, ledger, done)}
     now = [p.candidate.id for p in renewed.values() if p.room is None]
     planned = [renewed.get(p.candidate.id, p) for p in planned]
+    if isinstance(recipe.methods, str) and all(p.barred for p in waiting) and not decided.get("widened"):
+        known = [p.candidate.id for p in planned]
+        rest = [c for c in _candidates(recipe, data, workshop, ledger, more=True) if c.id not in known]
+        added = _plan([*candidates, *rest], prices, recipe, data, workshop, ledger, known, MOST)
+        planned += [p for p in added if p.room is None]
+        now = [p.candidate.id for p in added if p.room is None]
+        decided = {**decided, "widened": True}
     decided = {**decided, **_decisions(prices, planned, settled=not now), **workshop.remotes.plan(), "again": True}
     ledger.keep_plan(decided)
     return decided, now
@@ -151,8 +168,14 @@ def _plan(
     workshop: Workshop,
     ledger: Ledger,
     done: Sequence[str] = (),
+    again: int = 0,
 ) -> list[Planned]:
-    """The planner's decisions at these prices, in the time that is left."""
+    """The planner's decisions at these prices, in the time that is left, less that of fitting some once more.
+
+    Args:
+        done: ids of those that have run.
+        again: how many of these may all be fitted once more, as the members of an ensemble are.
+    """
     whole = np.arange(len(data.train))
     each = max(len(left_out) for _, _, left_out in data.splits.fits)
     fits = len(data.splits.fits)
@@ -162,7 +185,8 @@ def _plan(
     costs |= {name: Cost({}, 0.0, outlook.seconds / fits, answer=outlook.each) for name, outlook in outlooks.items()}
     finals = {c.id: costs[c.id].each + _test_seconds(c, costs[c.id], prices, len(data.test)) for c in candidates}
     fitting = [c for c in candidates if c.id not in barred]
-    found = {p.candidate.id: p for p in plan(fitting, costs, fits, finals, _left(recipe, ledger), done)}
+    room = _left(recipe, ledger) - sum(sorted((finals[name] for name in done), reverse=True)[:again])
+    found = {p.candidate.id: p for p in plan(fitting, costs, fits, finals, room, done)}
     found |= {c.id: Planned(c, outlooks[c.id].seconds, 0.0, barred=barred[c.id]) for c in candidates if c.id in barred}
     return [found[c.id] for c in candidates if c.id in found]
 
