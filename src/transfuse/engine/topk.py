@@ -45,12 +45,14 @@ class TopK:
     def of(logits: torch.Tensor, k: int = 64, temperatures: Sequence[float] = TEMPERATURES) -> TopK:
         """The k likeliest of logits [M, V]; all of them where V is at most k.
 
-        Cost: one pass over [M, V] for each temperature, and a copy of them.
+        Cost: one pass over [M, V] for each temperature, and two copies of them.
         """
         wide = _wide(logits.detach())
         top = wide.topk(min(k, wide.shape[1]), dim=1)
-        rest = [_rest(wide, top.indices, temperature) for temperature in temperatures]
-        return TopK(top.indices, top.values, torch.stack(rest, 1), tuple(map(float, temperatures)), wide.shape[1])
+        highest, below = below_highest(wide.scatter(1, top.indices, NOTHING))
+        room = torch.empty_like(below)
+        rest = [tail(highest, torch.div(below, t, out=room), t)[1] for t in temperatures]
+        return TopK(top.indices, top.values, torch.cat(rest, 1), tuple(map(float, temperatures)), wide.shape[1])
 
     def buckets(self, temperature: float) -> torch.Tensor:
         """Logits [M, k + 1] of the kept tokens and of the tail, whose softmax is the teacher's at a temperature.
@@ -94,12 +96,31 @@ def buckets(logits: torch.Tensor, ids: torch.Tensor, temperature: float) -> torc
     """Logits [M, k + 1] of the named tokens and of all others together, from logits [M, V] and ids [M, k]."""
     wide = _wide(logits)
     named = wide.gather(1, ids) / temperature
-    return torch.cat([named, _rest(wide, ids, temperature)[:, None]], 1)
+    highest, below = below_highest(wide.scatter(1, ids, NOTHING))
+    return torch.cat([named, tail(highest, below / temperature, temperature)[1]], 1)
 
 
-def _rest(logits: torch.Tensor, ids: torch.Tensor, temperature: float) -> torch.Tensor:
-    """log Σ exp(z / T) over the tokens that are not named, [M]; about `NOTHING` where all are."""
-    return (logits.scatter(1, ids, NOTHING) / temperature).logsumexp(1)
+def below_highest(known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The highest of each row of logits [M, V], [M, 1], as a constant, and how far all are below it, in their place."""
+    highest = known.detach().amax(1, keepdim=True)
+    return highest, known.sub_(highest)
+
+
+def tail(highest: torch.Tensor, below: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """How much a tail weighs. Both sides of a comparison come through here, so that equals have the very same digits.
+
+    Args:
+        highest: [M, 1], of `below_highest`; about `NOTHING` where every token is named.
+        below: [M, V], of `below_highest`, over T; overwritten with exp((z - highest) / T).
+        temperature: T.
+
+    Returns:
+        Σ exp((z - highest) / T) and log Σ exp(z / T), both [M, 1].
+
+    Cost: one exponential each, in place: less than half of torch's own logsumexp, which takes room anew.
+    """
+    total = below.exp_().sum(1, keepdim=True)
+    return total, highest / temperature + total.log()
 
 
 def _wide(logits: torch.Tensor) -> torch.Tensor:
