@@ -132,15 +132,15 @@ def merge(
     """Make one of the layers put aside and of those that the branch has, in place.
 
     Args:
-        branch: with two trained segments or more of the same layers; of adapters (LoRA) the changes are averaged.
+        branch: with two trained segments or more of the same layers. Adapters (LoRA) that are averaged stay adapters;
+            by the other rules they become layers, each with its adapter's change in it.
         stage: the rule, and what to choose among.
         backbone: gives the layers as they were pretrained.
         seed: of what is dropped.
         score: of the layers that the trial, or the branch, has when it is called; called once a choice.
         trial: a branch with the same layers aside, which the choice is made with in the place of the branch itself.
     """
-    if branch.adapter:
-        assert stage.rule == "average"
+    if branch.adapter and stage.rule == "average":
         _adapted(branch, backbone)
         return
     models, own = _layers(branch)
@@ -158,9 +158,20 @@ def merge(
 def _layers(branch: Branch) -> tuple[list[merging.Tensors], dict[str, nn.Parameter]]:
     """The tensors of all layers that the branch has and had put aside, and the parameters that the merged go into."""
     segments = [*branch.aside, *([branch.segment] if branch.segment is not None else [])]
-    branch.aside, branch.segment = (), grown(segments[-1])
+    segments = [_without_adapters(segment) for segment in segments] if branch.adapter else segments
+    branch.aside, branch.segment, branch.adapter = (), grown(segments[-1]), None
     models = [{name: p.detach() for name, p in segment.layers.named_parameters()} for segment in segments]
     return [*models], dict(branch.segment.layers.named_parameters())
+
+
+def _without_adapters(segment: Segment) -> Segment:
+    """A copy whose layers have their adapters' changes in their weights."""
+    own = {id(p) for p in segment.layers.parameters()}
+    found = copy.deepcopy(segment, {id(p): p for p in segment.parameters() if id(p) not in own})
+    for layer in found.layers:
+        adapters.merged(layer)
+    found.layers.requires_grad_()
+    return found
 
 
 def _put(parameters: Mapping[str, nn.Parameter], tensors: merging.Tensors) -> None:

@@ -54,8 +54,8 @@ def card(
         f"sources: {sources}."
     )
     measured = (
-        f"On {len(data.test)} test rows of {data.parts[1]['origin']} that were held out first and read once, with "
-        "95 % bootstrap intervals over the rows:"
+        f"On {len(data.test)} test rows of {data.parts[1]['origin']} that were held out first and read after the "
+        "choice, with 95 % bootstrap intervals over the rows:"
     )
     return "\n".join(
         [

@@ -130,3 +130,27 @@ def test_an_estimate_counts_the_branch_on_trial():
     without = dataclasses.replace(made, stages=(*made.stages[:at], plain, *made.stages[at + 1 :]))
     first, second = (cost(found, toy.backbone("encoder"), prices, validation=0).each for found in (made, without))
     assert first > 1.2 * second
+
+
+@pytest.mark.parametrize("name", MERGING)
+def test_adapters_are_merged_as_the_changes_that_they_make(name):
+    """The branches are those of `lora`; what a rule says of layers it says of layers with the adapters' changes."""
+    plain = method("lora").plan(toy.TASK, toy.backbone("encoder"), TransferData(TARGET), 0, rank=2)
+    assert job(name, {}, rank=2).shared_key() == plain.shared_key()
+    made = engine()
+    path = made.fit(job(name, rank=2))
+    names = [n for n, _ in path.trained.layers.named_parameters()]
+    assert any("lora_A" in n for n in names) == (path.adapter is not None) == (name == "soup")
+    assert np.isfinite(made.predict(path, list(TARGET.texts))).all()
+
+
+def test_the_mean_of_adapters_is_that_of_their_layers():
+    at, made = next((i, j) for j in [job("soup", rank=2)] for i, s in enumerate(j.stages) if isinstance(s, Merge))
+    whole = engine().fit(made).trained
+    as_layers = dataclasses.replace(made.stages[at], rule="task_arithmetic", scales=(1 / (1 + len(SOURCES)),))
+    other = (
+        engine().fit(dataclasses.replace(made, stages=(*made.stages[:at], as_layers, *made.stages[at + 1 :]))).trained
+    )
+    merged = branch._without_adapters(whole)
+    for one, two in zip(merged.layers.parameters(), other.layers.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)

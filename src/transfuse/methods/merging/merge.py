@@ -16,6 +16,7 @@ from transfuse.methods.borrowed import borrowing
 from transfuse.methods.bounds import refuse
 from transfuse.methods.feature.probe import joined
 from transfuse.methods.parameter.finetune import Finetune
+from transfuse.methods.parameter.lora import Lora
 from transfuse.methods.rows import counting, source_rows, target_rows
 from transfuse.tasks.classify import Classify
 
@@ -40,7 +41,8 @@ class Merging:
     """One branch a source and one for the target, each fine-tuned from the pretrained layers, merged by a rule.
 
     Choose it where sources pull in different directions, or where branches exist already. Branches of the sources are
-    trained once for all folds. Without a source it is `Finetune`.
+    trained once for all folds. Without a source it is `Finetune`, or `Lora` with a rank: then branches are adapters,
+    and `mixture` is a fusion of frozen adapters.
 
     A rule that chooses something does so on validation: a branch on trial learns three quarters of the target's rows,
     and the leave-one-out error of the others, by a ridge head, tells which scale, branches or weights are best. By rows
@@ -64,6 +66,7 @@ class Merging:
         seed: int,
         *,
         keep: float | None = None,
+        rank: int | None = None,
         source_limit: int = 2048,
         target_share: float = 0.25,
         **finetune: Any,
@@ -73,9 +76,11 @@ class Merging:
         Args:
             keep: share of each branch's changes that ``ties`` keeps and ``dare`` does not drop; by default 0.2 and
                 0.1; of no use to the other rules.
+            rank: of adapters (LoRA) that the branches train in the place of layers, which stay frozen afterwards; by
+                default none.
             source_limit: most rows of each source.
             target_share: what the target's rows together count for the head, as a share of what the source's do.
-            finetune: as in `Finetune`.
+            finetune: as in `Finetune`, or in `Lora` with a rank.
         """
         refuse(target_share=target_share)
         kept = self._keep if keep is None else keep
@@ -83,6 +88,8 @@ class Merging:
             raise RecipeError(f"keep: {keep}", expected="above 0, at most 1", remedy="Correct the setting.")
 
         def tuned(found: TransferData) -> Job:
+            if rank is not None:
+                return Lora().plan(task, backbone, found, seed, rank=rank, source_limit=source_limit, **finetune)
             return Finetune().plan(task, backbone, found, seed, source_limit=source_limit, **finetune)
 
         alone = tuned(TransferData(data.target))
