@@ -92,6 +92,7 @@ def test_what_a_role_was_trained_on_is_learnt_again(here, monkeypatch):
     lessons, settings = given[0]
     assert settings["draft"] == {"rank": 3, "epochs": 2, "learning_rate": 0.01}
     assert settings["final"] == {"epochs": 2}
+    assert record["settings"] == settings
     assert [answer for _, answer in lessons["draft"].pairs[:5]] == ["a"] * 5
     assert len(lessons["draft"].pairs) <= 5 + counts["draft"]["pairs"]
     assert learn(here / "out", "requests.csv", settings={"epochs": 2}) == record

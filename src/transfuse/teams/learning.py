@@ -190,7 +190,7 @@ def learn(
         "how": how,
         "samples": samples,
         "temperature": temperature,
-        "settings": dict(settings or {}),
+        "settings": {name: own[name] for name in lessons},
         "seed": seed,
         "threshold": recipe.learn.threshold,
         "rounds": told,
