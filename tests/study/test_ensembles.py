@@ -201,6 +201,15 @@ def test_an_ensemble_does_not_speak_for_what_has_other_sources():
     assert [one.record["spoken_for"] for one in assessed] == ["", "", ""]
 
 
+@pytest.mark.parametrize(("share", "chosen"), [(0.79, "probe@b"), (0.82, "ensemble@b+s")])
+def test_where_one_candidate_has_no_source_an_ensemble_is_compared_with_it(share, chosen):
+    """One makes no ensemble, and what a source does is asked all the same."""
+    assessed, found, _ = _chosen(_done(PROBE, 0.8), _done(_with("s"), share, seed=1))
+    (entry,) = (t for t in assessed[1].record["transfer"] if t["kind"] == "without source")
+    assert entry["against"] == "probe@b"
+    assert (found.candidate.id, assessed[1].record["yields_to"]) == (chosen, "" if share > 0.8 else "probe@b")
+
+
 def test_of_many_sources_that_gain_by_luck_none_is_used():
     """A gain of one row in a hundred: of one source it may stand, of three it is what luck gives."""
     plain = [_done(PROBE, 0.78, seed=9), _done(BOTH, 0.8)]

@@ -115,7 +115,7 @@ def assess(
                 judge.labels, probabilities, seed=judge.seed, names=task.measured(judge.labels), groups=judge.groups
             )
             entry["validation"] = {name: interval.to_dict() for name, interval in figures.items()}
-            for kind, against in [*counterparts(candidate, every), *_best_alone(candidate, every, found, judge)]:
+            for kind, against in [*counterparts(candidate, every), *_of_an_ensemble(candidate, every, found, judge)]:
                 other = found.get(against)
                 if other is not None:
                     result = judge.compare(probabilities, other)
@@ -125,15 +125,24 @@ def assess(
     return out
 
 
-def _best_alone(
+def _of_an_ensemble(
     candidate: Candidate, every: Sequence[Candidate], found: Mapping[str, np.ndarray | None], judge: Judge
 ) -> list[tuple[str, str]]:
-    """What an ensemble stands in the place of: the best candidate that might be in it; nothing for all others."""
+    """What an ensemble stands in the place of: the best candidate that might be in it; nothing for all others.
+
+    With sources it is also compared with the best without them, where one alone is left there and makes no ensemble.
+    """
     if not candidate.members:
         return []
-    own = [c.id for c in every if may_be_member(c, candidate.backbone, candidate.sources)]
-    figures = {name: judge.figure(said) for name in own if (said := found[name]) is not None}
-    return [(ALONE, max(figures, key=lambda name: figures[name]))]
+
+    def best(sources: tuple[str, ...]) -> str:
+        own = [c.id for c in every if may_be_member(c, candidate.backbone, sources)]
+        figures = {name: judge.figure(said) for name in own if (said := found[name]) is not None}
+        return max(figures, key=lambda name: figures[name], default="")
+
+    plain = any(c.members and c.backbone == candidate.backbone and not c.sources for c in every)
+    alone = "" if plain or not candidate.sources else best(())
+    return [(ALONE, best(candidate.sources)), *([(WITHOUT, alone)] if alone else [])]
 
 
 def _adjust(transfers: Sequence[dict[str, Any]]) -> None:
@@ -185,7 +194,7 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     promising = [c for c in speaking if c.sources and gain((one.record for one in done), c.sources) >= 0]
     for one in allowed:
         one.record["spoken_for"] = spoken_for(one.candidate, speaking)
-        one.record["yields_to"] = _yields(one, speaking, promising)
+        one.record["yields_to"] = _yields(one, allowed, promising)
     allowed = [one for one in allowed if not one.record["spoken_for"] and not one.record["yields_to"]]
     sign = 1.0 if metric_of(metric)[1] else -1.0
 
@@ -195,8 +204,8 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     return max(allowed, key=rank), barred
 
 
-def _yields(one: Assessed, speaking: Sequence[Candidate], promising: Sequence[Candidate]) -> str:
-    """The id of the ensemble without sources to which one with sources yields; empty where it does not.
+def _yields(one: Assessed, allowed: Sequence[Assessed], promising: Sequence[Candidate]) -> str:
+    """The id of the ensemble without sources, or of what stands there, to which one with sources yields; or empty.
 
     It stands where it is shown to help. Else three things are asked of it. Its mean is better than that of the one
     without. Its sources do not make candidates worse by themselves, in the mean: where most members of an ensemble use
@@ -205,11 +214,11 @@ def _yields(one: Assessed, speaking: Sequence[Candidate], promising: Sequence[Ca
 
     Args:
         one: a candidate with its record.
-        speaking: the ensembles that are not barred.
-        promising: those of them with sources that do not make candidates worse by themselves.
+        allowed: those that are not barred.
+        promising: the ensembles among them with sources that do not make candidates worse by themselves.
     """
     own = [t for t in one.record["transfer"] if t["kind"] == WITHOUT and one.candidate.members]
-    without = next((t for t in own if any(t["against"] == other.id for other in speaking)), None)
+    without = next((t for t in own if any(t["against"] == other.candidate.id for other in allowed)), None)
     if without is None or without["verdict"] == "helps":
         return ""
     tried = sum(c.backbone == one.candidate.backbone for c in promising)
