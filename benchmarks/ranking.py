@@ -82,8 +82,8 @@ def _probes() -> list[dict[str, Any]]:
                     with one_blas_thread():
                         for score in taken:
                             scores[score].append(SCORES[score](shown[:, layer, at], labels))
-                    for name in STATIC:
-                        scores[name].append(float(getattr(backbone, name)))
+                    for known in STATIC:
+                        scores[known].append(float(getattr(backbone, known)))
                     with one_blas_thread():
                         head = fit_head(shown[:, layer, at], labels, int(labels.max()) + 1, c=C)
                     reached.append(float((head.logits(test[:, layer, at]).argmax(1) == truth).mean()))
