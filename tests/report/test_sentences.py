@@ -175,6 +175,14 @@ def test_what_yields_and_what_was_added_is_told_and_not_counted(full):
     assert "Run although the recipe does not name it, as what others must beat: probe.minilm-l6." in said
 
 
+def test_what_another_stands_for_is_told(full):
+    full["candidates"][7]["yields_to"] = full["candidates"][8]["id"]
+    name, other = full["candidates"][8]["id"], full["candidates"][7]["id"]
+    assert full["candidates"][8]["sources"]
+    assert f"By the log loss, which tells more on few rows, {name} stands for: {other}." in text(full)
+    assert f"{name} 代表：{other}。" in text(full, "zh")
+
+
 def test_nothing_to_say(minimal):
     assert explain(minimal, "en") == ["Nothing was chosen: no candidate may be chosen from this study."]
     assert explain({}, "zh") == ["没有选出任何方案：本次研究中没有可选的候选。"]

@@ -130,6 +130,7 @@ CHINESE: dict[str, str] = {
     "say.members": "它是 {members} 的加权平均。",
     "say.spoken_for": "另有 {n} 个候选没有单独参选：由集成模型代表它们，因为没有一个被证明比它更好。",
     "say.yields": "以下使用源数据的候选让位于不用它的自身，因为收益可能只是运气：{ids}。",
+    "say.stands": "按对数损失（行少时它说明得更多），{id} 代表：{ids}。",
     "say.added": "配方没有写但仍然运行的对照，供其他候选超越：{ids}。",
     "say.zero_shot": "与不给例子、直接询问同一主干相比，它的价值（{split}）为 {difference}：{verdict}。",
     "say.why": "选它是因为：在可选的 {n} 个候选中，它的验证{metric}均值最好，为 {figure}。",

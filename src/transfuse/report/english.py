@@ -137,6 +137,7 @@ ENGLISH: dict[str, str] = {
     "say.members": "It is the weighted mean of {members}.",
     "say.spoken_for": "For {n} more an ensemble speaks that was made of them: none is shown to be better than it.",
     "say.yields": "With sources, but yielding to the same without, since their gain may be luck: {ids}.",
+    "say.stands": "By the log loss, which tells more on few rows, {id} stands for: {ids}.",
     "say.added": "Run although the recipe does not name it, as what others must beat: {ids}.",
     "say.zero_shot": "Against the same backbone asked without an example it was worth {difference} on {split}: "
     "{verdict}.",

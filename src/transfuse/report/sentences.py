@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transfuse.report import amounts, reading
@@ -219,8 +219,18 @@ def _why(report: Report, speak: Speaker) -> list[str]:
     if runner_up and key != "say.why_gate" and (beside := reading.validation_of(report, runner_up)):
         out.append(speak("say.next", id=reading.name_of(runner_up), figure=amounts.with_interval(speak, beside)))
     out += [speak("say.spoken_for", n=len(done) - len(heard))] if len(done) > len(heard) else []
-    yielding = [reading.name_of(c) for c in heard if c.get("yields_to")]
-    return out + ([speak("say.yields", ids=speak.listed(yielding))] if yielding else [])
+    return out + _yielding(report, [c for c in heard if c.get("yields_to")], speak)
+
+
+def _yielding(report: Report, found: Sequence[Candidate], speak: Speaker) -> list[str]:
+    """Which ensembles another stands for: one without sources, or one whose sources are worth it."""
+    others = {reading.name_of(c): reading.find(report, c.get("yields_to")) or {} for c in found}
+    lucky = [name for name, other in others.items() if not other.get("sources")]
+    out = [speak("say.yields", ids=speak.listed(lucky))] if lucky else []
+    for standing in dict.fromkeys(reading.name_of(other) for other in others.values() if other.get("sources")):
+        behind = [name for name, other in others.items() if reading.name_of(other) == standing]
+        out.append(speak("say.stands", id=standing, ids=speak.listed(behind)))
+    return out
 
 
 def _barred(report: Report, speak: Speaker) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from transfuse.advice.candidates import Candidate, counterparts, may_be_member, spoken_for
 from transfuse.errors import StudyError
 from transfuse.evaluation import Comparison, compare, holm, metric_intervals, metric_of
+from transfuse.methods.catalogue import LABELS
 from transfuse.study.harm import WITHOUT, Harm, gain, harm_in, shown_to_hurt
 from transfuse.tasks import Task
 
@@ -20,7 +21,10 @@ KINDS = ("no transfer", WITHOUT)
 ALONE = "best alone"
 """The comparison of an ensemble with the best of what it was made of."""
 
-EVEN = 0.5
+LOSS = "log_loss"
+"""By which it is told what sources are worth to ensembles: on few rows it says more than the share that is right."""
+
+LUCK = 0.25
 """So likely may it be that one of all of a backbone's ensembles with sources gains as much by luck alone."""
 
 COUNTED = (
@@ -119,7 +123,11 @@ def assess(
                 other = found.get(against)
                 if other is not None:
                     result = judge.compare(probabilities, other)
-                    entry["transfer"].append({"kind": kind, "against": against, "split": "validation", "of": result})
+                    told = {"kind": kind, "against": against, "split": "validation", "of": result}
+                    if kind == WITHOUT and candidate.kind == LABELS:
+                        by_loss = dataclasses.replace(judge, metric=LOSS).compare(probabilities, other)
+                        told[LOSS] = {"difference": by_loss.difference.value, "p": by_loss.p}
+                    entry["transfer"].append(told)
         out.append(Assessed(candidate, probabilities, entry))
     _adjust([t for one in out for t in one.record["transfer"]])
     return out
@@ -163,8 +171,8 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     with a source, against the same without it. Equal means go to the cheaper one, by the plan's estimate:
     measured times differ from run to run, and the choice must not. The best of many means on a few rows is the luckiest
     one, so an ensemble speaks for what it was made of that has the same sources: unless it is barred, as it is where
-    one of them is shown to be better, these are not chosen themselves. For the same reason an ensemble with sources
-    yields to the one without (`_yields`).
+    one of them is shown to be better, these are not chosen themselves. For the same reason one ensemble of a backbone
+    stands for all: that with the best log loss of those whose sources are worth it (`_yields`), else the one without.
 
     Returns:
         The choice, and the barred candidates as ``{id, reason}``, with ``harm`` where a source is the reason; what an
@@ -195,6 +203,8 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     for one in allowed:
         one.record["spoken_for"] = spoken_for(one.candidate, speaking)
         one.record["yields_to"] = _yields(one, allowed, promising)
+    for one in allowed:
+        one.record["yields_to"] = one.record["yields_to"] or _stands_for(one, allowed)
     allowed = [one for one in allowed if not one.record["spoken_for"] and not one.record["yields_to"]]
     sign = 1.0 if metric_of(metric)[1] else -1.0
 
@@ -207,10 +217,10 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
 def _yields(one: Assessed, allowed: Sequence[Assessed], promising: Sequence[Candidate]) -> str:
     """The id of the ensemble without sources, or of what stands there, to which one with sources yields; or empty.
 
-    It stands where it is shown to help. Else three things are asked of it. Its mean is better than that of the one
+    It stands where it is shown to help. Else three things are asked of it, by the log loss. It has less than the one
     without. Its sources do not make candidates worse by themselves, in the mean: where most members of an ensemble use
     no source, its gain may come from other things. And the gain is more than the luck of many tries: with k such
-    ensembles on a backbone, k p is at most `EVEN`, so that of many useless sources as few pass as of one.
+    ensembles on a backbone, k p is at most `LUCK`, so that of many useless sources as few pass as of one.
 
     Args:
         one: a candidate with its record.
@@ -222,8 +232,21 @@ def _yields(one: Assessed, allowed: Sequence[Assessed], promising: Sequence[Cand
     if without is None or without["verdict"] == "helps":
         return ""
     tried = sum(c.backbone == one.candidate.backbone for c in promising)
-    lucky = without["difference"]["value"] <= 0 or tried * without["p_alone"] > EVEN
+    lucky = without[LOSS]["difference"] <= 0 or tried * without[LOSS]["p"] > LUCK
     return str(without["against"]) if lucky or one.candidate not in promising else ""
+
+
+def _stands_for(one: Assessed, allowed: Sequence[Assessed]) -> str:
+    """The id of the ensemble with sources that stands in the place of what has none, or others, or empty.
+
+    That with the best log loss of a backbone stands for the other ensembles, and for what it was compared with instead.
+    """
+    own = [other for other in allowed if other.candidate.members and other.candidate.backbone == one.candidate.backbone]
+    standing = [other for other in own if other.candidate.sources and not other.record["yields_to"]]
+    best = min(standing, key=lambda other: other.record["validation"][LOSS]["value"], default=one)
+    compared = [t["against"] for t in best.record["transfer"] if t["kind"] == WITHOUT]
+    stands = best is not one and (one.candidate.members or one.candidate.id in compared)
+    return best.candidate.id if stands else ""
 
 
 def _bar(one: Assessed, gate: str, harmful: Sequence[Harm]) -> dict[str, Any]:

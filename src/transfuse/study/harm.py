@@ -52,9 +52,9 @@ def shown_to_hurt(records: Iterable[Mapping[str, Any]]) -> list[Harm]:
 
 
 def gain(records: Iterable[Mapping[str, Any]], sources: Sequence[str]) -> float:
-    """The mean of what just these sources add to candidates that are no ensembles; 0 where none has them."""
+    """The mean of the log loss that just these sources save candidates that are no ensembles; 0 where none has them."""
     found = [
-        t["difference"]["value"]
+        t["log_loss"]["difference"]
         for record in records
         if tuple(record["sources"]) == tuple(sources) and not record.get("members")
         for t in record["transfer"]
