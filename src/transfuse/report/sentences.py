@@ -91,8 +91,9 @@ def _classes(report: Report, speak: Speaker) -> list[str]:
         found = [e for e in entries if e.get("verdict") == verdict]
         found.sort(key=lambda e: -abs(reading.number(e.get("difference")) or 0.0))
         named = [f"“{e.get('label')}” ({amounts.signed(reading.number(e.get('difference')))})" for e in found[:NAMED]]
-        named += [speak("say.more", n=len(found) - NAMED)] if len(found) > NAMED else []
-        out += [speak(key, labels=_open_end(speak.listed(named)))] if found else []
+        more = [speak("say.more", n=len(found) - NAMED)] if len(found) > NAMED else []
+        labels = _open_end(speak("comma").join([*named, *more])) if more else speak.listed(named)
+        out += [speak(key, labels=labels)] if found else []
     return out or ([speak("say.classes_unclear")] if entries else [])
 
 

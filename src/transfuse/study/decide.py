@@ -117,13 +117,22 @@ def decide_again(
     if isinstance(recipe.methods, str) and all(p.barred for p in waiting) and not decided.get("widened"):
         known = [p.candidate.id for p in planned]
         rest = [c for c in _candidates(recipe, data, workshop, ledger, more=True) if c.id not in known]
-        added = _plan([*candidates, *rest], prices, recipe, data, workshop, ledger, known, MOST)
+        kept = _afterwards([p.candidate for p in planned], ledger, len(data.splits.fits))
+        added = _plan([*candidates, *rest], prices, recipe, data, workshop, ledger, known, kept)
         planned += [p for p in added if p.room is None]
         now = [p.candidate.id for p in added if p.room is None]
         decided = {**decided, "widened": True}
     decided = {**decided, **_decisions(prices, planned, settled=not now), **workshop.remotes.plan(), "again": True}
     ledger.keep_plan(decided)
     return decided, now
+
+
+def _afterwards(done: Sequence[Candidate], ledger: Ledger, fits: int) -> float:
+    """Seconds that the choice may need of those that have run: an ensemble's members once more, and its placebo."""
+    records = [(c, ledger.read(c.id) or {}) for c in done]
+    took = [(c, record["seconds"]["fit"]) for c, record in records if record.get("seconds")]
+    members = sorted((seconds / fits for _, seconds in took), reverse=True)[:MOST]
+    return sum([*members, *sorted((seconds for c, seconds in took if c.sources), reverse=True)[:MOST]])
 
 
 def _decisions(prices: Mapping[str, Prices], planned: Sequence[Planned], *, settled: bool) -> dict[str, Any]:
@@ -168,13 +177,13 @@ def _plan(
     workshop: Workshop,
     ledger: Ledger,
     done: Sequence[str] = (),
-    again: int = 0,
+    kept: float = 0.0,
 ) -> list[Planned]:
-    """The planner's decisions at these prices, in the time that is left, less that of fitting some once more.
+    """The planner's decisions at these prices, in the time that is left.
 
     Args:
         done: ids of those that have run.
-        again: how many of these may all be fitted once more, as the members of an ensemble are.
+        kept: seconds to be left for what follows.
     """
     whole = np.arange(len(data.train))
     each = max(len(left_out) for _, _, left_out in data.splits.fits)
@@ -185,8 +194,7 @@ def _plan(
     costs |= {name: Cost({}, 0.0, outlook.seconds / fits, answer=outlook.each) for name, outlook in outlooks.items()}
     finals = {c.id: costs[c.id].each + _test_seconds(c, costs[c.id], prices, len(data.test)) for c in candidates}
     fitting = [c for c in candidates if c.id not in barred]
-    room = _left(recipe, ledger) - sum(sorted((finals[name] for name in done), reverse=True)[:again])
-    found = {p.candidate.id: p for p in plan(fitting, costs, fits, finals, room, done)}
+    found = {p.candidate.id: p for p in plan(fitting, costs, fits, finals, _left(recipe, ledger) - kept, done)}
     found |= {c.id: Planned(c, outlooks[c.id].seconds, 0.0, barred=barred[c.id]) for c in candidates if c.id in barred}
     return [found[c.id] for c in candidates if c.id in found]
 
