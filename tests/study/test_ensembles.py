@@ -240,6 +240,16 @@ def test_a_source_is_judged_by_the_log_loss():
     assert [one.record["yields_to"] for one in assessed] == ["", "ensemble@b+s", ""]
 
 
+def test_a_baseline_with_a_lucky_mean_yields_to_what_knows_more():
+    plain = Candidate("tfidf", "baseline", "tfidf", "", (), {})
+    candidate, record, said = _done(plain, 0.8)
+    doubtful = np.log(np.where(np.exp(said) > 0.5, 0.52, 0.48))
+    done = [_done(PROBE, 0.7, seed=2), _done(TUNED, 0.7, seed=3), _done(BOTH, 0.78, seed=1)]
+    assessed, chosen, _ = _chosen((candidate, record, doubtful), *done)
+    assert (chosen.candidate.id, assessed[0].record["yields_to"]) == ("ensemble@b", "ensemble@b")
+    assert _chosen((candidate, record, said), *done)[1].candidate.id == "tfidf"
+
+
 def test_what_makes_candidates_worse_is_no_try_that_a_good_source_pays_for():
     done = [_done(PROBE, 0.75, seed=2), _done(BOTH, 0.8), _done(_with("s"), 0.84, seed=1)]
     worse = [_done(_with(source), 0.79, seed=i) for i, source in enumerate("tuvw", start=5)]

@@ -226,10 +226,10 @@ def _why(report: Report, speak: Speaker) -> list[str]:
 def _yielding(report: Report, found: Sequence[Candidate], speak: Speaker) -> list[str]:
     """Which ensembles another stands for: one without sources, or one whose sources are worth it."""
     others = {reading.name_of(c): reading.find(report, c.get("yields_to")) or {} for c in found}
-    lucky = [name for name, other in others.items() if not other.get("sources")]
+    lucky = [n for c in found if c.get("sources") and not others[n := reading.name_of(c)].get("sources")]
     out = [speak("say.yields", ids=speak.listed(lucky))] if lucky else []
-    for standing in dict.fromkeys(reading.name_of(other) for other in others.values() if other.get("sources")):
-        behind = [name for name, other in others.items() if reading.name_of(other) == standing]
+    for standing in dict.fromkeys(reading.name_of(other) for name, other in others.items() if name not in lucky):
+        behind = [n for n, other in others.items() if reading.name_of(other) == standing and n not in lucky]
         out.append(speak("say.stands", id=standing, ids=speak.listed(behind)))
     return out
 

@@ -24,7 +24,7 @@ ALONE = "best alone"
 LOSS = "log_loss"
 """By which it is told what sources are worth to ensembles: on few rows it says more than the share that is right."""
 
-LUCK = 0.25
+LUCK = 0.2
 """So likely may it be that one of all of a backbone's ensembles with sources gains as much by luck alone."""
 
 COUNTED = (
@@ -124,7 +124,7 @@ def assess(
                 if other is not None:
                     result = judge.compare(probabilities, other)
                     told = {"kind": kind, "against": against, "split": "validation", "of": result}
-                    if kind == WITHOUT and candidate.kind == LABELS:
+                    if candidate.kind == LABELS and (kind == WITHOUT or candidate.members):
                         by_loss = dataclasses.replace(judge, metric=LOSS).compare(probabilities, other)
                         told[LOSS] = {"difference": by_loss.difference.value, "p": by_loss.p}
                     entry["transfer"].append(told)
@@ -173,6 +173,7 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     one, so an ensemble speaks for what it was made of that has the same sources: unless it is barred, as it is where
     one of them is shown to be better, these are not chosen themselves. For the same reason one ensemble of a backbone
     stands for all: that with the best log loss of those whose sources are worth it (`_yields`), else the one without.
+    It stands for a baseline with more log loss, too.
 
     Returns:
         The choice, and the barred candidates as ``{id, reason}``, with ``harm`` where a source is the reason; what an
@@ -240,13 +241,22 @@ def _stands_for(one: Assessed, allowed: Sequence[Assessed]) -> str:
     """The id of the ensemble with sources that stands in the place of what has none, or others, or empty.
 
     That with the best log loss of a backbone stands for the other ensembles, and for what it was compared with instead.
+    For a baseline, whose mean may be lucky, too, stands any that saves log loss against it by more than luck.
     """
+    if one.candidate.family == "baseline":
+        saves = (other for other in allowed if not other.record["yields_to"] and _saves(other, one.candidate.id))
+        return next((other.candidate.id for other in saves), "")
     own = [other for other in allowed if other.candidate.members and other.candidate.backbone == one.candidate.backbone]
     standing = [other for other in own if other.candidate.sources and not other.record["yields_to"]]
     best = min(standing, key=lambda other: other.record["validation"][LOSS]["value"], default=one)
     compared = [t["against"] for t in best.record["transfer"] if t["kind"] == WITHOUT]
     stands = best is not one and (one.candidate.members or one.candidate.id in compared)
     return best.candidate.id if stands else ""
+
+
+def _saves(ensemble: Assessed, against: str) -> bool:
+    told = [t[LOSS] for t in ensemble.record["transfer"] if t["against"] == against and LOSS in t]
+    return bool(ensemble.candidate.members) and any(bool(t["difference"] > 0 and t["p"] <= LUCK) for t in told)
 
 
 def _bar(one: Assessed, gate: str, harmful: Sequence[Harm]) -> dict[str, Any]:
