@@ -132,7 +132,7 @@ def _afterwards(done: Sequence[Candidate], ledger: Ledger, fits: int) -> float:
     records = [(c, ledger.read(c.id) or {}) for c in done]
     took = [(c, record["seconds"]["fit"]) for c, record in records if record.get("seconds")]
     members = sorted((seconds / fits for _, seconds in took), reverse=True)[:MOST]
-    return sum([*members, *sorted((seconds for c, seconds in took if c.sources), reverse=True)[:MOST]])
+    return float(sum([*members, *sorted((seconds for c, seconds in took if c.sources), reverse=True)[:MOST]]))
 
 
 def _decisions(prices: Mapping[str, Prices], planned: Sequence[Planned], *, settled: bool) -> dict[str, Any]:
