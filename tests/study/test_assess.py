@@ -7,7 +7,8 @@ import pytest
 
 from transfuse.advice.candidates import Candidate
 from transfuse.errors import StudyError
-from transfuse.study.assess import Judge, assess, choose
+from transfuse.study.assess import Judge, assess
+from transfuse.study.choice import choose
 from transfuse.tasks.classify import Classify
 
 LABELS = np.arange(200) % 2

@@ -14,7 +14,8 @@ from transfuse.advice.candidates import Candidate
 from transfuse.fitted.model import load
 from transfuse.methods.merging.ensemble import stacking_weights
 from transfuse.study import run as running
-from transfuse.study.assess import Judge, assess, choose
+from transfuse.study.assess import Judge, assess
+from transfuse.study.choice import choose
 from transfuse.study.ensembles import KEY, crossfit, ensembles
 from transfuse.study.harm import harm_in, shown_to_hurt
 from transfuse.study.recipe import Recipe
@@ -238,6 +239,19 @@ def test_a_source_is_judged_by_the_log_loss():
     assessed, chosen, _ = _chosen(_done(PROBE, 0.75, seed=2), (candidate, record, doubtful), surer)
     assert chosen.candidate.id == "ensemble@b+s"
     assert [one.record["yields_to"] for one in assessed] == ["", "ensemble@b+s", ""]
+
+
+@pytest.mark.parametrize(("share", "chosen"), [(0.81, "ensemble@b"), (0.86, "ensemble@b+s")])
+def test_one_answer_that_is_too_sure_does_not_hide_what_a_source_gains(share, chosen):
+    """The log loss alone says little then; the share that is right says it, where there is a gain."""
+    candidate, record, said = _done(_with("s"), share, seed=1)
+    row = np.flatnonzero(said[0].argmax(1) != LABELS)[0]
+    said[0, row] = np.log([1e-7, 1.0])[:: 1 if LABELS[row] == 0 else -1]
+    assessed, found, _ = _chosen(_done(PROBE, 0.75, seed=2), _done(BOTH, 0.8), (candidate, record, said))
+    (told,) = (t for t in assessed[2].record["transfer"] if t["kind"] == "without source")
+    assert told["log_loss"]["difference"] > 0 or share == 0.81
+    assert told["log_loss"]["p"] > 0.2
+    assert found.candidate.id == chosen
 
 
 def test_a_baseline_with_a_lucky_mean_yields_to_what_knows_more():

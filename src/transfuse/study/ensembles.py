@@ -12,7 +12,8 @@ from transfuse.backbones.remote import is_remote
 from transfuse.engine.ledger import Ledger
 from transfuse.fitted.ensemble import pooled
 from transfuse.methods.merging.ensemble import stacking_weights
-from transfuse.study.assess import Assessed, barred_by
+from transfuse.study.assess import Assessed
+from transfuse.study.choice import barred_by
 from transfuse.study.fits import keep
 from transfuse.study.harm import harm_in, shown_to_hurt
 from transfuse.study.prepare import StudyData

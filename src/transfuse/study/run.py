@@ -14,7 +14,8 @@ from transfuse.advice.candidates import TRAINED
 from transfuse.advice.planner import Planned
 from transfuse.engine.ledger import LEDGER, PLAN, Ledger, read_json
 from transfuse.errors import OutputError
-from transfuse.study.assess import Judge, assess, choose
+from transfuse.study.assess import Judge, assess
+from transfuse.study.choice import choose
 from transfuse.study.decide import AFTER, check_owner, decide, decide_again, obey
 from transfuse.study.ensembles import ensembles
 from transfuse.study.finish import MODEL, finish
