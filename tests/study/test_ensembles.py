@@ -264,6 +264,16 @@ def test_a_baseline_with_a_lucky_mean_yields_to_what_knows_more():
     assert _chosen((candidate, record, said), *done)[1].candidate.id == "tfidf"
 
 
+def test_all_yield_to_the_one_that_is_chosen():
+    """Where two sources are worth it, the second yields to the first, and nothing yields to the second."""
+    plain = _done(Candidate("tfidf", "baseline", "tfidf", "", (), {}), 0.6)
+    done = [_done(PROBE, 0.75, seed=2), _done(BOTH, 0.78), _done(_with("s"), 0.85, seed=1), _done(_with("t"), 0.9)]
+    assessed, chosen, _ = _chosen(plain, *done)
+    assert chosen.candidate.id == "ensemble@b+t"
+    assert {one.record["yields_to"] for one in assessed} == {"", "ensemble@b+t"}
+    assert assessed[0].record["yields_to"] == "ensemble@b+t"
+
+
 def test_what_makes_candidates_worse_is_no_try_that_a_good_source_pays_for():
     done = [_done(PROBE, 0.75, seed=2), _done(BOTH, 0.8), _done(_with("s"), 0.84, seed=1)]
     worse = [_done(_with(source), 0.79, seed=i) for i, source in enumerate("tuvw", start=5)]

@@ -77,8 +77,10 @@ def _let_one_stand(allowed: Sequence[Assessed], records: Sequence[Mapping[str, A
     for one in allowed:
         one.record["spoken_for"] = spoken_for(one.candidate, speaking)
         one.record["yields_to"] = _yields(one, allowed, promising)
+    heads = _heads([one for one in allowed if one.candidate.members and not one.record["yields_to"]])
     for one in allowed:
-        one.record["yields_to"] = one.record["yields_to"] or _stands_for(one, allowed)
+        others = (head.candidate.id for head in heads if _stands_for(head, one))
+        one.record["yields_to"] = one.record["yields_to"] or next(others, "")
 
 
 def _yields(one: Assessed, allowed: Sequence[Assessed], promising: Sequence[Candidate]) -> str:
@@ -105,26 +107,25 @@ def _luck(comparison: Mapping[str, Any]) -> float:
     return min(p for p in (comparison.get("p_alone"), comparison[LOSS]["p"], 1.0) if p is not None)
 
 
-def _stands_for(one: Assessed, allowed: Sequence[Assessed]) -> str:
-    """The id of the ensemble with sources that stands in the place of what has none, or others, or empty.
+def _heads(ensembles: Sequence[Assessed]) -> list[Assessed]:
+    """Of each backbone the ensemble with the least log loss, of those with sources where there is one."""
+    best: dict[str, Assessed] = {}
+    for one in sorted(ensembles, key=lambda e: (not e.candidate.sources, e.record["validation"][LOSS]["value"])):
+        best.setdefault(one.candidate.backbone, one)
+    return list(best.values())
 
-    That with the best log loss of a backbone stands for the other ensembles, and for what it was compared with instead.
-    For a baseline, whose mean may be lucky, too, stands any that saves log loss against it by more than luck.
+
+def _stands_for(head: Assessed, one: Assessed) -> bool:
+    """Whether the choice falls on the first of both only.
+
+    It stands for the other ensembles of its backbone, for what it was compared with in the place of one, and for a
+    baseline, whose mean may be lucky, too, where it saves log loss by more than luck.
     """
+    told = [t for t in head.record["transfer"] if t["against"] == one.candidate.id]
     if one.candidate.family == "baseline":
-        saves = (other for other in allowed if not other.record["yields_to"] and _saves(other, one.candidate.id))
-        return next((other.candidate.id for other in saves), "")
-    own = [other for other in allowed if other.candidate.members and other.candidate.backbone == one.candidate.backbone]
-    standing = [other for other in own if other.candidate.sources and not other.record["yields_to"]]
-    best = min(standing, key=lambda other: other.record["validation"][LOSS]["value"], default=one)
-    compared = [t["against"] for t in best.record["transfer"] if t["kind"] == WITHOUT]
-    stands = best is not one and (one.candidate.members or one.candidate.id in compared)
-    return best.candidate.id if stands else ""
-
-
-def _saves(ensemble: Assessed, against: str) -> bool:
-    told = [t[LOSS]["p"] for t in ensemble.record["transfer"] if t["against"] == against and LOSS in t]
-    return bool(ensemble.candidate.members) and min(told, default=1.0) <= LUCK
+        return any(LOSS in t and t[LOSS]["p"] <= LUCK for t in told)
+    other = one is not head and one.candidate.members and one.candidate.backbone == head.candidate.backbone
+    return bool(other or any(t["kind"] == WITHOUT for t in told))
 
 
 def _bar(one: Assessed, gate: str, harmful: Sequence[Harm]) -> dict[str, Any]:
