@@ -36,6 +36,17 @@ def test_says_why_and_what_was_barred_and_what_did_not_run(full):
     assert "4-fold cross-validation inside the 64 labelled target examples, 3 times over" in said
 
 
+def test_what_there_was_no_time_for_is_one_sentence(full):
+    late = [c for c in full["candidates"] if c["status"] == "skipped"]
+    late[0].update(estimate=371.0, room=34.0)
+    full["candidates"] += [{**late[0], "id": f"lora.{i}", "together": 742.0} for i in range(6)]
+    said = text(full)
+    assert "Not run, since 34 s of the budget were left to plan with (7): lora." in said
+    assert "lora.0 (about 12 min 22 s); " in said
+    assert "; … and 2 more." in said
+    assert said.count("were left to plan with") == 1
+
+
 def test_says_the_same_in_chinese(full):
     said = text(full, "zh")
     assert said.startswith("选定：finetune.smollm2-135m-instruct+movies")

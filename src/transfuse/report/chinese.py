@@ -148,6 +148,8 @@ CHINESE: dict[str, str] = {
     "say.barred_unsaid": "报告没有说明原因。",
     "say.more": "……另有 {n} 个。",
     "say.skipped": "未运行（{n} 个）：{ids}。",
+    "say.no_time": "未运行，因为预算只剩 {room} 可安排（{n} 个）：{ids}。",
+    "say.would_take": "{id}（约 {seconds}）",
     "say.failed": "失败（{n} 个）：{ids}。",
     "say.cross-validation": "验证方式：在 {n} 条有标注的目标样本内做 {folds} 折交叉验证，重复 {repeats} 次。",
     "say.cross-validation_once": "验证方式：在 {n} 条有标注的目标样本内做 {folds} 折交叉验证。",

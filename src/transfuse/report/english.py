@@ -159,6 +159,8 @@ ENGLISH: dict[str, str] = {
     "say.barred_unsaid": "The report does not say why.",
     "say.more": "… and {n} more.",
     "say.skipped": "Not run ({n}): {ids}.",
+    "say.no_time": "Not run, since {room} of the budget were left to plan with ({n}): {ids}.",
+    "say.would_take": "{id} (about {seconds})",
     "say.failed": "Failed ({n}): {ids}.",
     "say.cross-validation": "Validation is {folds}-fold cross-validation inside the {n} labelled target examples, "
     "{repeats} times over.",

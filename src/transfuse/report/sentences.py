@@ -261,14 +261,30 @@ def _harm(report: Report, entry: Mapping[str, Any], speak: Speaker) -> str:
 
 
 def _not_run(report: Report, speak: Speaker) -> list[str]:
-    out = []
-    for status, key in (("skipped", "say.skipped"), ("failed", "say.failed")):
-        found = reading.with_status(report, status)
-        named = [speak("colon").join(filter(None, (reading.name_of(c), why_not(c, speak)))) for c in found[:NAMED]]
-        named += [speak("say.more", n=len(found) - NAMED)] if len(found) > NAMED else []
-        if found:
-            out.append(speak(key, n=len(found), ids=speak("semicolon").join(map(_open_end, named))))
+    """What there was no time for, in one sentence for each time that was left; the rest with a reason each."""
+    late: dict[float, list[str]] = {}
+    others = []
+    for one in reading.with_status(report, "skipped"):
+        seconds, room, both = (reading.number(one.get(key)) for key in ("estimate", "room", "together"))
+        if seconds is None or room is None:
+            others.append(one)
+        else:
+            needed = amounts.duration(speak, both or seconds)
+            late.setdefault(room, []).append(speak("say.would_take", id=reading.name_of(one), seconds=needed))
+    out = [
+        speak("say.no_time", room=amounts.duration(speak, room), n=len(told), ids=_some(told, speak))
+        for room, told in late.items()
+    ]
+    for key, found in (("say.skipped", others), ("say.failed", reading.with_status(report, "failed"))):
+        named = [speak("colon").join(filter(None, (reading.name_of(c), why_not(c, speak)))) for c in found]
+        out += [speak(key, n=len(found), ids=_some(named, speak))] if found else []
     return out
+
+
+def _some(told: Sequence[str], speak: Speaker) -> str:
+    """The first `NAMED` of them in one sentence, and how many more there are."""
+    more = [speak("say.more", n=len(told) - NAMED)] if len(told) > NAMED else []
+    return speak("semicolon").join(map(_open_end, [*told[:NAMED], *more]))
 
 
 def _added(report: Report, speak: Speaker) -> list[str]:
