@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 SHOWN = 15
 """So many candidates are listed; the page has them all."""
 
+VERDICT = 12
+"""Columns of the terminal for the verdict of a candidate."""
+
 COLOURS = {"helps": "green", "hurts": "red"}
 
 
@@ -37,18 +40,20 @@ def print_summary(report: Mapping[str, Any], lang: str, console: Console) -> Non
     console.print(Text.assemble((opening[0], "bold"), speak("sentence"), speak("sentence").join(opening[1:])))
     board = rows.leaderboard(report, speak)
     metric = speak.name("metric", reading.metric_of(report))
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    shown = [row for row in board if row.place][:SHOWN]
+    figures = [f"{row.value}  {row.interval}".strip() for row in shown]
+    widest = max(map(len, figures), default=0)  # headings wrap, figures do not, and what is left is for the names
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", justify="right")
     table.add_column(speak("candidate"), overflow="fold", ratio=1)
-    table.add_column(speak("at_validation", metric=metric), no_wrap=True)
-    table.add_column(speak("against_no_transfer"), overflow="fold")
+    table.add_column(speak("at_validation", metric=metric), min_width=widest, max_width=widest)
+    table.add_column(speak("against_no_transfer"), overflow="fold", max_width=VERDICT)
     table.add_column(speak("fit"), justify="right")
-    for row in [row for row in board if row.place][:SHOWN]:
+    for row, figure in zip(shown, figures, strict=True):
         verdict = speak("reference") if row.reference else row.verdict_words
         place = Text(f"→ {row.place}" if row.chosen else str(row.place))
-        name, figure = Text(row.id), Text(f"{row.value}  {row.interval}".strip())
         judged = Text(verdict, style=COLOURS.get(row.verdict, "dim"))
-        table.add_row(place, name, figure, judged, row.fit, style="bold" if row.chosen else None)
+        table.add_row(place, Text(row.id), Text(figure), judged, row.fit, style="bold" if row.chosen else None)
     if table.row_count:
         console.print(table)
     ran = sum(row.place is not None for row in board)
