@@ -82,8 +82,9 @@ def run() -> None:
 
 
 def conclude(started: float) -> list[str]:
-    """Keep what has been measured so far, with what is missing of the decoder's part; the best methods."""
+    """Keep what has been measured so far, with what is missing of the studies and of the decoder; the best methods."""
     found = [_summary(transfer, ENCODER) for transfer in TRANSFERS]
+    missing = [f"{t['transfer']} (a study of draw {draw})" for t in found for draw in t["missing"]]
     best = _best(found)
     asking = [name for name in METHODS if method(name).reads == "decoder"]
     wanted = [(name, source) for name in (NO_TRANSFER, *best, *asking) for source in (False, True)]
@@ -103,7 +104,7 @@ def conclude(started: float) -> list[str]:
         limit=SOURCE_LIMIT,
         best=best,
         commits=commits,
-        missing=[transfer for transfer in WITH_DECODER if transfer not in complete],
+        missing=[*missing, *(f"{transfer} (the decoder)" for transfer in WITH_DECODER if transfer not in complete)],
         seconds=round(seconds),
     )
     return best
@@ -236,8 +237,7 @@ def _study(transfer: str, draw: int) -> None:
 def _summary(transfer: str, backbone: str) -> dict[str, Any]:
     """Figures of each method over all draws, and what it is worth against no transfer and without the source."""
     folders = _folders(transfer, backbone)
-    truths = [np.load(folder / "truth.npy") for folder in folders]
-    truth, keys = np.concatenate(truths), np.concatenate([np.arange(len(t)) for t in truths])
+    truths, truth, keys = _truth(folders)
     plain = _answers(folders, NO_TRANSFER, False)
     rows = []
     for name, with_source in sorted({_parsed(p) for p in folders[0].glob("*.npy") if p.stem != "truth"}):
@@ -253,7 +253,8 @@ def _summary(transfer: str, backbone: str) -> dict[str, Any]:
             np.mean([json.loads(_file(f, name, with_source).read_text())["seconds"] for f in folders])
         )
         rows.append(row)
-    auto = [PLACE / f"{transfer}-auto-{draw}.json" for draw in range(DRAWS)] if backbone == ENCODER else []
+    studies = {draw: PLACE / f"{transfer}-auto-{draw}.json" for draw in range(DRAWS if backbone == ENCODER else 0)}
+    auto = {draw: path for draw, path in studies.items() if path.exists()}
     return {
         "transfer": transfer,
         "backbone": short(backbone),
@@ -261,20 +262,17 @@ def _summary(transfer: str, backbone: str) -> dict[str, Any]:
         "classes": int(truth.max()) + 1,
         "test_rows": len(truths[0]),
         "rows": rows,
-        "auto": [json.loads(path.read_text(encoding="utf-8")) for path in auto],
-        "auto_against": _against(auto, rows, folders, truth, keys) if auto else {},
+        "auto": [json.loads(path.read_text(encoding="utf-8")) for path in auto.values()],
+        "auto_against": _against(auto, rows, folders) if auto else {},
+        "missing": [draw for draw in studies if draw not in auto],
     }
 
 
-def _against(
-    auto: Sequence[Path],
-    rows: Sequence[Mapping[str, Any]],
-    folders: Sequence[Path],
-    truth: np.ndarray,
-    keys: np.ndarray,
-) -> dict[str, Any]:
-    """What the studies reached over all draws, against the best single method and against no transfer."""
-    found = np.concatenate([np.load(path.with_suffix(".npy")).astype(np.float64) for path in auto])
+def _against(auto: Mapping[int, Path], rows: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> dict[str, Any]:
+    """What the studies reached over their draws, against the best single method and against no transfer."""
+    folders = [folders[draw] for draw in auto]
+    _, truth, keys = _truth(folders)
+    found = np.concatenate([np.load(path.with_suffix(".npy")).astype(np.float64) for path in auto.values()])
     found /= found.sum(1, keepdims=True)
     best = ranked(rows)[0]
     others = {"best": (best["method"], best["source"]), "no_transfer": (NO_TRANSFER, False)}
@@ -295,6 +293,12 @@ def ranked(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def _parsed(path: Path) -> tuple[str, bool]:
     name, plus, _ = path.stem.partition("+")
     return name, bool(plus)
+
+
+def _truth(folders: Sequence[Path]) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """The test's labels by draw, of all draws, and which test row each of these is."""
+    truths = [np.load(folder / "truth.npy") for folder in folders]
+    return truths, np.concatenate(truths), np.concatenate([np.arange(len(t)) for t in truths])
 
 
 def _answers(folders: Sequence[Path], name: str, with_source: bool) -> np.ndarray:

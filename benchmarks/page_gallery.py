@@ -31,7 +31,7 @@ def page(record: Mapping[str, Any]) -> str:
         parts += ["", *_table(transfer)]
     commits = f"Fitted at {', '.join(record['commits'])}; put together by"
     if record.get("missing"):
-        commits = f"Not measured yet with the decoder: {', '.join(record['missing'])}.\n{commits}"
+        commits = f"Not measured yet: {', '.join(record['missing'])}.\n{commits}"
     return "\n".join([*parts, "", commits, made(record), ""])
 
 

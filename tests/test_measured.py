@@ -51,11 +51,14 @@ def test_the_gallery_is_put_together_from_what_was_kept(tmp_path, monkeypatch):
             answers = np.where(generator.random(40) < right, truth, 1 - truth)
             np.save(folder / f"{name}.npy", np.eye(2, dtype=np.float32)[answers] * 0.8 + 0.1)
             (folder / f"{name}.json").write_text(json.dumps({"seconds": 1.5, "commit": "abc"}))
+        if draw == 1:  # not run yet
+            continue
         study = {"chosen": "probe@minilm-l6", "seconds": 60.0}
         (tmp_path / f"{transfer}-auto-{draw}.json").write_text(json.dumps(study))
         shutil.copy(folder / "probe.npy", tmp_path / f"{transfer}-auto-{draw}.npy")
     found = gallery._summary(transfer, gallery.ENCODER)
     assert [row["method"] for row in gallery.ranked(found["rows"])] == ["probe", "tfidf"]
+    assert (found["missing"], len(found["auto"])) == ([1], 2)
     record = {"transfers": [found], "limit": 1024, "minutes": 2, "commits": ["abc"], "command": "c", "date": "d"}
     text = page.page(record | {"commit": "abc", "seconds": 1.0, "machine": defaultdict(str)})
     assert "| movies to Amazon | 32 × 2 |" in text
