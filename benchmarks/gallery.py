@@ -112,17 +112,17 @@ def conclude(started: float) -> list[str]:
 
 def _side_by_side(work: list[tuple[str, int, str, list[str]]]) -> None:
     """One process a core, each on one core: small batches gain little from two."""
-    with multiprocessing.get_context("spawn").Pool(PROCESSES, _one_core) as pool:
+    with multiprocessing.get_context("spawn").Pool(PROCESSES, _one_core, (os.getpid(),)) as pool:
         for _ in pool.starmap(_fit_all, work, chunksize=1):
             pass
 
 
-def _one_core() -> None:
+def _one_core(parent: int) -> None:
     """One thread, and no life of its own: a worker that outlives a stopped benchmark would slow the next one."""
     import torch
 
     torch.set_num_threads(1)
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
 
 
 def _leave_with(parent: int) -> None:

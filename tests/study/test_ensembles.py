@@ -16,7 +16,7 @@ from transfuse.methods.merging.ensemble import stacking_weights
 from transfuse.study import run as running
 from transfuse.study.assess import Judge, assess
 from transfuse.study.choice import choose
-from transfuse.study.ensembles import KEY, crossfit, ensembles
+from transfuse.study.ensembles import KEY, crossfit, distinct, ensembles
 from transfuse.study.harm import harm_in, shown_to_hurt
 from transfuse.study.recipe import Recipe
 from transfuse.study.run import run
@@ -110,6 +110,14 @@ def test_prompts_and_baselines_make_no_ensemble(recipe, tmp_path):
     asked = recipe("[majority, {prompt: {shots: 0}}]", "", backbones="[dec]", ensembles="true")
     report = run(asked, out=tmp_path / "o").report
     assert [c["method"] for c in report["candidates"] if c["status"] == "done"] == ["tfidf", "majority", "prompt"]
+
+
+def test_a_copy_is_no_second_member():
+    """Three methods that are the same without a source do not outweigh the fourth."""
+    (_, record, said), other = _done(PROBE, 0.8), _done(TUNED, 0.8, seed=1)
+    copies = [(dataclasses.replace(PROBE, id=i), record, said + 1e-7) for i in ("centroid@b", "matching@b")]
+    found = distinct([(PROBE, record, said), copies[0], other, copies[1]])
+    assert [candidate.id for candidate, _, _ in found] == ["probe@b", "lora@b"]
 
 
 def test_a_row_is_judged_by_weights_that_did_not_see_it():

@@ -26,6 +26,8 @@ MOST = 4
 """Members of an ensemble."""
 LEAST = 1e-30
 """Of a probability whose logarithm is taken."""
+SAME = 1e-5
+"""Log-probabilities so near to each other are those of one model, but for rounding."""
 PARTS = 5
 """Parts of the validation rows: each is judged by weights that were found on the others."""
 Fitted = tuple[Candidate, dict[str, Any], np.ndarray]
@@ -83,9 +85,21 @@ def _pools(done: Sequence[Fitted]) -> Iterator[tuple[str, tuple[str, ...], list[
     for backbone in backbones:
         for mix in sorted({c.sources for c, _, _ in done if c.backbone == backbone}, key=len):
             name = f"{METHOD}@{short(backbone, backbones)}" + "".join(f"+{source}" for source in mix)
-            pool = [one for one in done if may_be_member(one[0], backbone, mix)]
+            pool = distinct([one for one in done if may_be_member(one[0], backbone, mix)])
             if pool:
                 yield name, mix, pool
+
+
+def distinct(pool: Sequence[Fitted]) -> list[Fitted]:
+    """Those that say something else than all before them: many methods are the same one without a source.
+
+    Copies would have a weight each, and by the pull towards equal weights (`stacking_weights`) more together than one.
+    """
+    out: list[Fitted] = []
+    for one in pool:
+        if not any(np.allclose(one[2], other, atol=SAME) for _, _, other in out):
+            out.append(one)
+    return out
 
 
 def _affordable(
