@@ -90,7 +90,8 @@ def conclude(started: float) -> list[str]:
     wanted = [(name, source) for name in (NO_TRANSFER, *best, *asking) for source in (False, True)]
     complete = [t for t in WITH_DECODER if all(_file(f, *one).exists() for f in _folders(t, DECODER) for one in wanted)]
     found += [_summary(transfer, DECODER) for transfer in complete]
-    commits = sorted({json.loads(p.read_text("utf-8")).get("commit", "") for p in PLACE.glob("*/*.json")} - {""})
+    kept = [*PLACE.glob("*/*.json"), *PLACE.glob("*-auto-*.json")]
+    commits = sorted({json.loads(path.read_text("utf-8")).get("commit", "") for path in kept} - {""})
     seconds = sum(row["seconds"] for t in found for row in t["rows"]) * DRAWS / PROCESSES
     seconds += sum(study["seconds"] for t in found for study in t["auto"])
     keep(
