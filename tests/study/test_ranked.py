@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from transfuse.advice.candidates import expand
+from transfuse.study.decide import _afterwards
 from transfuse.study.prepare import prepare
-from transfuse.study.ranked import by_evidence
+from transfuse.study.ranked import by_evidence, leader
 from transfuse.study.recipe import Recipe
 from transfuse.study.workshop import validation_rows
 
@@ -28,6 +29,9 @@ class Kept:
             log_p[:, at, label if at < right * len(rows) else (label + 1) % len(task.labels)] = -0.1
         flat = log_p.reshape(-1, log_p.shape[-1])
         self.known[name] = {f"log_p {label}": flat[:, i] for i, label in enumerate(task.labels)}
+
+    def read(self, name):
+        return {"seconds": {"fit": 8.0}} if name in self.known else None
 
     def has_predictions(self, name):
         return name in self.known
@@ -93,3 +97,23 @@ def test_the_source_with_the_best_probe_comes_first_and_none_keeps_its_place(dat
     }
     for name, ids in expected.items():
         assert [i for i in after if i.startswith(name)] == ids
+
+
+def test_the_leader_is_the_best_of_those_that_have_run(data):
+    ledger, known = Kept(data), candidates()
+    assert leader(known, data, ledger, 0) is None
+    for name, right in (("centroid@small", 0.5), ("probe@small", 0.5), ("probe@large", 0.4)):
+        ledger.add(name, right)
+    assert leader(known, data, ledger, 0).id == "probe@small", "of equal ones the first"
+    ledger.add("lora@large+more", 0.6)
+    assert leader(known, data, ledger, 0).id == "lora@large+more"
+
+
+def test_time_is_kept_for_a_placebo_only_where_the_best_so_far_uses_a_source(data):
+    ledger, known, each = Kept(data), candidates(), 8.0 / len(data.splits.fits)
+    assert _afterwards(known, data, ledger, 0) == 0
+    ledger.add("probe@small", 0.5)
+    ledger.add("probe@small+more", 0.4)
+    assert _afterwards(known, data, ledger, 0) == pytest.approx(2 * each)
+    ledger.add("probe@large+more", 0.6)
+    assert _afterwards(known, data, ledger, 0) == pytest.approx(3 * each + 2 * 8.0)

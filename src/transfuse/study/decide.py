@@ -24,7 +24,7 @@ from transfuse.errors import OutputError, RecipeError
 from transfuse.methods.catalogue import method
 from transfuse.study.ensembles import MOST
 from transfuse.study.prepare import StudyData
-from transfuse.study.ranked import by_evidence
+from transfuse.study.ranked import by_evidence, leader
 from transfuse.study.recipe import Recipe
 from transfuse.study.remotes import Outlook
 from transfuse.study.settings import place, wanted
@@ -117,7 +117,7 @@ def decide_again(
     if isinstance(recipe.methods, str) and all(p.barred for p in waiting) and not decided.get("widened"):
         known = [p.candidate.id for p in planned]
         rest = [c for c in _candidates(recipe, data, workshop, ledger, more=True) if c.id not in known]
-        kept = _afterwards([p.candidate for p in planned], ledger, len(data.splits.fits))
+        kept = _afterwards([p.candidate for p in planned], data, ledger, recipe.seed)
         added = _plan([*candidates, *rest], prices, recipe, data, workshop, ledger, known, kept)
         planned += [p for p in added if p.room is None]
         now = [p.candidate.id for p in added if p.room is None]
@@ -127,12 +127,20 @@ def decide_again(
     return decided, now
 
 
-def _afterwards(done: Sequence[Candidate], ledger: Ledger, fits: int) -> float:
-    """Seconds that the choice may need of those that have run: an ensemble's members once more, and its placebo."""
+def _afterwards(done: Sequence[Candidate], data: StudyData, ledger: Ledger, seed: int) -> float:
+    """Seconds that the choice may need of those that have run: an ensemble's members once more, and its placebo.
+
+    No placebo where the best so far uses no source: what is chosen then hardly does. Whether it does is not asked of
+    tasks that write, some of which would run programs for the answer; and these have no ensembles.
+    """
     records = [(c, ledger.read(c.id) or {}) for c in done]
     took = [(c, record["seconds"]["fit"]) for c, record in records if record.get("seconds")]
-    members = sorted((seconds / fits for _, seconds in took), reverse=True)[:MOST]
-    return float(sum([*members, *sorted((seconds for c, seconds in took if c.sources), reverse=True)[:MOST]]))
+    placebo = sorted((seconds for c, seconds in took if c.sources), reverse=True)[:MOST]
+    if isinstance(data.task, Writing):
+        return float(sum(placebo[:1]))
+    members = sorted((seconds / len(data.splits.fits) for _, seconds in took), reverse=True)[:MOST]
+    best = leader([c for c, _ in took], data, ledger, seed)
+    return float(sum(members) + (sum(placebo) if best is not None and best.sources else 0.0))
 
 
 def _decisions(prices: Mapping[str, Prices], planned: Sequence[Planned], *, settled: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from transfuse.advice.candidates import PROBE, Candidate
 from transfuse.engine.ledger import Ledger
-from transfuse.evaluation import compare, metric_of
+from transfuse.study.assess import Judge
 from transfuse.study.fits import answers
 from transfuse.study.prepare import StudyData
 from transfuse.study.workshop import validation_rows
@@ -50,32 +50,39 @@ class _Probes:
     """What the frozen probes that have run say on the validation rows."""
 
     def __init__(self, candidates: Sequence[Candidate], data: StudyData, ledger: Ledger, seed: int) -> None:
-        validated = data.train.take(validation_rows(data))
-        self._labels, self._groups = data.task.encode(validated), validated.groups
-        self._metric, self._seed = data.task.metric, seed
+        self._judge = _judge(data, seed)
         self._answers: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
         for c in candidates:
             which = (c.backbone, c.sources)
             if c.method == PROBE and which not in self._answers and ledger.has_predictions(c.id):
-                found = answers(ledger.read_predictions(c.id), data)
-                assert found is not None
-                self._answers[which] = data.task.judged(found)
+                self._answers[which] = _said(c, data, ledger)
 
     def behind(self, backbone: str) -> int:
         """How many backbones have a probe that is shown to be better."""
         own = self._answers.get((backbone, ()))
         others = [a for (other, sources), a in self._answers.items() if other != backbone and not sources]
-        return 0 if own is None else sum(self._better(a, own) for a in others)
-
-    def _better(self, one: np.ndarray, other: np.ndarray) -> bool:
-        found = compare(self._labels, one, other, metric=self._metric, seed=self._seed, groups=self._groups)
-        return found.verdict == "helps"
+        return 0 if own is None else sum(self._judge.compare(a, own).verdict == "helps" for a in others)
 
     def figure(self, backbone: str, sources: tuple[str, ...]) -> float:
         """The metric of the probe with some sources, turned so that more is better; least where it has not run."""
         found = self._answers.get((backbone, sources))
-        if found is None:
-            return -np.inf
-        metric, greater = metric_of(self._metric)
-        sums = sum(metric.statistics(self._labels, repeat).sum(axis=0) for repeat in found)
-        return float(metric.combine(np.asarray(sums)[None])[0]) * (1 if greater else -1)
+        return -np.inf if found is None else self._judge.figure(found)
+
+
+def leader(candidates: Sequence[Candidate], data: StudyData, ledger: Ledger, seed: int) -> Candidate | None:
+    """Of those that have run the best on the validation rows, or None; of equal ones the first."""
+    judge = _judge(data, seed)
+    ran = [c for c in candidates if ledger.has_predictions(c.id)]
+    return max(ran, key=lambda c: judge.figure(_said(c, data, ledger)), default=None)
+
+
+def _judge(data: StudyData, seed: int) -> Judge:
+    validated = data.train.take(validation_rows(data))
+    return Judge(data.task.encode(validated), data.task.metric, seed, groups=validated.groups)
+
+
+def _said(candidate: Candidate, data: StudyData, ledger: Ledger) -> np.ndarray:
+    """The answers of a candidate that has run, as the metric reads them."""
+    found = answers(ledger.read_predictions(candidate.id), data)
+    assert found is not None
+    return data.task.judged(found)
