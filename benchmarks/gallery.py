@@ -6,6 +6,7 @@ What has been fitted is kept under runs/benchmarks/gallery and not fitted again:
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import multiprocessing
 import os
@@ -69,27 +70,27 @@ def run() -> None:
     started = time.perf_counter()
     PLACE.mkdir(parents=True, exist_ok=True)
     _write_intents(PLACE)
-    encoding = [name for name in METHODS if method(name).reads != "decoder"]
-    _side_by_side([(transfer, draw, ENCODER, encoding) for transfer in TRANSFERS for draw in range(DRAWS)])
+    _side_by_side([(transfer, draw, ENCODER, _encoding()) for transfer in TRANSFERS for draw in range(DRAWS)])
     for transfer in TRANSFERS:
         for draw in range(DRAWS):
             _study(transfer, draw)
     best = conclude(started)
-    asking = [name for name in METHODS if method(name).reads == "decoder"]
-    names = [NO_TRANSFER, *best, *asking]
-    _side_by_side([(transfer, draw, DECODER, names) for transfer in WITH_DECODER for draw in range(DRAWS)])
-    conclude(started)
+    for names in ([NO_TRANSFER, *best], _asking()):  # looking up demonstrations takes hours
+        _side_by_side([(transfer, draw, DECODER, names) for transfer in WITH_DECODER for draw in range(DRAWS)])
+        conclude(started)
 
 
 def conclude(started: float) -> list[str]:
     """Keep what has been measured so far, with what is missing of the studies and of the decoder; the best methods."""
-    found = [_summary(transfer, ENCODER) for transfer in TRANSFERS]
+    found = [_summary(transfer, ENCODER, _encoding()) for transfer in TRANSFERS]
     missing = [f"{t['transfer']} (a study of draw {draw})" for t in found for draw in t["missing"]]
     best = _best(found)
-    asking = [name for name in METHODS if method(name).reads == "decoder"]
-    wanted = [(name, source) for name in (NO_TRANSFER, *best, *asking) for source in (False, True)]
-    complete = [t for t in WITH_DECODER if all(_file(f, *one).exists() for f in _folders(t, DECODER) for one in wanted)]
-    found += [_summary(transfer, DECODER) for transfer in complete]
+    for transfer in WITH_DECODER:
+        wanted = [NO_TRANSFER, *best, *_asking()]
+        waiting = [name for name in wanted if not all(_fitted_both(f, name) for f in _folders(transfer, DECODER))]
+        missing += [f"{transfer} ({name} with the decoder)" for name in waiting]
+        if NO_TRANSFER not in waiting:
+            found.append(_summary(transfer, DECODER, sorted({*wanted} - {*waiting})))
     kept = [*PLACE.glob("*/*.json"), *PLACE.glob("*-auto-*.json")]
     commits = sorted({json.loads(path.read_text("utf-8")).get("commit", "") for path in kept} - {""})
     seconds = sum(row["seconds"] for t in found for row in t["rows"]) * DRAWS / PROCESSES
@@ -105,10 +106,18 @@ def conclude(started: float) -> list[str]:
         limit=SOURCE_LIMIT,
         best=best,
         commits=commits,
-        missing=[*missing, *(f"{transfer} (the decoder)" for transfer in WITH_DECODER if transfer not in complete)],
+        missing=missing,
         seconds=round(seconds),
     )
     return best
+
+
+def _encoding() -> list[str]:
+    return [name for name in METHODS if method(name).reads != "decoder"]
+
+
+def _asking() -> list[str]:
+    return [name for name in METHODS if method(name).reads == "decoder"]
 
 
 def _side_by_side(work: list[tuple[str, int, str, list[str]]]) -> None:
@@ -149,8 +158,7 @@ def _recipe(transfer: str, draw: int, backbone: str) -> transfuse.Recipe:
 def _fit_all(transfer: str, draw: int, backbone: str, names: Sequence[str]) -> None:
     """Each method with the source, where it takes it, and without; on all labels of the draw."""
     folder = PLACE / f"{transfer}-{short(backbone)}-{draw}"
-    wanted = [(name, with_source) for name in names for with_source in (False, True)]
-    if all(_file(folder, name, with_source).exists() for name, with_source in wanted):
+    if all(_fitted_both(folder, name) for name in names):
         return
     folder.mkdir(exist_ok=True)
     recipe = _recipe(transfer, draw, backbone)
@@ -158,7 +166,7 @@ def _fit_all(transfer: str, draw: int, backbone: str, names: Sequence[str]) -> N
     workshop = Workshop(recipe, data, NOTES["en"])
     test = data.test.open()
     np.save(folder / "truth.npy", data.task.encode(test.labels or ()))
-    for name, with_source in wanted:
+    for name, with_source in itertools.product(names, (False, True)):
         path = _file(folder, name, with_source)
         if path.exists():
             continue
@@ -211,6 +219,10 @@ def _file(folder: Path, name: str, with_source: bool) -> Path:
     return folder / f"{name}{'+source' if with_source else ''}.json"
 
 
+def _fitted_both(folder: Path, name: str) -> bool:
+    return all(_file(folder, name, with_source).exists() for with_source in (False, True))
+
+
 def _study(transfer: str, draw: int) -> None:
     """A study of ``methods: auto`` on the same labels and the same test."""
     path = PLACE / f"{transfer}-auto-{draw}.json"
@@ -235,13 +247,14 @@ def _study(transfer: str, draw: int) -> None:
     print(transfer, draw, told, flush=True)
 
 
-def _summary(transfer: str, backbone: str) -> dict[str, Any]:
-    """Figures of each method over all draws, and what it is worth against no transfer and without the source."""
+def _summary(transfer: str, backbone: str, names: Sequence[str]) -> dict[str, Any]:
+    """Figures of some methods over all draws, and what each is worth against no transfer and without the source."""
     folders = _folders(transfer, backbone)
     truths, truth, keys = _truth(folders)
     plain = _answers(folders, NO_TRANSFER, False)
     rows = []
-    for name, with_source in sorted({_parsed(p) for p in folders[0].glob("*.npy") if p.stem != "truth"}):
+    fitted = itertools.product(sorted(names), (False, True))
+    for name, with_source in ((n, s) for n, s in fitted if _file(folders[0], n, s).with_suffix(".npy").exists()):
         found = _answers(folders, name, with_source)
         figure = metric_intervals(truth, found, seed=0, names=["accuracy"], groups=keys)["accuracy"]
         row = {"method": name, "source": with_source, "accuracy": figure.to_dict()}
@@ -289,11 +302,6 @@ def ranked(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Each method once, with the source where it takes it; the best first."""
     once = {row["method"]: row for row in sorted(rows, key=lambda row: row["source"])}
     return sorted(once.values(), key=lambda row: (-row["accuracy"]["value"], row["method"]))
-
-
-def _parsed(path: Path) -> tuple[str, bool]:
-    name, plus, _ = path.stem.partition("+")
-    return name, bool(plus)
 
 
 def _truth(folders: Sequence[Path]) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:

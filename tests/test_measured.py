@@ -56,7 +56,7 @@ def test_the_gallery_is_put_together_from_what_was_kept(tmp_path, monkeypatch):
         study = {"chosen": "probe@minilm-l6", "seconds": 60.0}
         (tmp_path / f"{transfer}-auto-{draw}.json").write_text(json.dumps(study))
         shutil.copy(folder / "probe.npy", tmp_path / f"{transfer}-auto-{draw}.npy")
-    found = gallery._summary(transfer, gallery.ENCODER)
+    found = gallery._summary(transfer, gallery.ENCODER, ["tfidf", "probe"])
     assert [row["method"] for row in gallery.ranked(found["rows"])] == ["probe", "tfidf"]
     assert (found["missing"], len(found["auto"])) == ([1], 2)
     record = {"transfers": [found], "limit": 1024, "minutes": 2, "commits": ["abc"], "command": "c", "date": "d"}
