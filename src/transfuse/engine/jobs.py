@@ -286,6 +286,11 @@ class Evidence:
     classes: int
     seed: int
 
+    @property
+    def unlabelled(self) -> np.ndarray:
+        """The features of the unlabelled texts among ``near``."""
+        return self.near[len(self.target) :]
+
 
 Closed = Callable[[Evidence], "tuple[Head, np.ndarray | None]"]
 """Gives the head, and the weights [N] of the source's rows where the method has an opinion of them."""

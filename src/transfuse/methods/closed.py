@@ -13,6 +13,7 @@ from transfuse.engine.jobs import ChooseReadout, Evidence, Job, SolveHead, Trans
 from transfuse.engine.logistic import fit_head
 from transfuse.fitted.head import Head
 from transfuse.methods.bounds import refuse
+from transfuse.methods.feature.filling import filling_texts
 from transfuse.methods.feature.probe import EVIDENCE, Probe, check_readout, templates
 from transfuse.methods.rows import evidence, label_names, source_rows, target_rows
 from transfuse.tasks.classify import Classify
@@ -39,6 +40,7 @@ class ClosedForm:
         uses_sources: whether labelled sources change it.
         needs_source: whether it is the probe where there is no source.
         reads_names: whether the labels' words are read (encoders only).
+        fills: whether unlabelled texts are read where a class has few rows (see `filling`), and not only for a source.
     """
 
     family: str
@@ -46,6 +48,7 @@ class ClosedForm:
     uses_sources: bool = True
     needs_source: bool = True
     reads_names: bool = False
+    fills: bool = False
     reads: str = "any"
     uses_related: bool = False
     weighs: bool = True
@@ -87,10 +90,13 @@ class ClosedForm:
         target = target_rows(task, data.target)
         some = source_rows(task, data.sources, min(EVIDENCE, source_limit))
         words = label_names(task) if self.reads_names and not backbone.decoder else None
+        near = filling_texts(target, len(task.labels), data) if self.fills else ()
+        if self.needs_source and data.unlabelled is not None:
+            near = data.unlabelled.texts[:NEAR]
         stage = SolveHead(
             target,
             source,
-            () if data.unlabelled is None or not self.needs_source else data.unlabelled.texts[:NEAR],
+            near,
             None if words is None else words.texts,
             None,
             functools.partial(self.solve, target_share=target_share),

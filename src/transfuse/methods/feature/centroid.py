@@ -9,6 +9,7 @@ from transfuse.engine.logistic import ABSENT
 from transfuse.fitted.head import Head, unit
 from transfuse.fitted.paths import log_softmax
 from transfuse.methods.closed import ClosedForm, Solution, labelled
+from transfuse.methods.feature.filling import ROWS, filled
 
 SHARPNESS = (5.0, 10.0, 20.0, 40.0)
 """What cosines are multiplied by before the softmax; chosen by leaving each row out of its own centroid."""
@@ -58,6 +59,7 @@ def centroid_head(
     *,
     weights: np.ndarray | None = None,
     kappa: float = 1.0,
+    unlabelled: np.ndarray | None = None,
 ) -> Head:
     """The most similar centroid; choose it for one to five rows a class, where a regression has little to go by.
 
@@ -69,6 +71,7 @@ def centroid_head(
         labels, classes, names: as in `centroids`; a class with neither a row nor a name is ruled out.
         weights: float [N], scaled to mean 1; None for equal ones. Rows of weight 0 are left out.
         kappa: rows of mean weight that a name is worth.
+        unlabelled: float [U, D], rows that stand in for what a class lacks to two (see `filled`), or None.
 
     Returns:
         A `Head` on features of unit length.
@@ -86,6 +89,10 @@ def centroid_head(
     rows = unit(rows - mean)
     words = None if words is None else unit(words - mean)
     prototypes, counts = centroids(rows, labels, classes, words, weights=weights, kappa=kappa)
+    if unlabelled is not None:
+        lacks = np.maximum(ROWS - np.bincount(labels, weights, classes), 0.0)
+        others = unit(unit(np.asarray(unlabelled, dtype=np.float64)) - mean)
+        prototypes, counts = filled(prototypes, counts, lacks, others)
     sharpness = _sharpness(rows, labels, weights, prototypes, counts)
     weight = (sharpness * unit(prototypes)).astype(np.float32)
     bias = np.where(counts > 0, 0.0, ABSENT).astype(np.float32)
@@ -113,6 +120,6 @@ def method() -> ClosedForm:
     def solve(found: Evidence, target_share: float) -> Solution:
         x, labels, weights = labelled(found, target_share)
         names = found.names if len(found.names) else None
-        return centroid_head(x, labels, found.classes, names, weights=weights), None
+        return centroid_head(x, labels, found.classes, names, weights=weights, unlabelled=found.unlabelled), None
 
-    return ClosedForm("feature", solve, needs_source=False, reads_names=True)
+    return ClosedForm("feature", solve, needs_source=False, reads_names=True, fills=True)

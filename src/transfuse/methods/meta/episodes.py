@@ -21,6 +21,7 @@ from transfuse.engine.jobs import (
 )
 from transfuse.engine.terms import Episodes
 from transfuse.errors import RecipeError
+from transfuse.methods.feature.filling import filling_texts
 from transfuse.methods.feature.probe import check_readout, templates
 from transfuse.methods.parameter import tuning
 from transfuse.methods.parameter.finetune import Finetune
@@ -114,7 +115,8 @@ class Episodic:
             )
             stages += alone.stages[1:]
         else:
-            stages.append(self._head(target, None if backbone.decoder else label_names(task)))
+            near = filling_texts(target, len(task.labels), data)
+            stages.append(self._head(target, None if backbone.decoder else label_names(task), near))
         return Job(tuple(stages), shared, seed)
 
     def _learnt(self, train: Train) -> Stage:
@@ -124,10 +126,10 @@ class Episodic:
         inner = dataclasses.replace(train.schedule, epochs=INNER_EPOCHS, average_from=1.0)
         return Repeat(dataclasses.replace(train, schedule=inner), STEP)
 
-    def _head(self, target: Rows, words: Rows | None) -> Stage:
+    def _head(self, target: Rows, words: Rows | None, near: tuple[str, ...]) -> Stage:
         """The target's head on the layers that have learnt."""
         if self._how == "prototypical":
-            return SolveHead(target, None, (), None if words is None else words.texts, None, prototypes)
+            return SolveHead(target, None, near, None if words is None else words.texts, None, prototypes)
         return FitHead(target if words is None else Rows.join(target, words), (HEAD_C,), normalise=True)
 
 

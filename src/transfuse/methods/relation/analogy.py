@@ -8,6 +8,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, Evidence, Job, SolveHead, TransferData
 from transfuse.fitted.head import Head, unit
 from transfuse.methods.feature.centroid import centroid_head
+from transfuse.methods.feature.filling import filling_texts
 from transfuse.methods.feature.probe import check_readout, templates
 from transfuse.methods.relation.named import named_rows
 from transfuse.methods.relation.names import moved, name_worth, offsets
@@ -73,17 +74,22 @@ def by_analogy(
 
 def analogy(found: Evidence) -> tuple[Head, None]:
     """A head of class means, in which what the source teaches about a label's words counts as some rows."""
-    target, source = found.target, found.source
+    source = found.source
     if not len(found.names) or not len(source):
         return prototypes(found)
     expected, worth = by_analogy(source.x, source.labels, found.source_names, found.names, source.weights)
-    return centroid_head(target.x, target.labels, found.classes, expected, weights=target.weights, kappa=worth), None
+    return _head(found, expected, worth), None
 
 
 def prototypes(found: Evidence) -> tuple[Head, None]:
     """A head of class means, a label's words counting as one row; labels without a row have their words alone."""
-    target, names = found.target, found.names if len(found.names) else None
-    return centroid_head(target.x, target.labels, found.classes, names, weights=target.weights), None
+    return _head(found, found.names if len(found.names) else None, 1.0), None
+
+
+def _head(found: Evidence, names: np.ndarray | None, kappa: float) -> Head:
+    x, labels, weights = found.target.x, found.target.labels, found.target.weights
+    unlabelled = found.unlabelled
+    return centroid_head(x, labels, found.classes, names, weights=weights, kappa=kappa, unlabelled=unlabelled)
 
 
 class Analogy:
@@ -123,5 +129,6 @@ class Analogy:
         names, found = label_names(task), named_rows(task, data, source_limit)
         rows, words = (None, None) if found is None else found
         shown = templates(task, backbone, template)[:1]
-        stage = SolveHead(target, rows, (), None if names is None else names.texts, words, analogy)
+        near = filling_texts(target, len(task.labels), data)
+        stage = SolveHead(target, rows, near, None if names is None else names.texts, words, analogy)
         return Job((ChooseReadout(target, (read,), (pooled,), shown), stage), 0, seed)

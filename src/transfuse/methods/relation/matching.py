@@ -6,6 +6,7 @@ from transfuse.backbones.huggingface import Backbone
 from transfuse.engine.jobs import ChooseReadout, Job, Schedule, SolveHead, Stage, Train, TransferData
 from transfuse.engine.terms import Names
 from transfuse.methods.bounds import refuse
+from transfuse.methods.feature.filling import filling_texts
 from transfuse.methods.feature.probe import check_readout, templates
 from transfuse.methods.parameter import tuning
 from transfuse.methods.relation.analogy import analogy
@@ -91,5 +92,6 @@ class Matching:
             layers = tuning.count(train_layers, backbone, 2 / 3)
             stages.append(Train(rows, layers, False, None, schedule, Names(source_words), blend))
         seen, seen_words = (None, None) if found is None else (evidence(found[0], SEEN), found[1])
-        stages.append(SolveHead(target, seen, (), words, seen_words, analogy))
+        near = filling_texts(target, len(task.labels), data)
+        stages.append(SolveHead(target, seen, near, words, seen_words, analogy))
         return Job(tuple(stages), len(stages) - 1 if len(stages) > 2 else 0, seed)
