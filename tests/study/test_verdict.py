@@ -70,12 +70,13 @@ def test_a_placebo_for_which_there_is_no_time_is_told(study):
     chosen = next(c for c in study.report["candidates"] if c["id"] == study.report["chosen"])
     fields = {key: value for key, value in chosen.items() if key != "transfer"} | {"transfer": []}
     one = Assessed(Candidate.from_dict(chosen), np.zeros((1, 1, 2)), fields)
-    ledger = SimpleNamespace(plan={}, keep_plan=lambda plan: None, seconds=10.0)
-    try_placebo(one, None, None, [], ledger, budget=5.0)
+    fields["seconds"] = {"fit": 60.0, "predict_per_1000": 20.0}
+    data = SimpleNamespace(splits=SimpleNamespace(fits=[None] * 6), test=[None] * 500)
+    failed = SimpleNamespace(run=lambda wanted, planned: [(None, None, None)], data=data)
+    ledger = SimpleNamespace(plan={}, keep_plan=lambda plan: None)
+    try_placebo(one, None, failed, [], ledger, room=79.0)  # 60 s, 10 s for the last fit, 10 s for the test
     assert fields["no_placebo"] == "time"
-    failed = SimpleNamespace(run=lambda wanted, planned: [(None, None, None)])
-    ledger = SimpleNamespace(plan={}, keep_plan=lambda plan: None, seconds=0.0)
-    try_placebo(one, None, failed, [], ledger, budget=1e9)
+    try_placebo(one, None, failed, [], ledger, room=81.0)
     assert fields["no_placebo"] == "failed"
 
 

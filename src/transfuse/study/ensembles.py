@@ -14,7 +14,7 @@ from transfuse.fitted.ensemble import pooled
 from transfuse.methods.merging.ensemble import stacking_weights
 from transfuse.study.assess import Assessed
 from transfuse.study.choice import barred_by
-from transfuse.study.fits import keep
+from transfuse.study.fits import ending, keep
 from transfuse.study.harm import harm_in, shown_to_hurt
 from transfuse.study.prepare import StudyData
 from transfuse.tasks.classify import Classify
@@ -55,7 +55,6 @@ def ensembles(
     decided = ledger.plan
     if not isinstance(data.task, Classify) or decided is None:
         return []
-    fits, tests = len(data.splits.fits), len(data.test)
     done = {
         one.candidate.id: (one.candidate, one.record, np.log(np.maximum(one.probabilities, LEAST)))
         for one in assessed
@@ -64,7 +63,7 @@ def ensembles(
     if KEY not in decided:
         harmful = shown_to_hurt(one.record for one in assessed)
         pools = {
-            name: _affordable(pool, mix, labels, room, fits, tests)
+            name: _affordable(pool, mix, labels, room, data)
             for name, mix, pool in _pools(list(done.values()))
             if harm_in(mix, harmful) is None
         }
@@ -103,7 +102,7 @@ def distinct(pool: Sequence[Fitted]) -> list[Fitted]:
 
 
 def _affordable(
-    pool: Sequence[Fitted], mix: tuple[str, ...], labels: np.ndarray, room: float, fits: int, tests: int
+    pool: Sequence[Fitted], mix: tuple[str, ...], labels: np.ndarray, room: float, data: StudyData
 ) -> list[str]:
     """The ids of those that are worth most to the labels and can be fitted once more in the time that is left.
 
@@ -113,7 +112,7 @@ def _affordable(
     ids: list[str] = []
     for i in np.argsort(-weights, kind="stable"):
         candidate, record, _ = pool[i]
-        seconds = record["seconds"]["fit"] / fits + record["seconds"]["predict_per_1000"] * tests / 1000
+        seconds = ending(record, data)
         if seconds <= room and len(ids) < MOST:
             ids.append(candidate.id)
             room -= seconds

@@ -131,6 +131,17 @@ def keep(name: str, answers: np.ndarray, data: StudyData, ledger: Ledger) -> Non
     ledger.write_predictions(name, columns)
 
 
+def ending(record: Mapping[str, Any], data: StudyData) -> float:
+    """Seconds to fit a candidate on all rows, should it be chosen, and to read the test with it.
+
+    Args:
+        record: of the candidate, with its ``seconds``.
+        data: of the study.
+    """
+    took = record["seconds"]
+    return float(took["fit"] / len(data.splits.fits) + took["predict_per_1000"] * len(data.test) / 1000)
+
+
 def answers(columns: dict[str, np.ndarray] | None, data: StudyData) -> np.ndarray | None:
     """The log-probabilities [R, N, C], or the texts [R, N], that `_keep` wrote."""
     if columns is None:

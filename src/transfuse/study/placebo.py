@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from transfuse.advice.planner import Planned
 from transfuse.engine.ledger import Ledger
 from transfuse.study.assess import Assessed, Judge
-from transfuse.study.fits import Fits
+from transfuse.study.fits import Fits, ending
 
 KEY = "placebo"
 """In plan.json: the id of the placebo, or empty where there was no time for one."""
 
 
 def try_placebo(
-    chosen: Assessed, judge: Judge, fits: Fits, planned: Sequence[Planned], ledger: Ledger, budget: float
+    chosen: Assessed, judge: Judge, fits: Fits, planned: Sequence[Planned], ledger: Ledger, room: float
 ) -> None:
     """Fit the chosen candidate once more with its sources' labels shuffled, and add the comparison to its record.
 
@@ -27,7 +27,7 @@ def try_placebo(
         fits: fits what the ledger does not know.
         planned: all candidates.
         ledger: keeps the decision.
-        budget: seconds of the study.
+        room: seconds that are left, also for the chosen candidate's last fit and for the test.
     """
     candidate = chosen.candidate
     decided = ledger.plan
@@ -37,8 +37,8 @@ def try_placebo(
         return
     placebo = candidate.placebo()
     if KEY not in decided:
-        took = chosen.record["seconds"]["fit"]
-        decided = {**decided, KEY: placebo.id if ledger.seconds + took < budget else ""}
+        needs = chosen.record["seconds"]["fit"] + ending(chosen.record, fits.data)
+        decided = {**decided, KEY: placebo.id if needs < room else ""}
         ledger.keep_plan(decided)
     if decided[KEY] != placebo.id:
         chosen.record["no_placebo"] = "time"

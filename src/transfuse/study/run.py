@@ -164,11 +164,14 @@ def _run(recipe: Recipe, data: StudyData, ledger: Ledger, lang: str, progress: P
     labels = data.task.encode(data.train.take(validation_rows(data)))
     judge = _judge(data, labels, recipe.seed)
     assessed = assess(fitted, judge, data.task)
+
+    def room() -> float:
+        return recipe.budget.minutes * 60 - ledger.seconds - AFTER
+
     if recipe.ensembles or (recipe.ensembles is None and isinstance(recipe.methods, str)):
-        room = recipe.budget.minutes * 60 - ledger.seconds - AFTER
-        assessed = assess([*fitted, *ensembles(assessed, labels, data, ledger, room, recipe.seed)], judge, data.task)
+        assessed = assess([*fitted, *ensembles(assessed, labels, data, ledger, room(), recipe.seed)], judge, data.task)
     chosen, barred = choose(assessed, data.task.metric, recipe.gate)
-    try_placebo(chosen, judge, fits, planned, ledger, recipe.budget.minutes * 60)
+    try_placebo(chosen, judge, fits, planned, ledger, room())
     progress.note(say["chosen"].format(id=chosen.candidate.id))
     ending = finish(chosen, assessed, data, workshop, ledger, progress)
     report = report_of(recipe, data, workshop, ledger, decided, assessed, chosen, barred, ending, lang)
