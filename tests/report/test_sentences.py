@@ -194,6 +194,13 @@ def test_what_another_stands_for_is_told(full):
     assert f"{name} 代表：{other}。" in text(full, "zh")
 
 
+def test_what_cannot_name_labels_is_told_in_one_sentence(full):
+    full["barred"] = [{"id": c["id"], "reason": "", "cannot_name": ["x"]} for c in full["candidates"][:2]]
+    names = [c["id"] for c in full["candidates"][:2]]
+    assert f"Cannot name the labels that have no example, and so cannot be chosen: {' and '.join(names)}." in text(full)
+    assert "不能说出没有例子的标签" in text(full, "zh")
+
+
 def test_nothing_to_say(minimal):
     assert explain(minimal, "en") == ["Nothing was chosen: no candidate may be chosen from this study."]
     assert explain({}, "zh") == ["没有选出任何方案：本次研究中没有可选的候选。"]

@@ -186,3 +186,21 @@ def test_splits_that_all_differ_alike_do_not_prove_more_than_their_rows_can():
     parts = [(0, np.arange(4)), (0, np.arange(4, 8))]
     found = Judge(labels, "accuracy", 0, parts, 1.0).compare(says[None], worse[None])
     assert found.p > 0.05
+
+
+def test_what_cannot_name_a_label_without_an_example_is_barred_while_others_can():
+    task, impossible = Classify(("a", "b", "new")), np.full((2, len(LABELS), 1), -30.0)
+
+    def say(candidate, share, third):
+        _, record, said = done(candidate, share)
+        return candidate, record, np.concatenate([said, third], axis=-1)
+
+    silent, able = say(PROBE, 0.9, impossible), say(TUNED, 0.9, impossible + 25)
+    assessed = assess([silent, able], Judge(LABELS, "accuracy", 0), task)
+    assert [one.record["cannot_name"] for one in assessed] == [["new"], []]
+    chosen, barred = choose(assessed, "accuracy", "default")
+    assert chosen.candidate == TUNED
+    assert barred == [{"id": PROBE.id, "reason": "cannot name new", "cannot_name": ["new"]}]
+    chosen, barred = choose(assess([silent], Judge(LABELS, "accuracy", 0), task), "accuracy", "default")
+    assert (chosen.candidate, barred) == (PROBE, [])
+    assert all(one.record["cannot_name"] == [] for one in judged(done(PROBE, 0.9)))

@@ -145,6 +145,7 @@ CHINESE: dict[str, str] = {
     "say.barred_hurts": "有害：与 {against} 相比为 {difference}（{split}）。",
     "say.barred_worse": "比 {against} 差：{difference}（{split}）。",
     "say.barred_source": "它的源数据“{source}”被证明有害：使用它的 {n} 个候选中 {hurts} 个有害，没有一个有帮助。",
+    "say.barred_silent": "不能说出没有例子的标签，因此不可选：{ids}。",
     "say.barred_unsaid": "报告没有说明原因。",
     "say.more": "……另有 {n} 个。",
     "say.skipped": "未运行（{n} 个）：{ids}。",

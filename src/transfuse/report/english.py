@@ -156,6 +156,7 @@ ENGLISH: dict[str, str] = {
     "say.barred_hurts": "It hurts: {difference} against {against} on {split}.",
     "say.barred_worse": "It is worse than {against}: {difference} on {split}.",
     "say.barred_source": "Its source “{source}” is shown to hurt: {hurts} of {n} candidates, and it helps none.",
+    "say.barred_silent": "Cannot name the labels that have no example, and so cannot be chosen: {ids}.",
     "say.barred_unsaid": "The report does not say why.",
     "say.more": "… and {n} more.",
     "say.skipped": "Not run ({n}): {ids}.",

@@ -235,8 +235,11 @@ def _yielding(report: Report, found: Sequence[Candidate], speak: Speaker) -> lis
 
 
 def _barred(report: Report, speak: Speaker) -> list[str]:
-    entries = [entry for entry in reading.items(report, "barred") if isinstance(entry, Mapping)]
+    every = [entry for entry in reading.items(report, "barred") if isinstance(entry, Mapping)]
+    entries = [entry for entry in every if not entry.get("cannot_name")]
     out = [speak("say.strict")] if report.get("gate") == "strict" else []
+    if silent := [reading.name_of(entry) for entry in every if entry.get("cannot_name")]:
+        out.append(speak("say.barred_silent", ids=speak.listed(silent)))
     for entry in entries[:NAMED]:
         reason = _harm(report, entry, speak) or str(entry.get("reason") or speak("say.barred_unsaid"))
         out.append(speak("say.barred", id=reading.name_of(entry), reason=reason))

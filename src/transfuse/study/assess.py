@@ -13,12 +13,16 @@ from transfuse.evaluation import Comparison, compare, holm, metric_intervals, me
 from transfuse.methods.catalogue import LABELS
 from transfuse.study.harm import WITHOUT
 from transfuse.tasks import Task
+from transfuse.tasks.classify import Classify
 
 ALONE = "best alone"
 """The comparison of an ensemble with the best of what it was made of."""
 
 LOSS = "log_loss"
 """By which it is told what sources are worth to ensembles: on few rows it says more than the share that is right."""
+
+IMPOSSIBLE = 1e-9
+"""A probability so small is that of a label that a model does not know."""
 
 COUNTED = (
     *("accuracy", "macro_f1", "macro_precision", "macro_recall", "micro_f1", "micro_precision", "micro_recall", "mcc"),
@@ -106,8 +110,9 @@ def assess(
     out = []
     for candidate, record, _ in candidates:
         probabilities = found[candidate.id]
-        entry = {**candidate.to_dict(), **record, "validation": {}, "transfer": []}
+        entry = {**candidate.to_dict(), **record, "validation": {}, "transfer": [], "cannot_name": []}
         if probabilities is not None:
+            entry["cannot_name"] = _unnamed(task, judge.labels, probabilities)
             figures = metric_intervals(
                 judge.labels, probabilities, seed=judge.seed, names=task.measured(judge.labels), groups=judge.groups
             )
@@ -124,6 +129,14 @@ def assess(
         out.append(Assessed(candidate, probabilities, entry))
     _adjust([t for one in out for t in one.record["transfer"]])
     return out
+
+
+def _unnamed(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> list[str]:
+    """Labels that no validation row has and that are held for impossible in each of them: figures do not show that."""
+    if not isinstance(task, Classify):
+        return []
+    most = probabilities.reshape(-1, probabilities.shape[-1]).max(axis=0)
+    return [task.labels[c] for c in np.setdiff1d(np.arange(len(most)), labels) if most[c] < IMPOSSIBLE]
 
 
 def _of_an_ensemble(

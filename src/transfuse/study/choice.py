@@ -29,10 +29,12 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
     one, so an ensemble speaks for what it was made of that has the same sources: unless it is barred, as it is where
     one of them is shown to be better, these are not chosen themselves. For the same reason one ensemble of a backbone
     stands for all: that with the best log loss of those whose sources are worth it (`_yields`), else the one without.
-    It stands for a baseline with more log loss, too.
+    It stands for a baseline with more log loss, too. Where labels have no example, what cannot name them is barred as
+    long as anything else can: its figures, of the other labels, do not show it.
 
     Returns:
-        The choice, and the barred candidates as ``{id, reason}``, with ``harm`` where a source is the reason; what an
+        The choice, and the barred candidates as ``{id, reason}``, with ``harm`` where a source is the reason, and
+        ``cannot_name`` where labels are; what an
         ensemble speaks for has its id as ``spoken_for`` in its record, and what yields as ``yields_to``.
 
     Raises:
@@ -55,6 +57,10 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
             barred.append({"id": one.candidate.id, **entry})
         else:
             allowed.append(one)
+    able = knowing(allowed)
+    if len(able) < len(allowed):
+        barred += [_silent(one) for one in allowed if one.record["cannot_name"]]
+    allowed = able
     _let_one_stand(allowed, [one.record for one in done])
     free = [one for one in allowed if not one.record["spoken_for"] and not one.record["yields_to"]]
     sign = 1.0 if metric_of(metric)[1] else -1.0
@@ -63,6 +69,16 @@ def choose(assessed: Sequence[Assessed], metric: str, gate: str) -> tuple[Assess
         return round(sign * one.record["validation"][metric]["value"], 9), -one.record["estimate"]
 
     return max(free, key=rank), barred
+
+
+def knowing(some: Sequence[Assessed]) -> list[Assessed]:
+    """Those that can name labels without an example; all where none can, or where every label has one."""
+    return [one for one in some if not one.record["cannot_name"]] or list(some)
+
+
+def _silent(one: Assessed) -> dict[str, Any]:
+    labels = one.record["cannot_name"]
+    return {"id": one.candidate.id, "reason": f"cannot name {', '.join(labels)}", "cannot_name": labels}
 
 
 def _let_one_stand(allowed: Sequence[Assessed], records: Sequence[Mapping[str, Any]]) -> None:

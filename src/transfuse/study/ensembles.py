@@ -13,7 +13,7 @@ from transfuse.engine.ledger import Ledger
 from transfuse.fitted.ensemble import pooled
 from transfuse.methods.merging.ensemble import stacking_weights
 from transfuse.study.assess import Assessed
-from transfuse.study.choice import barred_by
+from transfuse.study.choice import barred_by, knowing
 from transfuse.study.fits import ending, keep
 from transfuse.study.harm import harm_in, shown_to_hurt
 from transfuse.study.prepare import StudyData
@@ -38,7 +38,8 @@ def ensembles(
 ) -> list[Fitted]:
     """Ensembles of each backbone's candidates: of those without sources, and with each choice of sources.
 
-    None with a source that is shown to hurt (`shown_to_hurt`): beside members without it, its harm would not show.
+    None with a source that is shown to hurt (`shown_to_hurt`): beside members without it, its harm would not show. Nor
+    with members that cannot name a label that others can (`knowing`).
 
     Nothing is fitted for them: their answers to the validation rows are those of their members. The weights that judge
     a row were found without it. Which members there is time to fit once more, should the ensemble be chosen, is decided
@@ -57,7 +58,7 @@ def ensembles(
         return []
     done = {
         one.candidate.id: (one.candidate, one.record, np.log(np.maximum(one.probabilities, LEAST)))
-        for one in assessed
+        for one in knowing([one for one in assessed if one.probabilities is not None])
         if one.probabilities is not None and not barred_by(one.record["transfer"])
     }
     if KEY not in decided:
