@@ -189,6 +189,7 @@ def test_splits_that_all_differ_alike_do_not_prove_more_than_their_rows_can():
 
 
 def test_what_cannot_name_a_label_without_an_example_is_barred_while_others_can():
+    judge = Judge(LABELS, "accuracy", 0, without_example=[2])
     task, impossible = Classify(("a", "b", "new")), np.full((2, len(LABELS), 1), -30.0)
 
     def say(candidate, share, third):
@@ -196,11 +197,12 @@ def test_what_cannot_name_a_label_without_an_example_is_barred_while_others_can(
         return candidate, record, np.concatenate([said, third], axis=-1)
 
     silent, able = say(PROBE, 0.9, impossible), say(TUNED, 0.9, impossible + 25)
-    assessed = assess([silent, able], Judge(LABELS, "accuracy", 0), task)
+    assessed = assess([silent, able], judge, task)
     assert [one.record["cannot_name"] for one in assessed] == [["new"], []]
     chosen, barred = choose(assessed, "accuracy", "default")
     assert chosen.candidate == TUNED
     assert barred == [{"id": PROBE.id, "reason": "cannot name new", "cannot_name": ["new"]}]
-    chosen, barred = choose(assess([silent], Judge(LABELS, "accuracy", 0), task), "accuracy", "default")
+    chosen, barred = choose(assess([silent], judge, task), "accuracy", "default")
     assert (chosen.candidate, barred) == (PROBE, [])
-    assert all(one.record["cannot_name"] == [] for one in judged(done(PROBE, 0.9)))
+    seen_in_training = Judge(LABELS, "accuracy", 0)
+    assert all(one.record["cannot_name"] == [] for one in assess([silent], seen_in_training, task))

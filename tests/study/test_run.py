@@ -335,3 +335,15 @@ def test_auto_tries_more_where_there_is_time(recipe, tmp_path, place, monkeypatc
     assert plan["settled"]
     short = run(recipe("auto", backbones="[enc]", budget="{minutes: 0.01}"), out=tmp_path / "short").report
     assert [c["id"] for c in short["candidates"]] == names[:3]
+
+
+def test_a_label_without_an_example_bars_what_cannot_name_it(recipe, tmp_path):
+    """TF-IDF holds it for impossible; the centroid has its word."""
+    task = "{kind: classify, input: text, label: label, labels: [warm, cold, tepid]}"
+    report = run(recipe("[centroid]", "", backbones="[enc]", task=task), out=tmp_path / "o").report
+    silent = {c["id"]: c["cannot_name"] for c in report["candidates"] if c["status"] == "done"}
+    assert silent["tfidf"] == ["tepid"]
+    assert silent["centroid@enc"] == []
+    assert report["chosen"] == "centroid@enc"
+    (barred,) = [entry for entry in report["barred"] if entry["id"] == "tfidf"]
+    assert barred["cannot_name"] == ["tepid"]

@@ -13,7 +13,6 @@ from transfuse.evaluation import Comparison, compare, holm, metric_intervals, me
 from transfuse.methods.catalogue import LABELS
 from transfuse.study.harm import WITHOUT
 from transfuse.tasks import Task
-from transfuse.tasks.classify import Classify
 
 ALONE = "best alone"
 """The comparison of an ensemble with the best of what it was made of."""
@@ -58,6 +57,7 @@ class Judge:
             the spread between splits is not known, and p is that of the examples.
         ratio: rows that a split leaves out, for each one that it trains on.
         groups: keys of validation rows that belong together, which are resampled together, or None.
+        without_example: positions of the labels that no labelled row has, so that no figure speaks of them.
     """
 
     labels: np.ndarray
@@ -66,6 +66,7 @@ class Judge:
     parts: Sequence[tuple[int, np.ndarray]] = ()
     ratio: float = 0.0
     groups: Sequence[str] | None = None
+    without_example: Sequence[int] = ()
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> Comparison:
         """Of probabilities [R, N, C] or answers [R, N]; positive where a is better; the spread of splits counts."""
@@ -112,7 +113,7 @@ def assess(
         probabilities = found[candidate.id]
         entry = {**candidate.to_dict(), **record, "validation": {}, "transfer": [], "cannot_name": []}
         if probabilities is not None:
-            entry["cannot_name"] = _unnamed(task, judge.labels, probabilities)
+            entry["cannot_name"] = _unnamed(task, judge.without_example, probabilities)
             figures = metric_intervals(
                 judge.labels, probabilities, seed=judge.seed, names=task.measured(judge.labels), groups=judge.groups
             )
@@ -131,12 +132,9 @@ def assess(
     return out
 
 
-def _unnamed(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> list[str]:
-    """Labels that no validation row has and that are held for impossible in each of them: figures do not show that."""
-    if not isinstance(task, Classify):
-        return []
-    most = probabilities.reshape(-1, probabilities.shape[-1]).max(axis=0)
-    return [task.labels[c] for c in np.setdiff1d(np.arange(len(most)), labels) if most[c] < IMPOSSIBLE]
+def _unnamed(task: Task, asked: Sequence[int], probabilities: np.ndarray) -> list[str]:
+    """The labels among those asked for that are held for impossible in every row."""
+    return [task.labels[c] for c in asked if probabilities[..., c].max() < IMPOSSIBLE]
 
 
 def _of_an_ensemble(

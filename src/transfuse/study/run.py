@@ -193,7 +193,9 @@ def _judge(data: StudyData, labels: np.ndarray, seed: int) -> Judge:
     fits = data.splits.fits
     parts = [(repeat, np.array([place[int(i)] for i in left_out])) for repeat, _, left_out in fits]
     ratio = float(np.mean([len(left_out) / len(trained) for _, trained, left_out in fits]))
-    return Judge(labels, data.task.metric, seed, parts, ratio, data.train.take(rows).groups)
+    known = set(data.train.labels or ())
+    without = [i for i, label in enumerate(data.task.labels) if label not in known]
+    return Judge(labels, data.task.metric, seed, parts, ratio, data.train.take(rows).groups, without)
 
 
 def _refuse_foreign(folder: Path) -> None:
